@@ -1,0 +1,89 @@
+"""What the supernet and the chosen network share: stems, blocks in order, heads, initialisation."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from models.block import Block
+from models.plan import BlockPlan, plan_blocks
+from models.stems import build_stems, run_stems, stem_size
+from ops.drop_path import keep_masks
+from ops.genotype import NUM_NODES, Genotype
+
+
+def smallest_map(blocks: Sequence[int], stem: str, image_size: int) -> int:
+    """The side in pixels of the last block's output; 0 means that the image is too small for the stages."""
+    return stem_size(stem, image_size) // 2 ** len(blocks)
+
+
+def initialise(module: nn.Module) -> None:
+    """Convolutions kaiming-normal fan_out, BN 1/0, linear maps normal(0, 0.01) (METHOD section 4)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.01)
+
+
+class Backbone(nn.Module):
+    """Stems, blocks and heads over edges that a subclass chooses.
+
+    ``blocks``: normal blocks per stage; ``filters``: channels of the first stage, even. Raises ValueError.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[int],
+        filters: int,
+        num_classes: int,
+        *,
+        stem: str,
+        antialias: str,
+        aux: bool,
+        build_edge: Callable[[BlockPlan, int, str], nn.Module],
+    ) -> None:
+        super().__init__()
+        plans = plan_blocks(blocks, filters)
+        self.stem, self.antialias = stem, antialias
+        self.stage_blocks, self.filters, self.num_classes = tuple(blocks), filters, num_classes
+        self.stems = build_stems(stem, filters, antialias)
+        self.blocks = nn.ModuleList(
+            Block(plan, lambda n, side, plan=plan: build_edge(plan, n, side)) for plan in plans
+        )
+        heads = [plan.out_width for plan in plans if plan.ends_stage] if aux else []
+        self.aux_heads = nn.ModuleList(nn.Linear(width, num_classes, bias=False) for width in heads)
+        self.head = nn.Linear(plans[-1].out_width, num_classes, bias=False)
+        initialise(self)
+
+    def run(
+        self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(N, 3, H, W) -> logits (N, classes) and one (N, classes) for each auxiliary head."""
+        s0, s1 = run_stems(self.stems, images)
+        keep = self._keep_masks(s1, drop_path)
+        aux: list[Tensor] = []
+        for block in self.blocks:
+            plan = block.plan
+            encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
+            s0, s1 = block(s0, s1, encoding, keep=None if keep is None else keep[plan.index])
+            if plan.ends_stage and len(self.aux_heads):
+                aux.append(self.aux_heads[plan.stage](s1.mean(dim=(2, 3))))
+        return self.head(s1.mean(dim=(2, 3))), aux
+
+    def _keep_masks(self, like: Tensor, drop_path: float | Tensor) -> Tensor | None:
+        if not self.training or (isinstance(drop_path, int | float) and drop_path == 0):
+            return None
+        paths = 2 * NUM_NODES
+        masks = keep_masks(len(self.blocks) * paths, like.shape[0], drop_path, like)
+        return masks.unflatten(0, (len(self.blocks), paths))
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def num_aux_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.aux_heads.parameters())

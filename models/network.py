@@ -1,0 +1,66 @@
+"""The chosen network: only the operations that a genotype names, trained from scratch."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.backbone import Backbone
+from models.plan import BlockPlan
+from ops.genotype import Genotype
+from ops.registry import build_operation
+
+
+class Network(Backbone):
+    """The network of ``genotype``. Every edge is one operation: ``blocks.{i}.nodes.{n}.{x,y}``.
+
+    Raises GenotypeError when the genotype does not fit ``blocks``, ValueError for impossible widths.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        blocks: Sequence[int],
+        filters: int,
+        num_classes: int,
+        stem: str = "full",
+        antialias: str = "conv",
+        aux: bool = True,
+    ) -> None:
+        genotype.require_fit(blocks)
+
+        def build_edge(plan: BlockPlan, n: int, side: str) -> nn.Module:
+            encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
+            op = encoding[4 * n + (1 if side == "x" else 3)]
+            stride = 2 if plan.is_reduction else 1
+            return build_operation(op, plan.width, plan.out_width, stride=stride, antialias=antialias)
+
+        super().__init__(
+            blocks, filters, num_classes, stem=stem, antialias=antialias, aux=aux, build_edge=build_edge
+        )
+        self.genotype = genotype
+
+    def forward(self, images: Tensor, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
+        """(N, 3, H, W) -> (logits (N, classes), auxiliary logits). Paths drop in training only."""
+        return self.run(images, self.genotype, drop_path)
+
+    @torch.no_grad()
+    def macs(self, image_size: int) -> int:
+        """Multiply-accumulates of one image in convolutions and linear maps, auxiliary heads left out.
+
+        Counted by running the network on the meta device, where nothing is computed.
+        """
+        total = 0
+
+        def count(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
+            nonlocal total
+            total += output.numel() * layer.weight[0].numel()
+
+        twin = Network(
+            self.genotype, self.stage_blocks, self.filters, self.num_classes, self.stem, self.antialias, False
+        ).to("meta")
+        for layer in twin.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.register_forward_hook(count)
+        twin.eval()(torch.empty(1, 3, image_size, image_size, device="meta"))
+        return total

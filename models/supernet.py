@@ -1,0 +1,133 @@
+"""The weight-shared supernet: an edge holds all operations, a genotype picks one (METHOD section 4)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from models.backbone import Backbone
+from models.network import Network
+from models.plan import BlockPlan
+from ops.genotype import OPERATIONS, Genotype
+from ops.registry import build_operation
+
+BN_STATS = ("batch", "recalibrate", "running")
+
+
+class SuperNet(Backbone):
+    """All operations of every edge: ``blocks.{i}.nodes.{n}.{x,y}.{op id}``. Holds no genotype.
+
+    ``bn_stats`` says where batch norms take their statistics from when a genotype is scored: ``batch``, the
+    images at hand (no running statistics exist at all); ``recalibrate``, training images passed through the
+    very path first; ``running``, averages over every path that was ever trained, as the published code
+    does in its shuffle units.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[int],
+        filters: int,
+        num_classes: int,
+        stem: str = "quarter",
+        sharing: str = "type",
+        antialias: str = "conv",
+        aux: bool = True,
+        bn_stats: str = "batch",
+    ) -> None:
+        if bn_stats not in BN_STATS:
+            raise ValueError(f"bn_stats {bn_stats!r} is none of {', '.join(BN_STATS)}")
+
+        def build_edge(plan: BlockPlan, _node: int, _side: str) -> nn.Module:
+            stride = 2 if plan.is_reduction else 1
+            return nn.ModuleList(
+                build_operation(op, plan.width, plan.out_width, stride=stride, antialias=antialias)
+                for op in range(len(OPERATIONS))
+            )
+
+        super().__init__(
+            blocks, filters, num_classes, stem=stem, antialias=antialias, aux=aux, build_edge=build_edge
+        )
+        self.sharing, self.bn_stats, self.aux = sharing, bn_stats, aux
+        if bn_stats != "running":
+            for norm in self._norms():
+                _forget_statistics(norm)
+
+    def forward(
+        self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(N, 3, H, W) and a genotype -> (logits (N, classes), auxiliary logits)."""
+        return self.run(images, genotype, drop_path)
+
+    def inherit(self, genotype: Genotype) -> Network:
+        """The network of ``genotype`` with the weights that the supernet holds for it.
+
+        Batch norms that keep no running statistics here start from 0 and 1 there.
+        """
+        genotype.require_fit(self.stage_blocks)
+        network = Network(
+            genotype,
+            self.stage_blocks,
+            self.filters,
+            self.num_classes,
+            self.stem,
+            self.antialias,
+            self.aux,
+        ).to(self.head.weight.device, self.head.weight.dtype)
+        own, weights = self.state_dict(), network.state_dict()
+        for key in weights:
+            shared = self._shared_key(key, genotype)
+            if shared in own:
+                weights[key] = own[shared]
+            elif key.rpartition(".")[2] not in ("running_mean", "running_var", "num_batches_tracked"):
+                raise KeyError(f"the supernet has no {shared}")
+        network.load_state_dict(weights)
+        return network
+
+    def _shared_key(self, key: str, genotype: Genotype) -> str:
+        parts = key.split(".")
+        if parts[0] != "blocks" or parts[2] != "nodes":
+            return key
+        plan, n, side = self.blocks[int(parts[1])].plan, int(parts[3]), parts[4]
+        encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
+        op = encoding[4 * n + (1 if side == "x" else 3)]
+        return ".".join([*parts[:5], str(op), *parts[5:]])
+
+    def _norms(self) -> Iterator[nn.BatchNorm2d]:
+        return (layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d))
+
+    @contextmanager
+    def scoring(self, genotype: Genotype, calibration: Iterable[Tensor] = ()) -> Iterator[None]:
+        """Evaluation mode for one genotype under ``bn_stats``; afterwards every buffer is as it was.
+
+        ``calibration``: batches of images, read for ``recalibrate`` alone, averaged with equal weight.
+        """
+        was_training = self.training
+        try:
+            if self.bn_stats == "recalibrate":
+                self._recalibrate(genotype, calibration)
+            self.eval()
+            yield
+        finally:
+            if self.bn_stats == "recalibrate":
+                for norm in self._norms():
+                    _forget_statistics(norm)
+            self.train(was_training)
+
+    @torch.no_grad()
+    def _recalibrate(self, genotype: Genotype, calibration: Iterable[Tensor]) -> None:
+        norms = list(self._norms())
+        for norm in norms:
+            norm.track_running_stats, norm.momentum = True, None
+            norm.running_mean = torch.zeros_like(norm.weight)
+            norm.running_var = torch.ones_like(norm.weight)
+            norm.num_batches_tracked = torch.tensor(0, device=norm.weight.device)
+        self.train()
+        for images in calibration:
+            self(images, genotype)
+
+
+def _forget_statistics(norm: nn.BatchNorm2d) -> None:
+    """Make a batch norm use the statistics of the batch, in training and in evaluation."""
+    norm.track_running_stats = False
+    norm.running_mean = norm.running_var = norm.num_batches_tracked = None

@@ -1,0 +1,1 @@
+"""The vocabulary of the search space: the operations, the table that names them, the genotype."""

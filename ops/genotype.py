@@ -1,0 +1,234 @@
+"""The genotype: which operations a network is made of, as a small immutable value.
+
+A *cell encoding* is 20 integers: 5 nodes, each ``(input_1, op_1, input_2, op_2)``. Node ``n`` may read inputs
+``0 .. n + 1``: 0 is the state before the previous one, 1 the previous state, ``k >= 2`` the output of node
+``k - 2``. Operations are indices into :data:`OPERATIONS`. Standard library only; nothing is evaluated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+NUM_NODES = 5
+ENCODING_LENGTH = 4 * NUM_NODES
+OPERATIONS = ("shuffle_3x3", "shuffle_5x5", "avg_pool_3x3", "max_pool_3x3", "conv_1x1")
+SHARINGS = ("type", "stage", "block")
+
+Encoding = tuple[int, ...]
+
+
+class GenotypeError(ValueError):
+    """A genotype that cannot be: the message names the cell, the node and the value, in one line."""
+
+
+class Edge(NamedTuple):
+    """One of the two edges that enter a node: which state it reads and what it does to it."""
+
+    input: int
+    op: int
+
+
+def edges(encoding: Sequence[int]) -> Iterator[tuple[Edge, Edge]]:
+    """The two edges of each node, in node order."""
+    for n in range(NUM_NODES):
+        input_1, op_1, input_2, op_2 = encoding[4 * n : 4 * n + 4]
+        yield Edge(input_1, op_1), Edge(input_2, op_2)
+
+
+def num_cells(sharing: str, blocks: Sequence[int]) -> int:
+    """How many encodings a network with these stages needs (METHOD section 1)."""
+    return {"type": 2, "stage": len(blocks), "block": sum(blocks) + len(blocks)}[sharing]
+
+
+@dataclass(frozen=True, order=True)
+class Genotype:
+    """Cell encodings and how they are shared over a network: hashable, ordered, validated on construction.
+
+    ``type``: two encodings, [normal, reduction]; ``stage``: one per stage, its reduction block included;
+    ``block``: one per block in network order. Raises :class:`GenotypeError`.
+    """
+
+    cells: tuple[Encoding, ...]
+    sharing: str = "type"
+
+    def __post_init__(self) -> None:
+        if self.sharing not in SHARINGS:
+            raise GenotypeError(f"sharing {self.sharing!r} is none of {', '.join(SHARINGS)}")
+        object.__setattr__(self, "cells", _validated(self.cells))
+        if self.sharing == "type" and len(self.cells) != 2:
+            raise GenotypeError(
+                f"sharing 'type' takes 2 encodings, [normal, reduction], but {len(self.cells)} were given"
+            )
+
+    @classmethod
+    def from_lists(cls, lists: Sequence[Sequence[int]], sharing: str = "type") -> Genotype:
+        return cls(tuple(lists) if isinstance(lists, list | tuple) else lists, sharing)
+
+    @classmethod
+    def widest(cls, count: int, sharing: str = "type") -> Genotype:
+        """``[0, 1] * 10`` in every encoding: the genotype that needs the most memory."""
+        return cls((tuple([0, 1] * (ENCODING_LENGTH // 2)),) * count, sharing)
+
+    def to_lists(self) -> list[list[int]]:
+        return [list(cell) for cell in self.cells]
+
+    def cell(self, stage: int, block: int, is_reduction: bool) -> Encoding:
+        """The encoding that a block uses; ``block`` counts over the whole network."""
+        return self.cells[{"type": int(is_reduction), "stage": stage, "block": block}[self.sharing]]
+
+    def require_fit(self, blocks: Sequence[int]) -> None:
+        """Refuse a genotype whose number of encodings does not fit the stages."""
+        needed = num_cells(self.sharing, blocks)
+        if len(self.cells) != needed:
+            raise GenotypeError(
+                f"{len(self.cells)} encodings were given, but sharing {self.sharing!r} with blocks "
+                f"{list(blocks)} takes {needed}"
+            )
+
+    def __str__(self) -> str:
+        return json.dumps(self.to_lists())
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _validated(cells: Any) -> tuple[Encoding, ...]:
+    if not isinstance(cells, list | tuple):
+        raise GenotypeError(f"a genotype is a list of encodings, not {_short(cells)}")
+    if not cells:
+        raise GenotypeError("a genotype needs at least one encoding, but the list is empty")
+    if all(_is_int(value) for value in cells):
+        raise GenotypeError(
+            f"a genotype is a list of encodings, but {len(cells)} bare integers were given: "
+            "write [[normal ...], [reduction ...]]"
+        )
+    return tuple(_validated_cell(index, cell) for index, cell in enumerate(cells))
+
+
+def _validated_cell(index: int, cell: Any) -> Encoding:
+    if not isinstance(cell, list | tuple):
+        raise GenotypeError(f"cell {index} is {_short(cell)}, not a list of {ENCODING_LENGTH} integers")
+    if len(cell) != ENCODING_LENGTH:
+        raise GenotypeError(f"cell {index} has {len(cell)} values, but an encoding has {ENCODING_LENGTH}")
+    for position, value in enumerate(cell):
+        n, field = divmod(position, 4)
+        name = ("input_1", "op_1", "input_2", "op_2")[field]
+        where = f"cell {index}, node {n}: {name} is {_short(value)}"
+        if not _is_int(value):
+            raise GenotypeError(f"{where}, not an integer")
+        if field % 2 == 0 and not 0 <= value <= n + 1:
+            raise GenotypeError(f"{where}, but node {n} reads inputs 0 to {n + 1}")
+        if field % 2 == 1 and not 0 <= value < len(OPERATIONS):
+            named = ", ".join(f"{i} {operation}" for i, operation in enumerate(OPERATIONS))
+            raise GenotypeError(f"{where}, but the operations are {named}")
+    return tuple(cell)
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+class Candidate(NamedTuple):
+    """A genotype as it was given: with its blocks when it came from a file that states them."""
+
+    genotype: Genotype
+    blocks: tuple[int, ...] | None
+
+
+def read_candidate(
+    text_or_path: str | Path, sharing: str | None = None, blocks: Sequence[int] | None = None
+) -> Candidate:
+    """Read the value of ``--arch``: a JSON list, a ``genotypes.json`` (its best), or ``genotypes.json#RANK``.
+
+    ``sharing`` and ``blocks`` override what a file states; a bare list is shared by ``type`` unless told.
+    Raises :class:`GenotypeError` with one line that names what is wrong.
+    """
+    text = str(text_or_path).strip()
+    if not text:
+        raise GenotypeError(
+            "the genotype is empty: give a JSON list, a genotypes.json, or genotypes.json#RANK"
+        )
+    if text[0] in "[{":
+        cells, stated_sharing, stated_blocks = _json(text, "the genotype"), None, None
+    else:
+        cells, stated_sharing, stated_blocks = _from_file(text)
+    genotype = Genotype(cells, sharing or stated_sharing or "type")
+    blocks = stated_blocks if blocks is None else tuple(blocks)
+    if blocks is not None:
+        genotype.require_fit(blocks)
+    return Candidate(genotype, blocks)
+
+
+def parse_genotype(
+    text_or_path: str | Path, sharing: str | None = None, blocks: Sequence[int] | None = None
+) -> Genotype:
+    """The genotype of :func:`read_candidate`. ``sharing=None``: as the file states, else ``type``."""
+    return read_candidate(text_or_path, sharing, blocks).genotype
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise GenotypeError(f"{what} is nested too deeply") from None
+    except ValueError as error:
+        raise GenotypeError(f"{what} is not JSON: {' '.join(str(error).split())}: {_short(text)}") from None
+
+
+def _from_file(text: str) -> tuple[Any, str | None, tuple[int, ...] | None]:
+    path, rank = _split_rank(text)
+    document = _json(_file_text(path), str(path))
+    if isinstance(document, list):
+        if rank:
+            raise GenotypeError(f"{path} holds a bare list: it has no candidate of rank {rank}")
+        return document, None, None
+    if not isinstance(document, dict) or not isinstance(document.get("candidates"), list):
+        raise GenotypeError(f"{path} is no genotype file: it has no list named 'candidates'")
+    candidates = document["candidates"]
+    if rank >= len(candidates):
+        raise GenotypeError(f"{path} holds {len(candidates)} candidates: there is none of rank {rank}")
+    candidate = candidates[rank]
+    if not isinstance(candidate, dict) or "cells" not in candidate:
+        raise GenotypeError(f"{path}: candidate {rank} has no 'cells'")
+    sharing, blocks = document.get("sharing"), document.get("blocks")
+    if sharing is not None and sharing not in SHARINGS:
+        raise GenotypeError(f"{path}: sharing {_short(sharing)} is none of {', '.join(SHARINGS)}")
+    if blocks is not None:
+        if not isinstance(blocks, list) or not blocks or not all(_is_int(b) and b >= 0 for b in blocks):
+            raise GenotypeError(f"{path}: blocks is {_short(blocks)}, not a list of whole numbers")
+        blocks = tuple(blocks)
+    return candidate["cells"], sharing, blocks
+
+
+def _split_rank(text: str) -> tuple[Path, int]:
+    head, mark, rank = text.rpartition("#")
+    if not mark or _is_file(Path(text)):
+        return Path(text), 0
+    if not (rank.isascii() and rank.isdigit()):
+        raise GenotypeError(f"rank {_short(rank)} in {_short(text)} is not a whole number: write FILE#3")
+    return Path(head), int(rank[:9])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _file_text(path: Path) -> str:
+    if not _is_file(path):
+        raise GenotypeError(
+            f"{_short(str(path))} is neither a JSON list nor a file: "
+            "give [[...], [...]], a genotypes.json, or genotypes.json#RANK"
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GenotypeError(f"{path} cannot be read: {' '.join(str(error).split())}") from None

@@ -1,0 +1,118 @@
+"""The operations of the search space (METHOD section 1 and 2).
+
+Every one is built as ``Operation(width, out_width, stride, antialias)`` and maps (N, width, H, W) to
+(N, out_width, H', W') with H' = H at stride 1 and ceil(H/2) at stride 2. Layers that own parameters are
+registered in the order in which they run. No convolution has a bias.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ops.blur_pool import BlurPool
+
+ANTIALIAS = ("none", "conv", "all")
+
+
+def pointwise(width: int, out_width: int) -> nn.Conv2d:
+    return nn.Conv2d(width, out_width, 1, bias=False)
+
+
+def channel_shuffle(x: Tensor, groups: int = 2) -> Tensor:
+    """Interleave the channels of ``groups`` equal groups (ShuffleNet, arXiv 1707.01083, figure 1)."""
+    batch, channels, height, width = x.shape
+    x = x.view(batch, groups, channels // groups, height, width)
+    return x.transpose(1, 2).reshape(batch, channels, height, width)
+
+
+class ShuffleUnit(nn.Module):
+    """Shuffle unit, stride 1 (ShuffleNet V2, arXiv 1807.11164, fig. 3c): half the channels pass through."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.branch = nn.Sequential(
+            pointwise(half, half),
+            nn.BatchNorm2d(half),
+            nn.Mish(),
+            nn.Conv2d(half, half, kernel, padding=kernel // 2, groups=half, bias=False),
+            nn.BatchNorm2d(half),
+            pointwise(half, half),
+            nn.BatchNorm2d(half),
+            nn.Mish(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        passed, worked = x.chunk(2, dim=1)
+        return channel_shuffle(torch.cat((passed, self.branch(worked)), dim=1))
+
+
+class ShuffleDown(nn.Module):
+    """Shuffle unit, stride 2 (arXiv 1807.11164, figure 3d), subsampled by BlurPool: W -> 2W channels."""
+
+    def __init__(self, width: int, kernel: int, blurred: bool) -> None:
+        super().__init__()
+
+        def depthwise() -> list[nn.Module]:
+            stride = 1 if blurred else 2
+            conv = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
+            return [conv, BlurPool(width)] if blurred else [conv]
+
+        self.branch_1 = nn.Sequential(
+            *depthwise(), nn.BatchNorm2d(width), pointwise(width, width), nn.BatchNorm2d(width), nn.Mish()
+        )
+        self.branch_2 = nn.Sequential(
+            pointwise(width, width),
+            nn.BatchNorm2d(width),
+            nn.Mish(),
+            *depthwise(),
+            nn.BatchNorm2d(width),
+            pointwise(width, width),
+            nn.BatchNorm2d(width),
+            nn.Mish(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return channel_shuffle(torch.cat((self.branch_1(x), self.branch_2(x)), dim=1))
+
+
+class PooledConv(nn.Module):
+    """1x1 conv, pool 3 with padding 1, BN. ``blurred`` pools at stride 1 and subsamples with BlurPool.
+
+    Averaging (padding counted) commutes exactly with a bias-free 1x1 conv, so the average pool runs first:
+    a quarter of the multiplications at stride 2.
+    """
+
+    def __init__(self, kind: str, width: int, out_width: int, *, stride: int, blurred: bool) -> None:
+        super().__init__()
+        self.conv = pointwise(width, out_width)
+        self.bn = nn.BatchNorm2d(out_width)
+        self.averages = kind == "avg"
+        self.stride = 1 if blurred else stride
+        self.blur = BlurPool(width if self.averages else out_width) if blurred and stride == 2 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._pool(x) if self.averages else self.conv(x)
+        x = self.conv(x) if self.averages else self._pool(x)
+        return self.bn(x)
+
+    def _pool(self, x: Tensor) -> Tensor:
+        pool = F.avg_pool2d if self.averages else F.max_pool2d
+        x = pool(x, 3, self.stride, 1)
+        return x if self.blur is None else self.blur(x)
+
+
+def shuffle(kernel: int, width: int, out_width: int, stride: int, antialias: str) -> nn.Module:
+    """A shuffle unit of either stride; stride 1 keeps the width, stride 2 doubles it."""
+    if stride == 1:
+        return ShuffleUnit(width, kernel)
+    return ShuffleDown(width, kernel, blurred=antialias != "none")
+
+
+def pool(kind: str, width: int, out_width: int, stride: int, antialias: str) -> nn.Module:
+    return PooledConv(kind, width, out_width, stride=stride, blurred=antialias == "all" and stride == 2)
+
+
+def conv_1x1(width: int, out_width: int, stride: int, antialias: str) -> nn.Module:
+    """1x1 conv and BN; it keeps the resolution, also in a reduction block."""
+    return nn.Sequential(pointwise(width, out_width), nn.BatchNorm2d(out_width))

@@ -1,0 +1,1 @@
+"""Everything a run needs around the method, one topic a file."""
