@@ -1,0 +1,176 @@
+"""The two recurrent samplers of the controller (METHOD section 3; ENAS, Pham et al., arXiv 1802.03268)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ops.genotype import NUM_NODES, OPERATIONS, Genotype
+
+HIDDEN = 256
+TEMPERATURE = 5.0
+TANH_CONSTANT = 1.1
+OPERATION_REDUCTION = 2.5
+CHOICES = 2 * NUM_NODES
+
+
+class Sample(NamedTuple):
+    """Genotypes with their log-probability, (n,), differentiable, and entropy, (n,), detached; in nats."""
+
+    genotypes: tuple[Genotype, ...]
+    log_prob: Tensor
+    entropy: Tensor
+
+
+class Choices(NamedTuple):
+    """Ten choices for each of n rows: indices (n, 10), and for each choice log-probabilities (n, options)."""
+
+    indices: Tensor
+    log_probs: list[Tensor]
+
+    def taken(self) -> Tensor:
+        """The log-probability of what was chosen, summed over the ten: (n,)."""
+        chosen = [lp.gather(1, self.indices[:, i : i + 1]) for i, lp in enumerate(self.log_probs)]
+        return torch.cat(chosen, dim=1).sum(dim=1)
+
+    def entropy(self) -> Tensor:
+        """Summed over the ten distributions: (n,), detached."""
+        return -sum((lp.exp() * lp).sum(dim=1) for lp in (lp.detach() for lp in self.log_probs))
+
+
+def _draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
+    """Inverse transform sampling: (n, options) and (n,) in [0, 1) -> indices (n,)."""
+    cumulative = log_probs.detach().exp().cumsum(dim=1)
+    return (cumulative[:, :-1] <= uniform[:, None] * cumulative[:, -1:]).sum(dim=1)
+
+
+class ConnectionSampler(nn.Module):
+    """Sampler 1: for each node two inputs, by attention over the states that exist so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Row 0 is the start token; the published table has a row per node.
+        self.embedding = nn.Embedding(NUM_NODES, HIDDEN)
+        self.lstm = nn.LSTMCell(HIDDEN, HIDDEN)
+        self.anchor = nn.Linear(HIDDEN, HIDDEN, bias=False)
+        self.query = nn.Linear(HIDDEN, HIDDEN, bias=False)
+        self.score = nn.Linear(HIDDEN, 1, bias=False)
+
+    def forward(
+        self, state: tuple[Tensor, Tensor], given: Tensor | None, uniform: Tensor | None
+    ) -> tuple[Choices, tuple[Tensor, Tensor]]:
+        """One encoding for n rows from the (h, c) of the one before. ``given`` (n, 10): what was chosen;
+        without it, ``uniform`` (n, 10) decides."""
+        n = state[0].shape[0]
+        start = self.embedding.weight[0].expand(n, HIDDEN)
+        carried = self.lstm(start, state)  # both start steps begin at the carried state: one result
+        values = [torch.zeros_like(start), torch.zeros_like(start)]
+        keys = [self.anchor(carried[0])] * 2
+        state, token = carried, start
+        indices, log_probs = [], []
+        for _node in range(NUM_NODES):
+            stacked_keys, stacked_values = torch.stack(keys, dim=1), torch.stack(values, dim=1)
+            for _side in range(2):
+                state = self.lstm(token, state)
+                logits = self.score((stacked_keys + self.query(state[0])[:, None]).tanh()).squeeze(2)
+                log_prob = (TANH_CONSTANT * (logits / TEMPERATURE).tanh()).log_softmax(dim=1)
+                i = len(indices)
+                index = _draw(log_prob, uniform[:, i]) if given is None else given[:, i]
+                indices.append(index)
+                log_probs.append(log_prob)
+                token = stacked_values[torch.arange(n, device=index.device), index]
+            state = self.lstm(token, state)
+            values.append(state[0])
+            keys.append(self.anchor(state[0]))
+            token = start
+        return Choices(torch.stack(indices, dim=1), log_probs), state
+
+
+class OperationSampler(nn.Module):
+    """Sampler 2: ten operations, by a bidirectional LSTM over the ten connections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(NUM_NODES + 1, HIDDEN)
+        self.lstm = nn.LSTM(HIDDEN, HIDDEN, bidirectional=True, batch_first=True)
+        self.classifier = nn.Linear(2 * HIDDEN, len(OPERATIONS))
+
+    def forward(
+        self,
+        connections: Tensor,
+        state: tuple[Tensor, Tensor],
+        given: Tensor | None,
+        uniform: Tensor | None,
+    ) -> tuple[Choices, tuple[Tensor, Tensor]]:
+        """``connections`` (n, 10) and the (h, c) of the encoding before, each (2, n, 256)."""
+        hidden, state = self.lstm(self.embedding(connections), state)
+        scale = TANH_CONSTANT / OPERATION_REDUCTION
+        log_probs = (scale * (self.classifier(hidden) / TEMPERATURE).tanh()).log_softmax(dim=2)
+        columns = list(log_probs.unbind(dim=1))
+        if given is None:
+            flat = _draw(log_probs.flatten(0, 1), uniform.flatten())
+            given = flat.view_as(connections)
+        return Choices(given, columns), state
+
+
+class Controller(nn.Module):
+    """A policy over genotypes of ``num_cells`` encodings. Weights start uniform in ±0.1, as in ENAS."""
+
+    def __init__(self, num_cells: int, sharing: str = "type") -> None:
+        super().__init__()
+        self.num_cells, self.sharing = num_cells, sharing
+        self.connection = ConnectionSampler()
+        self.operation = OperationSampler()
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.1, 0.1)
+
+    def sample(self, n: int = 1, generator: torch.Generator | None = None) -> Sample:
+        """Draw ``n`` genotypes in one pass, from ``generator`` (a CPU generator) alone."""
+        uniform = torch.rand(n, self.num_cells, 2 * CHOICES, generator=generator, dtype=torch.float64)
+        weight = self.connection.score.weight
+        cells = self._walk(n, None, uniform.to(weight.device, weight.dtype))
+        return Sample(self._genotypes(cells), _total(cells), sum(c.entropy() for pair in cells for c in pair))
+
+    def log_prob(self, genotypes: Sequence[Genotype]) -> Tensor:
+        """The log-probability of each genotype, (n,), differentiable: the number that sample() gave."""
+        return _total(self._walk(len(genotypes), self._given(genotypes), None))
+
+    @torch.no_grad()
+    def probabilities(self, genotype: Genotype) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """For each encoding the ten connection and ten operation distributions, given the choices before."""
+        cells = self._walk(1, self._given([genotype]), None)
+        return [tuple([lp[0].exp() for lp in c.log_probs] for c in pair) for pair in cells]
+
+    def _given(self, genotypes: Sequence[Genotype]) -> Tensor:
+        given = torch.tensor([g.cells for g in genotypes], device=self.connection.score.weight.device)
+        if given.shape[1] != self.num_cells:
+            raise ValueError(f"{given.shape[1]} encodings given, but the controller samples {self.num_cells}")
+        return torch.cat((given[..., 0::2], given[..., 1::2]), dim=2)
+
+    def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[tuple[Choices, Choices]]:
+        """Both samplers over all encodings, (h, c) carried on. The last axis of ``given`` and ``uniform``
+        holds ten connections, then ten operations."""
+        zeros = self.connection.score.weight.new_zeros
+        connection_state = (zeros(n, HIDDEN), zeros(n, HIDDEN))
+        operation_state = (zeros(2, n, HIDDEN), zeros(2, n, HIDDEN))
+        cells = []
+        for cell in range(self.num_cells):
+            parts = [
+                [None if x is None else x[:, cell, part] for x in (given, uniform)]
+                for part in (slice(0, CHOICES), slice(CHOICES, None))
+            ]
+            connections, connection_state = self.connection(connection_state, *parts[0])
+            operations, operation_state = self.operation(connections.indices, operation_state, *parts[1])
+            cells.append((connections, operations))
+        return cells
+
+    def _genotypes(self, cells: list[tuple[Choices, Choices]]) -> tuple[Genotype, ...]:
+        encodings = torch.stack(
+            [torch.stack((c.indices, o.indices), dim=2).flatten(1) for c, o in cells], dim=1
+        )
+        return tuple(Genotype.from_lists(lists, self.sharing) for lists in encodings.tolist())
+
+
+def _total(cells: list[tuple[Choices, Choices]]) -> Tensor:
+    return torch.stack([choices.taken() for pair in cells for choices in pair]).sum(dim=0)

@@ -1,0 +1,101 @@
+"""REINFORCE with a moving baseline (METHOD section 4.2; Williams 1992, ENAS arXiv 1802.03268)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pytorch_optimizer import Ranger
+from torch import Tensor
+
+from controller.policy import Controller, Sample
+from ops.genotype import Genotype
+
+
+class Reinforce:
+    """A controller and what teaches it. ``learn`` answers the last ``propose``.
+
+    Reward = score (percent) + ``entropy_weight`` * entropy (nats). The baseline starts at the first reward and
+    moves by ``1 - baseline_decay`` towards the mean reward before it is used. The loss is the mean over
+    the proposed genotypes of -log_prob * (reward - baseline); the advantage carries no gradient.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        lr: float = 3.5e-5,
+        entropy_weight: float = 1e-4,
+        *,
+        baseline_decay: float = 0.95,
+    ) -> None:
+        self.controller = controller
+        self.entropy_weight, self.baseline_decay = entropy_weight, baseline_decay
+        self.baseline: float | None = None
+        # RAdam + Lookahead; with these two switches it is the published Ranger to the last bit.
+        self.optimizer = Ranger(
+            controller.parameters(),
+            lr=lr,
+            betas=(0.95, 0.999),
+            eps=1e-5,
+            k=6,
+            alpha=0.5,
+            use_gc=False,
+            degenerated_to_sgd=True,
+        )
+        self._proposed: Sample | None = None
+
+    def propose(self, n: int, generator: torch.Generator) -> tuple[Genotype, ...]:
+        """``n`` genotypes whose scores ``learn`` will be told."""
+        self._proposed = self.controller.sample(n, generator)
+        return self._proposed.genotypes
+
+    @torch.no_grad()
+    def paths(self, n: int, generator: torch.Generator) -> tuple[Genotype, ...]:
+        """``n`` genotypes to train shared weights on or to rank: nothing is learned from them."""
+        return self.controller.sample(n, generator).genotypes
+
+    def learn(self, scores: Sequence[float]) -> dict[str, float]:
+        """Take the scores of the proposed genotypes, in percent, and do one update. Returns what to log.
+
+        Raises ValueError on a score that is not finite: such an update would spoil the policy for good.
+        """
+        if self._proposed is None or len(scores) != len(self._proposed.genotypes):
+            raise ValueError("learn() takes one score for each genotype of the last propose()")
+        if not all(math.isfinite(score) for score in scores):
+            raise ValueError(f"a reward is not finite: {list(scores)}")
+        sample, self._proposed = self._proposed, None
+        rewards = torch.tensor(scores, dtype=torch.float64) + self.entropy_weight * sample.entropy.cpu()
+        reward = rewards.mean().item()
+        if self.baseline is None:
+            self.baseline = reward
+        self.baseline -= (1 - self.baseline_decay) * (self.baseline - reward)
+        advantage = (rewards - self.baseline).to(sample.log_prob)
+        loss = policy_loss(sample.log_prob, advantage)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {
+            "loss": loss.item(),
+            "reward": reward,
+            "baseline": self.baseline,
+            "entropy": sample.entropy.mean().item(),
+            "advantage": advantage.mean().item(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and numbers: policy, optimizer (Lookahead's slow weights too), baseline."""
+        return {
+            "controller": self.controller.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "baseline": self.baseline,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.controller.load_state_dict(state["controller"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.baseline = state["baseline"]
+
+
+def policy_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
+    """Mean of -log_prob * advantage over (n,); minimising it raises what earned more than the baseline."""
+    return -(log_prob * advantage.detach()).mean()

@@ -1,0 +1,142 @@
+import json
+import math
+from collections import Counter
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+
+from controller.policy import CHOICES, Controller
+from ops.genotype import Genotype, num_cells
+from tests.golden_weights import draw
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "controller_log_probs.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def sharp(cells: int = 1, sharing: str = "block") -> Controller:
+    """A controller whose distributions differ clearly from uniform."""
+    controller = Controller(cells, sharing)
+    with torch.no_grad():
+        for parameter in controller.parameters():
+            parameter.mul_(12)
+    return controller
+
+
+def golden_controller() -> Controller:
+    controller = Controller(1, "block").double()
+    for name, parameter in controller.named_parameters():
+        key = name.replace("embedding.weight", "embedding")
+        for part in ("anchor", "query", "score"):
+            key = key.replace(f"connection.{part}.weight", f"connection.attention.{part}")
+        scale = parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.1
+        if "embedding" in key or key.endswith("score"):
+            scale = 1.0
+        parameter.data = draw(key, tuple(parameter.shape)) * scale
+    return controller
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=str)
+def test_golden_probabilities(case):
+    controller = golden_controller()
+    genotype = Genotype((tuple(case["encoding"]),), "block")
+    [(connections, operations)] = controller.probabilities(genotype)
+    assert len(connections) == len(operations) == CHOICES
+    for ours, theirs in zip(
+        connections + operations, case["connection_probs"] + case["operation_probs"], strict=True
+    ):
+        torch.testing.assert_close(ours, torch.tensor(theirs, dtype=torch.float64), rtol=1e-8, atol=1e-10)
+    nll = case["connection_nll"] + case["operation_nll_sum"]
+    assert -controller.log_prob([genotype]).item() == pytest.approx(nll, rel=1e-9)
+
+
+@pytest.mark.parametrize(("sharing", "blocks"), [("type", [1, 1]), ("stage", [1, 0, 2]), ("block", [1, 1])])
+def test_log_prob_is_the_number_that_sample_gave(sharing, blocks):
+    controller = sharp(num_cells(sharing, blocks), sharing).double()
+    sample = controller.sample(7, generator(1))
+    torch.testing.assert_close(controller.log_prob(sample.genotypes), sample.log_prob, rtol=1e-12, atol=1e-12)
+    for genotype in sample.genotypes:
+        genotype.require_fit(blocks)
+
+
+def test_the_seed_alone_decides_the_sample():
+    controller = Controller(2)
+    first = controller.sample(5, generator(3))
+    torch.rand(10)
+    assert controller.sample(5, generator(3)).genotypes == first.genotypes
+    assert controller.sample(5, generator(4)).genotypes != first.genotypes
+
+
+def test_sampled_frequencies_match_the_stated_probabilities():
+    controller = sharp()
+    n = 4000
+    with torch.no_grad():
+        genotypes = controller.sample(n, generator(0)).genotypes
+    stated = controller.probabilities(genotypes[0])[0][0][0]  # the first choice depends on nothing
+    seen = Counter(genotype.cells[0][0] for genotype in genotypes)
+    for option, p in enumerate(stated.tolist()):
+        assert abs(seen[option] / n - p) < 4 * math.sqrt(p * (1 - p) / n)
+    # Of those that share all connections of node 0, the second node's first input follows its conditional.
+    groups = Counter(genotype.cells[0][0:1] + genotype.cells[0][2:3] for genotype in genotypes)
+    group, size = groups.most_common(1)[0]
+    members = [g for g in genotypes if (g.cells[0][0], g.cells[0][2]) == group]
+    stated = controller.probabilities(members[0])[0][0][2]
+    seen = Counter(g.cells[0][4] for g in members)
+    for option, p in enumerate(stated.tolist()):
+        assert abs(seen[option] / size - p) < 4.5 * math.sqrt(p * (1 - p) / size)
+
+
+def test_batched_and_single_sampling_agree_in_distribution():
+    controller = sharp()
+    n = 600
+    with torch.no_grad():
+        batched = controller.sample(n, generator(0)).genotypes
+        source = generator(1)
+        single = [controller.sample(1, source).genotypes[0] for _ in range(n)]
+    for position in range(20):
+        a, b = (Counter(g.cells[0][position] for g in group) for group in (batched, single))
+        for option in set(a) | set(b):
+            p = (a[option] + b[option]) / (2 * n)
+            assert abs(a[option] - b[option]) / n < 4.5 * math.sqrt(2 * p * (1 - p) / n) + 1e-9
+
+
+def test_the_probabilities_of_all_continuations_sum_to_one():
+    controller = sharp().double()
+    base = list(controller.sample(1, generator(0)).genotypes[0].cells[0])
+    variants = []
+    for op_1, op_2 in product(range(5), repeat=2):  # the last node's operations, all else fixed
+        variants.append(Genotype(((*base[:17], op_1, base[18], op_2),), "block"))
+    total = controller.log_prob(variants).logsumexp(0)
+    rest = controller.probabilities(variants[0])[0]
+    fixed = sum(
+        lp[index].log() for lp, index in zip(rest[0] + rest[1][:8], base[0::2] + base[1::2][:8], strict=True)
+    )
+    assert total.item() == pytest.approx(fixed.item(), abs=1e-10)
+
+
+def test_entropy_is_the_sum_over_choices_and_carries_no_gradient():
+    controller = sharp(2, "type").double()
+    sample = controller.sample(3, generator(0))
+    assert not sample.entropy.requires_grad
+    assert sample.log_prob.requires_grad
+    for genotype, entropy in zip(sample.genotypes, sample.entropy.tolist(), strict=True):
+        distributions = [p for pair in controller.probabilities(genotype) for side in pair for p in side]
+        assert entropy == pytest.approx(sum(torch.special.entr(p).sum().item() for p in distributions))
+
+
+def test_later_encodings_depend_on_earlier_ones():
+    controller = sharp(2, "type")
+    sample = controller.sample(2, generator(0)).genotypes
+    swapped = Genotype((sample[1].cells[0], sample[0].cells[1]))
+    # The two start states of an encoding are equal, so its first choice is always even: look at the third.
+    second = [controller.probabilities(g)[1][0][2] for g in (sample[0], swapped)]
+    assert not torch.allclose(*second)
