@@ -1,8 +1,8 @@
 """Derive: turn a policy into a ranked list of genotypes (METHOD section 6: the search must have a result)."""
 
 import math
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ops.genotype import Genotype
 
@@ -26,3 +26,17 @@ def derive(candidates: Iterable[Genotype], score: Callable[[Genotype], float], t
         return (math.inf if math.isnan(ranked.score) else -ranked.score), ranked.genotype
 
     return sorted(scored, key=key)[:top_k]
+
+
+def genotype_document(
+    ranked: Sequence[Ranked], describe: Callable[[int, Genotype], Mapping[str, Any]], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The content of genotypes.json, which ``ops.genotype.read_candidate`` reads.
+
+    ``describe(rank, genotype)``: further facts on a candidate, its cost for one. ``facts``: on all of them.
+    """
+    candidates = [
+        {"rank": rank, "cells": genotype.to_lists(), "score": score, **describe(rank, genotype)}
+        for rank, (genotype, score) in enumerate(ranked)
+    ]
+    return {"format": "slnas-genotypes", "version": 1, **facts, "candidates": candidates}

@@ -166,9 +166,7 @@ class Controller(nn.Module):
         return cells
 
     def _genotypes(self, cells: list[tuple[Choices, Choices]]) -> tuple[Genotype, ...]:
-        encodings = torch.stack(
-            [torch.stack((c.indices, o.indices), dim=2).flatten(1) for c, o in cells], dim=1
-        )
+        encodings = torch.stack([torch.stack((c.indices, o.indices), dim=2).flatten(1) for c, o in cells], dim=1)
         return tuple(Genotype.from_lists(lists, self.sharing) for lists in encodings.tolist())
 
 

@@ -15,8 +15,8 @@ from ops.genotype import Genotype
 class Reinforce:
     """A controller and what teaches it. ``learn`` answers the last ``propose``.
 
-    Reward = score (percent) + ``entropy_weight`` * entropy (nats). The baseline starts at the first reward and
-    moves by ``1 - baseline_decay`` towards the mean reward before it is used. The loss is the mean over
+    Reward = score (percent) + ``entropy_weight`` * entropy (nats). The baseline starts at the first reward
+    and moves by ``1 - baseline_decay`` towards the mean reward before it is used. The loss is the mean over
     the proposed genotypes of -log_prob * (reward - baseline); the advantage carries no gradient.
     """
 

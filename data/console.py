@@ -68,7 +68,7 @@ def say(text: str, stream=None) -> None:
 
 def complain(command: str, message: object) -> None:
     """One line on standard error, in the name of the command."""
-    say(f"{command}: {' '.join(str(message).split())}", sys.stderr or sys.stdout)
+    say(f"{command}: {' '.join(str(message).splitlines())}", sys.stderr or sys.stdout)
 
 
 def _interrupt(number, frame):

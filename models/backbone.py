@@ -1,6 +1,7 @@
 """What the supernet and the chosen network share: stems, blocks in order, heads, initialisation."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,6 +15,33 @@ from ops.genotype import NUM_NODES, Genotype
 def smallest_map(blocks: Sequence[int], stem: str, image_size: int) -> int:
     """The side in pixels of the last block's output; 0 means that the image is too small for the stages."""
     return stem_size(stem, image_size) // 2 ** len(blocks)
+
+
+class SizeError(ValueError):
+    """Images or batches that a network of this shape cannot take: one line."""
+
+
+def require_size(blocks: Sequence[int], stem: str, image_size: int) -> None:
+    """Refuse, with SizeError, images that the stages would shrink to nothing."""
+    if smallest_map(blocks, stem, image_size) < 1:
+        needed = 2 ** len(blocks) * (1 if stem == "full" else 4)
+        raise SizeError(
+            f"image size {image_size} is too small for {len(blocks)} stages behind the {stem} stem: "
+            f"at least {needed - (0 if stem == 'full' else 3)} pixels are needed"
+        )
+
+
+def require_batch(blocks: Sequence[int], stem: str, image_size: int, smallest_batch: int) -> None:
+    """Refuse, with SizeError, a batch that leaves a batch norm a single value to take statistics of.
+
+    Nodes of the last reduction block halve maps that are halved already.
+    """
+    side = -(-smallest_map(blocks, stem, image_size) // 2)
+    if smallest_batch * side * side < 2:
+        raise SizeError(
+            f"a batch of {smallest_batch} image at size {image_size} leaves batch norm with {smallest_batch} value "
+            f"a channel on {side}x{side} maps: use a larger --batch_size, larger images or fewer stages"
+        )
 
 
 def initialise(module: nn.Module) -> None:
@@ -47,20 +75,16 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         plans = plan_blocks(blocks, filters)
-        self.stem, self.antialias = stem, antialias
+        self.stem, self.antialias, self.aux = stem, antialias, aux
         self.stage_blocks, self.filters, self.num_classes = tuple(blocks), filters, num_classes
         self.stems = build_stems(stem, filters, antialias)
-        self.blocks = nn.ModuleList(
-            Block(plan, lambda n, side, plan=plan: build_edge(plan, n, side)) for plan in plans
-        )
+        self.blocks = nn.ModuleList(Block(plan, lambda n, side, plan=plan: build_edge(plan, n, side)) for plan in plans)
         heads = [plan.out_width for plan in plans if plan.ends_stage] if aux else []
         self.aux_heads = nn.ModuleList(nn.Linear(width, num_classes, bias=False) for width in heads)
         self.head = nn.Linear(plans[-1].out_width, num_classes, bias=False)
         initialise(self)
 
-    def run(
-        self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0
-    ) -> tuple[Tensor, list[Tensor]]:
+    def run(self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
         """(N, 3, H, W) -> logits (N, classes) and one (N, classes) for each auxiliary head."""
         s0, s1 = run_stems(self.stems, images)
         keep = self._keep_masks(s1, drop_path)
@@ -79,6 +103,17 @@ class Backbone(nn.Module):
         paths = 2 * NUM_NODES
         masks = keep_masks(len(self.blocks) * paths, like.shape[0], drop_path, like)
         return masks.unflatten(0, (len(self.blocks), paths))
+
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor takes to build this network again, as plain values."""
+        return {
+            "blocks": list(self.stage_blocks),
+            "filters": self.filters,
+            "num_classes": self.num_classes,
+            "stem": self.stem,
+            "antialias": self.antialias,
+            "aux": self.aux,
+        }
 
     @property
     def num_parameters(self) -> int:

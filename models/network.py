@@ -1,6 +1,7 @@
 """The chosen network: only the operations that a genotype names, trained from scratch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,14 +36,26 @@ class Network(Backbone):
             stride = 2 if plan.is_reduction else 1
             return build_operation(op, plan.width, plan.out_width, stride=stride, antialias=antialias)
 
-        super().__init__(
-            blocks, filters, num_classes, stem=stem, antialias=antialias, aux=aux, build_edge=build_edge
-        )
+        super().__init__(blocks, filters, num_classes, stem=stem, antialias=antialias, aux=aux, build_edge=build_edge)
         self.genotype = genotype
 
     def forward(self, images: Tensor, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
         """(N, 3, H, W) -> (logits (N, classes), auxiliary logits). Paths drop in training only."""
         return self.run(images, self.genotype, drop_path)
+
+    def arguments(self) -> dict[str, Any]:
+        """As :meth:`Backbone.arguments`; ``cells`` and ``sharing`` stand for the genotype."""
+        return {
+            **super().arguments(),
+            "cells": self.genotype.to_lists(),
+            "sharing": self.genotype.sharing,
+        }
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> "Network":
+        """The network that :meth:`arguments` describes, with fresh weights."""
+        rest = {key: value for key, value in arguments.items() if key not in ("cells", "sharing")}
+        return cls(Genotype.from_lists(arguments["cells"], arguments["sharing"]), **rest)
 
     @torch.no_grad()
     def macs(self, image_size: int) -> int:

@@ -29,9 +29,7 @@ def plan_blocks(blocks: Sequence[int], filters: int) -> tuple[BlockPlan, ...]:
     if not blocks or any(count < 0 for count in blocks):
         raise ValueError(f"blocks must be a non-empty list of counts, not {list(blocks)}")
     if filters < 2 or filters % 2:
-        raise ValueError(
-            f"filters must be even and positive: shuffle units split them in half; got {filters}"
-        )
+        raise ValueError(f"filters must be even and positive: shuffle units split them in half; got {filters}")
     plans: list[BlockPlan] = []
     for stage, count in enumerate(blocks):
         for position in range(count + 1):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +46,8 @@ class SuperNet(Backbone):
                 for op in range(len(OPERATIONS))
             )
 
-        super().__init__(
-            blocks, filters, num_classes, stem=stem, antialias=antialias, aux=aux, build_edge=build_edge
-        )
-        self.sharing, self.bn_stats, self.aux = sharing, bn_stats, aux
+        super().__init__(blocks, filters, num_classes, stem=stem, antialias=antialias, aux=aux, build_edge=build_edge)
+        self.sharing, self.bn_stats = sharing, bn_stats
         if bn_stats != "running":
             for norm in self._norms():
                 _forget_statistics(norm)
@@ -58,6 +57,9 @@ class SuperNet(Backbone):
     ) -> tuple[Tensor, list[Tensor]]:
         """(N, 3, H, W) and a genotype -> (logits (N, classes), auxiliary logits)."""
         return self.run(images, genotype, drop_path)
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "sharing": self.sharing, "bn_stats": self.bn_stats}
 
     def inherit(self, genotype: Genotype) -> Network:
         """The network of ``genotype`` with the weights that the supernet holds for it.

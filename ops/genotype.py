@@ -151,9 +151,7 @@ def read_candidate(
     """
     text = str(text_or_path).strip()
     if not text:
-        raise GenotypeError(
-            "the genotype is empty: give a JSON list, a genotypes.json, or genotypes.json#RANK"
-        )
+        raise GenotypeError("the genotype is empty: give a JSON list, a genotypes.json, or genotypes.json#RANK")
     if text[0] in "[{":
         cells, stated_sharing, stated_blocks = _json(text, "the genotype"), None, None
     else:

@@ -1,0 +1,79 @@
+"""Crop, flip, normalise and cutout for whole batches of small images, on whatever device they live.
+
+The draws are a handful of integers an image, taken from a CPU generator, so they are the same on every device.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.presets import Preset
+
+
+class Draws(NamedTuple):
+    """For each of n images: crop offsets, whether it is mirrored, and the centre of the blanked square; (n,)."""
+
+    top: Tensor
+    left: Tensor
+    mirrored: Tensor
+    cut_row: Tensor
+    cut_column: Tensor
+
+    def part(self, share: slice) -> Draws:
+        return Draws(*(values[share] for values in self))
+
+    def to(self, device: torch.device) -> Draws:
+        return Draws(*(values.to(device, non_blocking=True) for values in self))
+
+
+def padding(preset: Preset) -> int:
+    """How far a random crop may shift an image: an eighth of its side, 4 at 32."""
+    return preset.image_size // 8
+
+
+def draw(n: int, preset: Preset, generator: torch.Generator) -> Draws:
+    """The random choices for n images: crops uniform over all shifts, mirrored with probability 1/2."""
+    shifts, side = 2 * padding(preset) + 1, preset.image_size
+
+    def integers(high: int) -> Tensor:
+        return torch.randint(high, (n,), generator=generator)
+
+    mirrored = integers(2).bool() if preset.flip else torch.zeros(n, dtype=torch.bool)
+    return Draws(integers(shifts), integers(shifts), mirrored, integers(side), integers(side))
+
+
+def normalise(pixels: Tensor, preset: Preset) -> Tensor:
+    """uint8 (n, 3, S, S) -> float32 with mean 0 and deviation 1 a channel over the data set."""
+    mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] * 255 for v in (preset.mean, preset.std))
+    return (pixels.float() - mean) / std
+
+
+def augment(pixels: Tensor, draws: Draws, preset: Preset) -> Tensor:
+    """uint8 (n, 3, S, S) -> normalised float32: zero-padded random crop, mirror, then cutout with zeros.
+
+    Cutout: DeVries and Taylor, arXiv 1708.04552; the square is clipped at the border.
+    """
+    n, side, pad = len(pixels), preset.image_size, padding(preset)
+    padded = F.pad(pixels, (pad,) * 4)
+    steps = torch.arange(side, device=pixels.device)
+    columns = torch.where(draws.mirrored[:, None], steps.flip(0), steps) + draws.left[:, None]
+    rows = steps + draws.top[:, None]
+    # Flat positions within one padded plane, the same for the three channels: (n, 1, S * S).
+    positions = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(n, 1, -1)
+    cropped = padded.flatten(2).gather(2, positions.expand(-1, 3, -1)).view(n, 3, side, side)
+    images = normalise(cropped, preset)
+    if preset.cutout:
+        rows, columns = _outside(draws.cut_row, preset), _outside(draws.cut_column, preset)
+        images = images * (rows[:, None, :, None] | columns[:, None, None, :])
+    return images
+
+
+def _outside(centre: Tensor, preset: Preset) -> Tensor:
+    """(n, S): whether a row or column lies outside the square around ``centre``."""
+    first = centre[:, None] - preset.cutout // 2
+    steps = torch.arange(preset.image_size, device=centre.device)
+    return (steps < first) | (steps >= first + preset.cutout)

@@ -1,0 +1,80 @@
+"""Image folders: ``<root>/train/<class>/*`` and ``<root>/val/<class>/*``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from data.images import DataError
+from data.listing import Notes, image_names, subfolders
+from data.presets import SMALL_LIMIT
+
+PROBES = 8
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """Files and class indices of both sides; ``notices`` says what was left out and why."""
+
+    classes: tuple[str, ...]
+    train: tuple[tuple[Path, ...], tuple[int, ...]]
+    val: tuple[tuple[Path, ...], tuple[int, ...]]
+    notices: tuple[str, ...]
+
+
+def list_folder(root: Path) -> FolderListing:
+    """List both sides without decoding anything. The classes are the sorted folder names in ``train/``.
+
+    Raises DataError for a side without class folders, a class without images or on one side only, by name.
+    """
+    notes = Notes(root)
+    try:
+        sides = {side: _side(root / side, notes) for side in ("train", "val")}
+    except OSError as error:
+        raise DataError(f"{root} cannot be read: {error.strerror}: {error.filename}") from None
+    classes = tuple(sorted(sides["train"]))
+    for here, there in (("train", "val"), ("val", "train")):
+        lonely = sorted(set(sides[here]) - set(sides[there]))
+        if lonely:
+            raise DataError(f"{root}: {_named(lonely)} in {here}/ but not in {there}/")
+    pairs = {}
+    for side, found in sides.items():
+        empty = [name for name in classes if not found[name]]
+        if empty:
+            raise DataError(f"{root / side}: {_named(empty)} without images")
+        files = [(root / side / name / file, i) for i, name in enumerate(classes) for file in found[name]]
+        pairs[side] = tuple(zip(*files, strict=True))
+    return FolderListing(classes, pairs["train"], pairs["val"], tuple(notes.lines()))
+
+
+def _side(folder: Path, notes: Notes) -> dict[str, list[str]]:
+    if not folder.is_dir():
+        raise DataError(f"{folder.parent} has no folder {folder.name}/: it needs train/<class>/ and val/<class>/")
+    found = {name: image_names(folder / name, notes) for name in subfolders(folder, notes)}
+    if not found:
+        raise DataError(f"{folder} has no class folders: images belong in {folder.name}/<class>/")
+    return found
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:5]) + (" ..." if len(names) > 5 else "")
+    return f"class {shown}" if len(names) == 1 else f"{len(names)} classes ({shown})"
+
+
+def probe_size(paths: Sequence[Path]) -> int | None:
+    """The side that all probed images share if they are square and small, else None: photographs."""
+    sizes = set()
+    for path in paths[:: max(1, len(paths) // PROBES)]:
+        try:
+            with Image.open(path) as image:
+                sizes.add(image.size)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue
+    if len(sizes) == 1:
+        width, height = sizes.pop()
+        if width == height <= SMALL_LIMIT:
+            return width
+    return None

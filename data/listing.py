@@ -1,0 +1,123 @@
+"""Looking into an unpacked download: which folders and images are there, and what is to be left out.
+
+Everything comes back sorted by code point, so nothing depends on the order of the file system.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.console import UseError, show, some
+
+# What torchvision's ImageFolder takes for an image, so that nothing prepared here is skipped in training.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+SYSTEM_NAMES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
+MAX_DEPTH = 5  # folders between --source and the class folders; the deepest mirror known has three
+
+
+def is_system(name: str) -> bool:
+    """Whether an entry belongs to an operating system or a tool: `.git`, `._x.jpg`, `__MACOSX`, `Thumbs.db`."""
+    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
+
+
+def is_image_name(name: str) -> bool:
+    """Whether the extension is one that training reads; case does not matter."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+@dataclass
+class Notes:
+    """What was seen and left out while listing; `lines` words it for the user."""
+
+    root: Path
+    system: set[str] = field(default_factory=set)
+    nested: set[str] = field(default_factory=set)
+    other: set[str] = field(default_factory=set)
+    more: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """One line for each kind of thing that was left out."""
+        kinds = (
+            (self.system, "ignored {} hidden or system entries"),
+            (self.nested, "left out {} folders inside class folders, with the images in them"),
+            (self.other, "left out {} files that are no images by their extension, or no regular files"),
+        )
+        found = [(sorted(paths), text) for paths, text in kinds if paths]
+        return [f"{text.format(len(paths))}: {some(self._short(paths))}" for paths, text in found] + self.more
+
+    def _short(self, paths: Iterable[str]) -> list[str]:
+        return [os.path.relpath(path, self.root) for path in paths]
+
+
+def entries(folder: Path, notes: Notes) -> Iterator[os.DirEntry]:
+    """The entries of a folder in sorted order, without hidden and system ones."""
+    with os.scandir(folder) as listing:
+        found = sorted(listing, key=lambda entry: entry.name)
+    for entry in found:
+        if is_system(entry.name):
+            notes.system.add(entry.path)
+        else:
+            yield entry
+
+
+def subfolders(folder: Path, notes: Notes) -> list[str]:
+    """Sorted names of the folders in a folder (links to folders too)."""
+    return [entry.name for entry in entries(folder, notes) if os.path.isdir(entry.path)]
+
+
+def image_names(folder: Path, notes: Notes) -> list[str]:
+    """Sorted names of the image files directly in a class folder; whatever else is there goes to the notes."""
+    names = []
+    for entry in entries(folder, notes):
+        if os.path.isdir(entry.path):
+            notes.nested.add(entry.path)
+        elif is_image_name(entry.name) and os.path.isfile(entry.path):
+            names.append(entry.name)
+        else:
+            notes.other.add(entry.path)
+    return names
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether at least one image file lies directly in the folder."""
+    with os.scandir(folder) as listing:
+        return any(is_image_name(entry.name) and not is_system(entry.name) for entry in listing)
+
+
+def descend(source: Path, hints: Sequence[str], notes: Notes, flat: bool = False) -> list[Path]:
+    """The folders from `source` down to the one that holds the class folders (`flat`: the images themselves).
+
+    A folder whose name is among the hints is entered first, in the order of the hints and whatever its case;
+    a folder that is alone is entered too, which takes care of doubled folders like `AID/AID/`.
+    """
+    trail = [source]
+    while len(trail) <= MAX_DEPTH:
+        names = subfolders(trail[-1], notes)
+        hinted = [name for hint in hints for name in names if name.casefold() == hint.casefold()]
+        if not hinted and (holds_images(trail[-1]) if flat else _any_holds_images(trail[-1], names)):
+            return trail
+        if not hinted and len(names) != 1:
+            break
+        trail.append(trail[-1] / (hinted or names)[0])
+    if holds_images(trail[-1]) and not flat:
+        raise UseError(f"the images lie directly in {show(trail[-1])}, without class folders")
+    wanted = "folder of images" if flat else "class folders with images"
+    there = some(names) or "no folder"
+    raise UseError(f"no {wanted} found in {show(source)}: looked in {show(trail[-1])}, which holds {there}")
+
+
+def _any_holds_images(folder: Path, names: list[str]) -> bool:
+    return any(holds_images(folder / name) for name in names)
+
+
+def find_file(folders: Iterable[Path], name: str) -> Path | None:
+    """The first file of that name, in whatever case, directly in one of the folders; None where there is none."""
+    for folder in folders:
+        if folder.is_dir():
+            for found in sorted(os.listdir(folder)):
+                if found.casefold() == name.casefold() and (folder / found).is_file():
+                    return folder / found
+    return None

@@ -1,0 +1,173 @@
+"""Batches of normalised images on the device.
+
+What a batch holds depends on the seed, the stream, the epoch and the position of the batch alone: not on the
+number of workers or processes, nor on what was read before. So a run continues at any batch of any epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from data.augment import augment, draw, normalise
+from data.images import Images
+from data.photos import BatchKeys, Photos, evaluation_transform, training_transform
+from data.presets import Preset
+
+
+class Batch(NamedTuple):
+    """Images (n, 3, S, S) and labels (n,) of this process.
+
+    ``weight``: what the mean loss is multiplied by so that averaging gradients over processes gives the
+    gradient of the mean over all images of the global batch; 1 in a single process.
+    """
+
+    images: Tensor
+    labels: Tensor
+    weight: float
+
+
+def derived_seed(*parts: object) -> int:
+    """A seed in [0, 2**63) from named parts; any change gives an unrelated one."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def balanced_sizes(n: int, batch_size: int) -> list[int]:
+    """ceil(n / batch_size) batch sizes that sum to n and differ by one at most, the larger ones first."""
+    count = -(-n // batch_size)
+    return [n // count + (i < n % count) for i in range(count)]
+
+
+class Loader:
+    """One pass over all images an epoch, each exactly once over all processes. ``len``: batches a pass.
+
+    Batches are balanced (:func:`balanced_sizes`), so none is left with a single image.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        preset: Preset,
+        *,
+        batch_size: int,
+        device: torch.device,
+        seed: int,
+        stream: str,
+        augment: bool,
+        shuffle: bool,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.images, self.preset, self.device = images, preset, device
+        self.seed, self.stream, self.augment, self.shuffle = seed, stream, augment, shuffle
+        self.rank, self.world_size = rank, world_size
+        self.sizes = balanced_sizes(len(images), batch_size * world_size)
+        self.epoch, self.start = 0, 0
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def num_images(self) -> int:
+        return len(self.images)
+
+    @property
+    def smallest_batch(self) -> int:
+        """The fewest images that a process gets in one batch."""
+        return min(self.sizes) // self.world_size
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the pass that iterating yields, from batch ``start`` on."""
+        self.epoch, self.start = epoch, start
+
+    def order(self) -> Tensor:
+        """All positions, in the order of this pass."""
+        if not self.shuffle:
+            return torch.arange(len(self.images))
+        return torch.randperm(len(self.images), generator=self._generator("order"))
+
+    def _generator(self, *parts: object) -> torch.Generator:
+        return torch.Generator().manual_seed(derived_seed(self.seed, self.stream, self.epoch, *parts))
+
+    def _shares(self) -> Iterator[tuple[int, Tensor, slice, float]]:
+        """For each batch from ``start``: its number, its global positions, the share of this process, weight."""
+        for number, positions in enumerate(self.order().split(self.sizes)):
+            if number < self.start:
+                continue
+            n = len(positions)
+            share = slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
+            yield number, positions, share, (share.stop - share.start) * self.world_size / n
+
+    def __iter__(self) -> Iterator[Batch]:
+        raise NotImplementedError
+
+
+class TensorLoader(Loader):
+    """Small images: one uint8 tensor on the device, transformed a batch at a time."""
+
+    def __init__(self, images: Images, preset: Preset, **options) -> None:
+        super().__init__(images, preset, **options)
+        self.pixels, self.labels = images.pixels.to(self.device), images.labels.to(self.device)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, positions, share, weight in self._shares():
+            mine = positions[share].to(self.device, non_blocking=True)
+            pixels = self.pixels[mine]
+            if self.augment:
+                # Drawn for all processes, so that what an image looks like does not depend on their number.
+                draws = draw(len(positions), self.preset, self._generator(number)).part(share)
+                images = augment(pixels, draws.to(self.device), self.preset)
+            else:
+                images = normalise(pixels, self.preset)
+            yield Batch(images, self.labels[mine], weight)
+
+
+class PhotoLoader(Loader):
+    """Photographs: decoded or taken from memory and transformed by workers."""
+
+    def __init__(
+        self, images: Images, preset: Preset, *, workers: int = 0, resolution_jitter: bool = False, **options
+    ) -> None:
+        super().__init__(images, preset, **options)
+        transform = training_transform(preset, resolution_jitter) if self.augment else evaluation_transform(preset)
+        self.photos, self.workers = Photos(images, transform), workers
+
+    def __iter__(self) -> Iterator[Batch]:
+        plan = list(self._shares())
+        keys, weights = [], []
+        for number, positions, share, weight in plan:
+            seeds = torch.randint(2**62, (len(positions),), generator=self._generator(number))
+            keys.append(list(zip(positions[share].tolist(), seeds[share].tolist(), strict=True)))
+            weights.append(weight)
+        batches = DataLoader(
+            self.photos,
+            batch_sampler=BatchKeys(keys),
+            num_workers=min(self.workers, len(keys)),
+            pin_memory=self.device.type != "cpu",
+        )
+        for (images, labels), weight in zip(batches, weights, strict=True):
+            yield Batch(*(x.to(self.device, non_blocking=True) for x in (images, labels)), weight)
+
+
+def make_loader(
+    images: Images, preset: Preset, *, workers: int = 0, resolution_jitter: bool = False, **options
+) -> Loader:
+    """The loader that fits the images; ``options`` as for :class:`Loader`."""
+    if preset.is_small:
+        return TensorLoader(images, preset, **options)
+    return PhotoLoader(images, preset, workers=workers, resolution_jitter=resolution_jitter, **options)
+
+
+def forever(loader: Loader, first: int) -> Iterator[Batch]:
+    """Batches number ``first``, ``first + 1``, ... counted over all passes, without end."""
+    epoch, start = divmod(first, len(loader))
+    while True:
+        loader.set_epoch(epoch, start)
+        yield from loader
+        epoch, start = epoch + 1, 0

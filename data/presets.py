@@ -1,0 +1,57 @@
+"""What fits a kind of images unless the user says otherwise (METHOD section 5)."""
+
+from dataclasses import dataclass
+
+SMALL_LIMIT = 64  # the largest side in pixels that is treated as the 32x32 sets are
+
+Triple = tuple[float, float, float]
+
+CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+CIFAR100 = ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How images of a data set are shown to a network.
+
+    ``image_size``: side in pixels. ``mean``, ``std``: of the channels in [0, 1]; None: to be computed from the
+    training images. ``cutout``: side of the square that is blanked, 0 for none. ``flip``: whether a mirrored
+    image is as good as the original. ``drop_prob``: drop path at the end of its ramp, in retraining.
+    """
+
+    image_size: int
+    search_stem: str
+    retrain_stem: str
+    mean: Triple | None
+    std: Triple | None
+    cutout: int
+    flip: bool
+    drop_prob: float
+
+    @property
+    def is_small(self) -> bool:
+        return self.image_size <= SMALL_LIMIT
+
+    @property
+    def decoded_size(self) -> int:
+        """Photographs are decoded at 256 for crops of 224; small images at the size that is shown."""
+        return self.image_size if self.is_small else round(self.image_size * 256 / 224)
+
+
+def small(
+    image_size: int = 32,
+    statistics: tuple[Triple, Triple] | None = None,
+    *,
+    flip: bool = True,
+    cutout: int | None = None,
+) -> Preset:
+    """32x32 sets. Cutout takes half the side unless given."""
+    mean, std = statistics or (None, None)
+    cutout = image_size // 2 if cutout is None else cutout
+    return Preset(image_size, "quarter", "full", mean, std, cutout, flip, drop_prob=0.35)
+
+
+def photo(image_size: int = 224) -> Preset:
+    """Photographs, with the statistics of ImageNet."""
+    return Preset(image_size, "quarter", "quarter_blur", *IMAGENET, cutout=0, flip=True, drop_prob=0.5)

@@ -1,0 +1,249 @@
+"""Draw a genotype: every cell encoding as a graph, each one printed column (8.5 cm) wide.
+
+    python -m ops.draw genotypes.json#0 -o cell.svg
+
+Inputs stand on the left, the output (the concatenation of the five nodes) on the right. Nodes stand in
+columns by depth, each in a row of its own, and a line changes rows only in the gap behind its source, where
+neither a node nor a name lies; then it keeps to its target's row. So no line touches a foreign node or name,
+and what remains, the crossings, is settled by trying all 120 orders. Lengths are in points (1/72 inch).
+"""
+
+import argparse
+import io
+import math
+import os
+import sys
+from collections import namedtuple
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import combinations, permutations
+
+import networkx as nx
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+
+from ops.genotype import NUM_NODES, OPERATIONS, SHARINGS, Genotype, GenotypeError, edges, read_candidate
+
+DPI, MAX_PIXELS, FONT = 300, 10**8, "DejaVu Sans"  # matplotlib brings this font along: the same everywhere
+WIDTH, GUTTER = 8.5 / 2.54 * 72, 12.0  # of a cell; between two cells
+RADIUS, PORT = 5.0, 2.6  # of a node; its two edges enter this far above and below its centre
+INPUT, BAR, MARGIN, TAIL, TITLE = 12.0, 9.0, 0.8, 8.0, 11.0  # input, output, rim, gap before output, heading
+
+# The family by dashes and the kernel by weight, so that both survive print in gray; color only helps.
+STYLES = {
+    "shuffle_3x3": {"ls": "-", "lw": 0.7, "ec": "black"},
+    "shuffle_5x5": {"ls": "-", "lw": 1.5, "ec": "black"},
+    "avg_pool_3x3": {"ls": (0, (4, 1.6)), "lw": 0.9, "ec": "#0065a4"},
+    "max_pool_3x3": {"ls": (0, (7, 1.5, 1.2, 1.5)), "lw": 0.9, "ec": "#0065a4"},
+    "conv_1x1": {"ls": (0, (1, 1.1)), "lw": 1.1, "ec": "#a63f00"},
+}
+CONCAT = {"ls": "-", "lw": 0.6, "ec": "0.55"}
+
+# By state: layer (its depth) and row, 0 at the top. By layer: x and the room for names before it.
+Layout = namedtuple("Layout", "layer row x names folded")
+
+
+def graph(encoding: Sequence[int]) -> tuple[nx.MultiDiGraph, dict[int, int]]:
+    """The ten edges, with an attribute ``op``, and every state's depth: the longest way from an input."""
+    wiring = nx.MultiDiGraph()
+    wiring.add_nodes_from(range(NUM_NODES + 2))
+    for state, pair in enumerate(edges(encoding), 2):
+        wiring.add_edges_from((source, state, {"op": OPERATIONS[op]}) for source, op in pair)
+    return wiring, {s: depth for depth, layer in enumerate(nx.topological_generations(wiring)) for s in layer}
+
+
+def crossings(wiring: nx.MultiDiGraph, layer: dict[int, int], row: dict[int, float]) -> int:
+    """How many pairs of lines cross, lines to the output included, when the states lie in these rows."""
+    count = 0
+    for gap in range(max(layer.values()) + 1):  # (row where a line enters the gap, row where it leaves it)
+        lines = [(row[state], row[state]) for state in layer if state > 1 and layer[state] <= gap]
+        for source, state in wiring.edges():
+            if layer[source] <= gap < layer[state]:
+                lines.append((row[source if layer[source] == gap else state], row[state]))
+        count += sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for a, b in combinations(lines, 2))
+    return count
+
+
+def best_rows(wiring: nx.MultiDiGraph, layer: dict[int, int]) -> dict[int, float]:
+    """Rows with the fewest crossings, then the shortest ways; input 0 above 1, both near their readers."""
+
+    def place(order: Sequence[int]) -> dict[int, float]:
+        row = {state: float(position) for state, position in enumerate(order, 2)}
+        for state, unread in ((0, 1.0), (1, NUM_NODES - 2.0)):
+            read = [row[target] for target in wiring.successors(state)] or [unread]
+            row[state] = sum(read) / len(read)
+        if row[1] - row[0] < 1:
+            middle = min(max((row[0] + row[1]) / 2, 0.5), NUM_NODES - 1.5)
+            row[0], row[1] = middle - 0.5, middle + 0.5
+        return row
+
+    def cost(row: dict[int, float]) -> tuple[int, float]:
+        travel = sum(abs(row[source] - row[state]) for source, state in wiring.edges())
+        return crossings(wiring, layer, row), round(travel, 6)
+
+    return min(map(place, permutations(range(NUM_NODES))), key=cost)
+
+
+@lru_cache
+def _label(op: str, folded: bool) -> tuple[str, float, float]:
+    """The name of an operation as it is written, the size of its font and its width."""
+    text, size = ("\n".join(op.rsplit("_", 1)), 5.5) if folded else (op, 6.0)
+    paths = (TextPath((0, 0), line, size, prop={"family": FONT}) for line in text.split("\n"))
+    return text, size, max(path.get_extents().width for path in paths)
+
+
+def lay_out(encoding: Sequence[int], folded: bool = False) -> Layout:
+    """Spread the layers over the width; where names in one line leave too narrow gaps, fold all of them."""
+    wiring, layer = graph(encoding)
+    depth = max(layer.values())
+    names = [0.0] * (depth + 1)
+    for _, state, op in wiring.edges(data="op"):
+        names[layer[state]] = max(names[layer[state]], _label(op, folded)[2] + 1.5)
+    taken = 2 * MARGIN + INPUT + RADIUS + sum(names) + depth * 2 * RADIUS + TAIL + BAR
+    gap = (WIDTH - taken) / (depth + 0.5)
+    if gap < 6 and not folded:
+        return lay_out(encoding, True)
+    x, behind = [MARGIN + INPUT / 2], MARGIN + INPUT + RADIUS + 0.5 * gap  # most lines turn in the first gap
+    for width in names[1:]:
+        x.append(behind + gap + width + RADIUS)
+        behind = x[-1] + RADIUS
+    return Layout(layer, best_rows(wiring, layer), x, names, folded)
+
+
+def draw(genotype: Genotype) -> Figure:
+    """A figure, known to no pyplot state, of all cells: a column of up to 4, else a grid in reading order."""
+    places = [lay_out(cell) for cell in genotype.cells]
+    columns = 1 if len(places) <= 4 else max(2, math.ceil(math.sqrt(len(places) / 6)))
+    bands = [places[start : start + columns] for start in range(0, len(places), columns)]
+    heights = [TITLE + NUM_NODES * (37.0 if any(p.folded for p in band) else 25.0) for band in bands]
+    width, height = columns * (WIDTH + GUTTER) - GUTTER, sum(heights) + GUTTER * (len(bands) - 1)
+    figure = Figure(figsize=(width / 72, height / 72), dpi=DPI)
+    for index, (cell, place) in enumerate(zip(genotype.cells, places, strict=True)):
+        down, right = divmod(index, columns)
+        left, bottom = right * (WIDTH + GUTTER), height - sum(heights[: down + 1]) - down * GUTTER
+        axes = figure.add_axes((left / width, bottom / height, WIDTH / width, heights[down] / height))
+        axes.set(xlim=(0, WIDTH), ylim=(-heights[down], 0))
+        axes.set_axis_off()
+        title = ("normal cell", "reduction cell")[index] if genotype.sharing == "type" else None
+        _write(axes, MARGIN, -1, title or f"{genotype.sharing} {index}", ha="left", va="top", size=7)
+        _draw_cell(axes, cell, place, (heights[down] - TITLE) / NUM_NODES)
+    return figure
+
+
+def _draw_cell(axes: Axes, encoding: Sequence[int], place: Layout, pitch: float) -> None:
+    at = {s: (place.x[layer], -TITLE - (place.row[s] + 0.5) * pitch) for s, layer in place.layer.items()}
+    bar, height = WIDTH - MARGIN - BAR, NUM_NODES * pitch
+    for state, pair in enumerate(edges(encoding), 2):
+        x, y = at[state]
+        _draw_line(axes, [(x, y), (bar - 1, y)], bar, CONCAT)
+        # The edge that turns last enters on the side where it comes from, so that the two never cross.
+        last = max(place.layer[edge.input] for edge in pair)
+        rise = [at[edge.input][1] - y if place.layer[edge.input] == last else 0.0 for edge in pair]
+        for edge, side in zip(pair, (1, -1) if rise[0] >= rise[1] else (-1, 1), strict=True):
+            _draw_edge(axes, place, at, edge.input, OPERATIONS[edge.op], state, side)
+        axes.add_patch(Circle((x, y), RADIUS, fc="white", ec="black", lw=0.7, zorder=3))
+        _write(axes, x, y, str(state - 2))
+    for state in (0, 1):
+        _draw_box(axes, *at[state], INPUT, 11, f"s{state}")
+    _draw_box(axes, bar + BAR / 2, -TITLE - height / 2, BAR, height - 10, "output", rotation=90)
+
+
+def _draw_edge(axes: Axes, place: Layout, at: dict, source: int, op: str, state: int, side: int) -> None:
+    """A line that turns in the gap behind its source and bears its name where it is level, off the pair."""
+    behind, depth = place.layer[source] + 1, place.layer[state]
+    start = at[source][0] + (INPUT / 2 if source < 2 else 0)  # a node hides the beginning
+    turned = place.x[behind] - RADIUS - place.names[behind]
+    middle, y = (start + turned) / 2, at[state][1] + side * PORT
+    curve = [(start, at[source][1]), (middle, at[source][1]), (middle, y), (turned, y)]
+    tip = at[state][0] - math.sqrt(RADIUS**2 - PORT**2)
+    _draw_line(axes, [*curve, (tip - 1.5, y)], tip, STYLES[op])
+    (text, size, _), x = _label(op, place.folded), at[state][0] - RADIUS - place.names[depth] / 2
+    _write(axes, x, y + side * 1.2, text, va="bottom" if side > 0 else "top", size=size)
+
+
+def _draw_line(axes: Axes, points: list[tuple[float, float]], tip: float, look: dict) -> None:
+    codes = [Path.MOVETO, *[Path.CURVE4] * (len(points) - 2), Path.LINETO]
+    axes.add_patch(PathPatch(Path(points, codes), fill=False, capstyle="butt", zorder=1, **look))
+    head = [(tip - back, points[-1][1] + up) for back, up in ((0, 0), (3.6, 1.5), (3.6, -1.5))]
+    axes.add_patch(Polygon(head, fc=look["ec"], lw=0, zorder=2))
+
+
+def _draw_box(axes: Axes, x: float, y: float, width: float, height: float, text: str, rotation=0) -> None:
+    corner, shape = (x - width / 2, y - height / 2), "round,pad=0,rounding_size=2.5"
+    axes.add_patch(FancyBboxPatch(corner, width, height, shape, fc="0.92", ec="black", lw=0.7, zorder=3))
+    _write(axes, x, y, text, rotation=rotation)
+
+
+def _write(axes: Axes, x: float, y: float, text: str, **how) -> None:
+    how = {"ha": "center", "va": "center", "size": 6, "linespacing": 1.05, **how}
+    axes.text(x, y, text, family=FONT, usetex=False, color="black", zorder=4, **how)
+
+
+def render(genotype: Genotype, extension: str, dpi: int = DPI) -> bytes:
+    """The content of a file: the same bytes for the same genotype and the same matplotlib."""
+    with style.context(["default", {"svg.hashsalt": "ops.draw", "pdf.fonttype": 42}]):
+        figure = draw(genotype)
+        if extension == "png" and math.prod(figure.get_size_inches()) * dpi**2 > MAX_PIXELS:
+            raise argparse.ArgumentError(None, "too many pixels for a png: lower --dpi, or draw an svg")
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension)
+        content = io.BytesIO()
+        figure.savefig(content, format=extension, dpi=dpi, metadata=metadata)
+    return content.getvalue()
+
+
+def save(content: bytes, path: str) -> None:
+    """Write a file as a whole or, with OSError, not at all."""
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+        os.replace(part, os.path.realpath(path))
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        if os.path.exists(part):
+            os.unlink(part)
+        raise OSError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from error
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise argparse.ArgumentError(None, f"{message} (see --help)")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    about, example = "Draw a genotype's cells.", "example: python -m ops.draw genotypes.json#0 -o cell.svg"
+    parser = _Parser("python -m ops.draw", description=about, epilog=example, allow_abbrev=False)
+    parser.add_argument("genotype", help="a genotypes.json, genotypes.json#RANK, or a JSON list, as --arch")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="an .svg, .png or .pdf file")
+    parser.add_argument("--sharing", choices=SHARINGS, help="default: what the file states, else type")
+    parser.add_argument("--dpi", type=int, default=DPI, help="of a png: 50 to 1200, default %(default)s")
+    args = parser.parse_args(argv)
+    name, folder = args.output, os.path.dirname(args.output) or "."
+    args.extension = os.path.splitext(name)[1].lower().removeprefix(".")
+    if args.extension not in ("svg", "png", "pdf"):
+        parser.error(f"-o {name} does not end in .svg, .png or .pdf")
+    if not os.path.isdir(folder):
+        parser.error(f"-o {name}: there is no folder {folder}")
+    if not 50 <= args.dpi <= 1200:
+        parser.error(f"--dpi {args.dpi} is not between 50 and 1200")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status is 0 when done, 1 for a fault while writing, 2 for wrong use."""
+    try:
+        args = _parse(argv)
+        genotype = read_candidate(args.genotype, args.sharing).genotype
+        save(render(genotype, args.extension, args.dpi), args.output)
+    except (argparse.ArgumentError, GenotypeError, OSError) as error:
+        line = " ".join(str(error).split())
+        print(f"ops.draw: {line if line.isprintable() else ascii(line)}", file=sys.stderr)
+        return 1 if isinstance(error, OSError) else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Types of flag values. Each refuses with one line that names the value; nothing is evaluated."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+
+LARGEST = 10**9
+
+
+def _number(text: str, kind: type) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or abs(value) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a{' whole' if kind is int else ''} number")
+    return value
+
+
+def _checked(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = _number(text, kind)
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+        return value
+
+    return parse
+
+
+positive_int = _checked(int, lambda v: v > 0, "a positive whole number")
+count = _checked(int, lambda v: v >= 0, "a whole number from 0 up")
+even_int = _checked(int, lambda v: v > 0 and v % 2 == 0, "an even positive number: shuffle units split channels")
+positive = _checked(float, lambda v: v > 0, "a positive number")
+non_negative = _checked(float, lambda v: v >= 0, "a number from 0 up")
+probability = _checked(float, lambda v: 0 <= v < 1, "a probability in [0, 1)")
+fraction = _checked(float, lambda v: 0 < v < 1, "a fraction strictly between 0 and 1")
+
+
+def blocks(text: str) -> tuple[int, ...]:
+    """``[4,4]``: normal blocks of each stage."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    whole = isinstance(value, list) and all(type(v) is int and 0 <= v <= 100 for v in value)
+    if not whole or not 0 < len(value) <= 8:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of 1 to 8 counts from 0 to 100 like [4,4]")
+    return tuple(value)
+
+
+def save_name(text: str) -> str:
+    """A run name as a folder name that every file system takes: other characters become ``_``."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text)
+    kept = kept.strip(".")[:100]
+    if not kept:
+        raise argparse.ArgumentTypeError(f"{text!r} has no character that a folder name can keep")
+    return kept

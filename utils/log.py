@@ -1,0 +1,100 @@
+"""The folder of a run and what is written there while it goes on: lines, metrics, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from utils.config import UsageError
+
+
+def make_folder(result: str, kind: str, save: str) -> Path:
+    """A new folder ``<result>/<kind>/<save>-<time>``; a number is added where it exists already.
+
+    Raises UsageError where it cannot be made.
+    """
+    base = Path(result).expanduser() / kind
+    name = f"{save}-{time.strftime('%Y-%m-%d-%Hh%Mm%Ss')}"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, 1000):
+            folder = base / (name if attempt == 1 else f"{name}-{attempt}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the run folder cannot be made in {base}: {error}") from None
+    raise UsageError(f"there are too many runs called {name}")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON, whole or not at all; numbers that are not finite become null."""
+    temporary = path.with_name(f".{path.name}.writing")
+    text = json.dumps(_plain(value), indent=1, allow_nan=False)
+    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda numbers: "".join(numbers[0].split()).replace(",", ", "), text)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+class RunLog:
+    """Writes to a run folder and the console; with ``folder`` None, to nothing: other processes than the first."""
+
+    def __init__(self, folder: Path | None, *, tensorboard: bool = True, purge_step: int | None = None) -> None:
+        """``purge_step``: TensorBoard forgets what an interrupted run wrote at this epoch or later."""
+        self.folder, self.writer = folder, None
+        if folder is not None and tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(folder), purge_step=purge_step)
+
+    def line(self, text: str) -> None:
+        """One line on the console, above any progress bar, and in log.txt with the time."""
+        self.detail(text, quiet=False)
+
+    def detail(self, text: str, *, quiet: bool) -> None:
+        """As :meth:`line`; ``quiet``: in log.txt alone."""
+        if self.folder is None:
+            return
+        if not quiet:
+            tqdm.write(text)
+            sys.stdout.flush()
+        self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+
+    def epoch(self, epoch: int, values: Mapping[str, float]) -> None:
+        """One object in metrics.jsonl and one value a tag in TensorBoard, at step ``epoch``."""
+        if self.folder is None:
+            return
+        self._append("metrics.jsonl", json.dumps(_plain({"epoch": epoch, **values})) + "\n")
+        if self.writer is not None:
+            for tag, value in values.items():
+                self.writer.add_scalar(tag, value, epoch)
+            self.writer.flush()
+
+    def _append(self, name: str, text: str) -> None:
+        with open(self.folder / name, "a", encoding="utf-8") as file:
+            file.write(text)
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()

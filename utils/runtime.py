@@ -1,0 +1,83 @@
+"""The device of a run, repeatability, and facts about the machine that belong in a run's record."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from utils.config import UsageError
+
+PACKAGES = ("torch", "torchvision", "numpy", "tensorboard", "scikit-learn", "pytorch-optimizer")
+
+
+def pick_device(name: str = "auto", gpu: int | None = None, local_rank: int = 0) -> torch.device:
+    """``auto``: a CUDA GPU, else an Apple GPU, else the CPU. ``gpu`` chooses among CUDA GPUs.
+
+    ``local_rank``: with several processes on a machine, each takes the GPU of its number. Raises UsageError
+    where the device is not there.
+    """
+    if gpu is not None and name in ("auto", "cuda"):
+        if name == "auto" and not torch.cuda.is_available():
+            return torch.device("cpu")  # the published commands pass --gpu everywhere
+        name = f"cuda:{gpu}"
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", local_rank)
+        torch.empty(1, device=device)
+        if device.type == "meta":
+            raise RuntimeError("it computes nothing")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was told: for clocks."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def describe_machine(device: torch.device) -> dict[str, object]:
+    """Revision, versions and hardware, as plain values."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "packages": {package: _version(package) for package in PACKAGES},
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    """The git revision of this code, with ``+`` where it was changed since; None outside a repository."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        run = [
+            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10)
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if run[0].returncode:
+        return None
+    return run[0].stdout.strip() + ("+" if run[1].stdout.strip() else "")

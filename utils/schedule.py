@@ -1,0 +1,43 @@
+"""Learning rate and drop path by epoch: pure functions, nothing is stepped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+def cosine(epoch: float, epochs: float, highest: float, lowest: float = 0.0) -> float:
+    """Half a cosine from ``highest`` in epoch 0 towards ``lowest`` after the last (SGDR, arXiv 1608.03983)."""
+    return lowest + (highest - lowest) / 2 * (1 + math.cos(math.pi * epoch / epochs))
+
+
+def cosine_restarts(epoch: int, period: int, growth: int, highest: float, lowest: float = 0.0) -> float:
+    """The cosine again and again: over ``period`` epochs, then ``growth`` times as many, and so on."""
+    if growth == 1:
+        return cosine(epoch % period, period, highest, lowest)
+    while epoch >= period:
+        epoch -= period
+        period *= growth
+    return cosine(epoch, period, highest, lowest)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate of an epoch, counted from 0: ``cosine`` over all ``epochs``, or ``cosine_restarts``."""
+
+    kind: str
+    epochs: int
+    highest: float
+    lowest: float
+    period: int
+    growth: int
+
+    def lr(self, epoch: int) -> float:
+        if self.kind == "cosine":
+            return cosine(epoch, self.epochs, self.highest, self.lowest)
+        return cosine_restarts(epoch, self.period, self.growth, self.highest, self.lowest)
+
+
+def drop_path_ramp(epoch: int, epochs: int, highest: float, until: float = 1.0) -> float:
+    """``highest * epoch / epochs``, constant once ``until`` of the epochs are over."""
+    return highest * min(epoch, until * epochs) / epochs

@@ -1,0 +1,103 @@
+"""What both scripts do before and around their work: processes, device, an earlier run, the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils import resume
+from utils.config import CommonConfig
+from utils.distributed import World, connected, launched
+from utils.log import RunLog, make_folder, write_json
+from utils.runtime import describe_machine, pick_device
+from utils.schedule import Schedule
+
+
+@dataclass
+class Session:
+    """One run of a script. ``saved``: the state to go on from, read from ``path``; None in a new run."""
+
+    kind: str
+    config: CommonConfig
+    world: World
+    device: torch.device
+    path: Path | None = None
+    saved: dict[str, Any] | None = None
+    lines: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Say something before there is a run folder; it is written to log.txt once there is."""
+        if self.world.is_main:
+            print(text, flush=True)
+        self.lines.append(text)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rates that the flags ask for."""
+        c = self.config
+        return Schedule(c.lr_schedule, c.epochs, c.child_lr_max, c.child_lr_min, c.child_lr_T_0, c.child_lr_T_mul)
+
+    def is_complete(self, result: str) -> bool:
+        """Whether the run to go on with has nothing left to do: all epochs, and its ``result`` file."""
+        if self.saved is None or self.saved["position"]["epoch"] < self.config.epochs:
+            return False
+        return (self.path.parent / result).is_file()
+
+    def open_run(self, derived: Mapping[str, Any]) -> RunLog:
+        """Make the folder of the run, or go on in it, and write config.json. First process only."""
+        if not self.world.is_main:
+            return RunLog(None)
+        config, purge = self.config, None
+        if self.saved is None:
+            folder = make_folder(config.result, self.kind, config.save)
+        else:
+            folder, purge = self.path.parent, self.saved["position"]["epoch"]
+            resume.forget_from(folder, purge)
+        write_json(
+            folder / "config.json",
+            {
+                "flags": resume.flags_of(config),
+                "derived": derived,
+                "processes": self.world.size,
+                "machine": describe_machine(self.device),
+            },
+        )
+        log = RunLog(folder, tensorboard=config.tensorboard, purge_step=purge)
+        for line in self.lines:
+            log.detail(line, quiet=True)
+        log.line(f"writing to {folder}")
+        return log
+
+    def announce(self) -> None:
+        """Say where the run goes on, and what a changed number of epochs means for the learning rate."""
+        if self.saved is None:
+            return
+        epoch, before = self.saved["position"]["epoch"], self.saved["flags"]["epochs"]
+        text = f"going on with {self.path.parent.name} in epoch {epoch}"
+        if self.config.epochs != before and epoch < self.config.epochs:
+            lr = self.schedule.lr(epoch)
+            text += f"; {self.config.epochs} epochs instead of {before}: the learning rate is now {lr:.6g}"
+        self.note(text)
+
+
+@contextmanager
+def session(config: CommonConfig, kind: str) -> Iterator[Session]:
+    """Find the earlier run if one is asked for, take the device, connect the processes."""
+    world, path, saved = launched(), None, None
+    if config.resume:
+        path = resume.find_checkpoint(config.resume, config.result, kind, config.save)
+    if path is not None:
+        saved = resume.read_run(path, kind)
+        config = resume.continued(config, saved["flags"])
+    device = pick_device(config.device, config.gpu, world.local_rank)
+    with connected(world, device):
+        run = Session(kind, config, world, device, path, saved)
+        if config.resume and path is None:
+            run.note(f"there is no run called {config.save} to go on with: starting one")
+        run.announce()
+        yield run
