@@ -30,7 +30,6 @@ from utils.distributed import synchronise_norms
 from utils.engine import Averages, Meter, evaluate
 from utils.log import write_json
 from utils.losses import retrain_loss
-from utils.precision import Precision
 from utils.resume import flags_of
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
@@ -206,9 +205,8 @@ def build(run: Session, dataset: Dataset, genotype: Genotype, blocks: Sequence[i
     training = Training(
         "retrain",
         network,
-        run.world.wrap(network, run.device),
         torch.optim.SGD(parameter_groups(network, config.weight_decay), config.child_lr_max, momentum=config.momentum),
-        Precision(),
+        run.precision,
         run.schedule,
         run.world,
         run.device,

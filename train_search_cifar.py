@@ -37,7 +37,6 @@ from utils.distributed import World, synchronise_norms
 from utils.engine import Averages, Meter, evaluate
 from utils.log import write_json
 from utils.losses import search_loss
-from utils.precision import Precision
 from utils.resume import flags_of
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
@@ -275,14 +274,13 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
     training = Training(
         "search",
         supernet,
-        run.world.wrap(supernet, device),
         torch.optim.SGD(
             supernet.parameters(),
             config.child_lr_max,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         ),
-        Precision(),
+        run.precision,
         run.schedule,
         run.world,
         device,

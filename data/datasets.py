@@ -231,7 +231,7 @@ def _cifar(kind: str, root: Path, image_size: int | None) -> Source:
 
 
 def _read_cifar(cls, kind: str, root: Path, train: bool, download: bool, log: Callable[[str], None]):
-    before = socket.getdefaulttimeout()
+    before, existed = socket.getdefaulttimeout(), root.exists()
     try:
         return cls(str(root), train=train)
     except (RuntimeError, OSError, EOFError, ValueError):
@@ -243,6 +243,8 @@ def _read_cifar(cls, kind: str, root: Path, train: bool, download: bool, log: Ca
         with redirect_stdout(StringIO()):
             return cls(str(root), train=train, download=True)
     except (OSError, RuntimeError, ValueError, EOFError, tarfile.TarError) as error:
+        if not existed and root.is_dir() and not any(root.iterdir()):
+            root.rmdir()
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DownloadError(f"{kind} could not be downloaded to {root}: {reason}") from None
     finally:

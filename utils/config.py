@@ -52,6 +52,9 @@ class CommonConfig:
     gpu: int | None
     report_freq: int
     tensorboard: bool
+    precision: str
+    amp_backend: str
+    opt_level: str | None
     resume: str | None
     sync_bn: bool
     given: frozenset[str]
@@ -251,6 +254,11 @@ def _common(parser: argparse.ArgumentParser, batch_size: int, epochs: int, filte
     run.add_argument("--seed", type=flags.count, default=2, help="all randomness derives from it")
     run.add_argument("--device", default="auto", help="auto, cpu, mps, or another device as torch names it")
     run.add_argument("--gpu", type=flags.count, help="number of the GPU, as the published scripts take it")
+    run.add_argument(
+        "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="auto: fp32 on a CPU"
+    )
+    run.add_argument("--amp_backend", choices=("torch", "apex"), default="torch", help="of mixed precision")
+    run.add_argument("--opt_level", choices=("O0", "O1", "O2", "O3"), help="apex's name for a precision")
     run.add_argument("--report_freq", type=flags.positive_int, default=50, help="steps between two lines")
     run.add_argument("--tensorboard", action=yes_no, default=True, help="write event files")
     run.add_argument(

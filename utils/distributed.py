@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -75,7 +75,7 @@ class World:
         return nn.parallel.DistributedDataParallel(
             model,
             device_ids=[device] if device.type == "cuda" else None,
-            broadcast_buffers=False,
+            forward_sync_buffers=False,
             find_unused_parameters=True,
         )
 
@@ -127,10 +127,8 @@ class SyncBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training and self.running_mean is not None:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         sums = torch.cat([x.sum(dim=(0, 2, 3)), x.square().sum(dim=(0, 2, 3)), x.new_tensor([x[:, 0].numel()])])
-        sums = all_reduce(sums) if torch.is_grad_enabled() else _reduced(sums)
+        sums = _Total.apply(sums)
         total, squares, n = sums.split([self.num_features, self.num_features, 1])
         mean = total / n
         var = squares / n - mean.square()
@@ -147,9 +145,20 @@ class SyncBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(var, share)
 
 
-def _reduced(sums: Tensor) -> Tensor:
-    dist.all_reduce(sums)
-    return sums
+class _Total(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of the gradients that they have for it."""
+
+    @staticmethod
+    def forward(_context: Any, values: Tensor) -> Tensor:
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
 
 
 def synchronise_norms(model: nn.Module) -> None:
@@ -157,12 +166,3 @@ def synchronise_norms(model: nn.Module) -> None:
     for layer in model.modules():
         if type(layer) is nn.BatchNorm2d:
             layer.__class__ = SyncBatchNorm
-
-
-def same_everywhere(world: World, values: Sequence[float]) -> list[float]:
-    """The mean of each value over the processes."""
-    if world.size == 1:
-        return list(values)
-    shared = torch.tensor(list(values), dtype=torch.float64)
-    dist.all_reduce(shared, group=world.control)
-    return (shared / world.size).tolist()

@@ -4,38 +4,180 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from utils.config import UsageError
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+# NVIDIA's levels in terms of torch's autocast; O3, pure half precision, has no counterpart that trains.
+OPT_LEVELS = {"O0": "fp32", "O1": "fp16", "O2": "fp16"}
 
 
 class Precision:
-    """float32: forward as it is, then backward, clip, step."""
+    """float32: forward as it is, then backward, clip, step. The base of the others."""
 
     name = "fp32"
     patience = 1  # steps in a row with a loss that is not finite before a run is given up
+
+    def __init__(self) -> None:
+        self.skipped = 0  # steps left out because a gradient overflowed
+
+    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Called once, before the model is wrapped and a checkpoint is loaded."""
 
     def autocast(self) -> AbstractContextManager:
         """Wraps a forward pass and its loss."""
         return nullcontext()
 
     def step(
-        self,
-        loss: Tensor,
-        optimizer: torch.optim.Optimizer,
-        parameters: Iterable[Tensor],
-        clip: float | None = None,
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None
     ) -> None:
         """Backward and one update; gradients are cleared to None first. ``clip``: largest gradient norm."""
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if clip is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, clip)
+            nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        return {}
+        return {"name": self.name, "skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
+        self.skipped = state.get("skipped", 0)
+
+
+class BFloat16(Precision):
+    """Autocast to bfloat16, whose range is that of float32: no scaling is needed."""
+
+    name = "bf16"
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device_type = device.type
+
+    def autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device_type, dtype=torch.bfloat16)
+
+
+class Float16(Precision):
+    """Autocast to float16 with a scaled loss. Gradients are unscaled once, before they are clipped.
+
+    A step whose gradients overflow is left out and counted; the schedule goes by epochs and does not notice.
+    """
+
+    name = "fp16"
+    patience = 20  # an overflow halves the scale: from 2**16, this many in a row are no longer due to it
+
+    def __init__(self, device: torch.device, scaler: Any = None) -> None:
+        super().__init__()
+        self.device_type = device.type
+        self.scaler = torch.amp.GradScaler(device.type) if scaler is None else scaler
+
+    def autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device_type, dtype=torch.float16)
+
+    def step(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None
+    ) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if clip is not None:
+            self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(parameters, clip)
+        done = []
+        # The scaler calls the optimizer, and with it this hook, only where every gradient is finite.
+        hook = optimizer.register_step_post_hook(lambda *_: done.append(True))
+        try:
+            self.scaler.step(optimizer)
+        finally:
+            hook.remove()
+        self.scaler.update()
+        self.skipped += not done
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
+
+
+class Apex(Precision):
+    """NVIDIA apex, as the published code used it, where an apex is installed that still has ``amp``."""
+
+    patience = 20
+
+    def __init__(self, amp: Any, opt_level: str) -> None:
+        super().__init__()
+        self.amp, self.opt_level = amp, opt_level
+        self.name = f"apex {opt_level}"
+
+    def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.amp.initialize(model, optimizer, opt_level=self.opt_level, verbosity=0)
+
+    def step(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None
+    ) -> None:
+        optimizer.zero_grad()
+        with self.amp.scale_loss(loss, optimizer) as scaled:
+            scaled.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(self.amp.master_params(optimizer), clip)
+        optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "amp": self.amp.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if state.get("amp"):
+            self.amp.load_state_dict(state["amp"])
+
+
+def choose_precision(
+    asked: str, device: torch.device, *, backend: str = "torch", opt_level: str | None = None
+) -> Precision:
+    """The precision of a run. ``auto``: bfloat16 where the GPU has it, else float16; float32 on a CPU.
+
+    ``opt_level`` O0 to O2 stands for a precision, as in apex. Raises UsageError for what cannot be had.
+    """
+    if opt_level == "O3":
+        raise UsageError("--opt_level O3 (everything in half precision, no scaling) does not train: use O1 or O2")
+    if opt_level is not None and asked != "auto":
+        raise UsageError(f"--opt_level {opt_level} and --precision {asked} both choose the precision: give one")
+    if backend == "apex":
+        return Apex(_apex_amp(device), opt_level or "O1")
+    if opt_level is not None:
+        asked = OPT_LEVELS[opt_level]
+    if asked == "auto":
+        asked = _best(device)
+    if asked == "fp32":
+        return Precision()
+    if asked == "bf16":
+        return BFloat16(device)
+    if device.type == "cpu":
+        raise UsageError("--precision fp16 needs a GPU; a CPU takes fp32 or bf16")
+    return Float16(device)
+
+
+def _best(device: torch.device) -> str:
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def _apex_amp(device: torch.device) -> Any:
+    advice = "use --amp_backend torch, which does the same"
+    try:
+        amp = import_module("apex.amp")
+        amp.initialize, amp.scale_loss  # noqa: B018 - the package of that name on PyPI has neither
+    except (ImportError, AttributeError):
+        raise UsageError(f"--amp_backend apex: no NVIDIA apex with amp is installed: {advice}") from None
+    if device.type != "cuda":
+        raise UsageError(f"--amp_backend apex needs an NVIDIA GPU: {advice}")
+    return amp

@@ -14,6 +14,7 @@ from utils import resume
 from utils.config import CommonConfig
 from utils.distributed import World, connected, launched
 from utils.log import RunLog, make_folder, write_json
+from utils.precision import Precision, choose_precision
 from utils.runtime import describe_machine, pick_device
 from utils.schedule import Schedule
 
@@ -26,6 +27,7 @@ class Session:
     config: CommonConfig
     world: World
     device: torch.device
+    precision: Precision
     path: Path | None = None
     saved: dict[str, Any] | None = None
     lines: list[str] = field(default_factory=list)
@@ -64,6 +66,7 @@ class Session:
                 "flags": resume.flags_of(config),
                 "derived": derived,
                 "processes": self.world.size,
+                "precision": self.precision.name,
                 "machine": describe_machine(self.device),
             },
         )
@@ -95,8 +98,9 @@ def session(config: CommonConfig, kind: str) -> Iterator[Session]:
         saved = resume.read_run(path, kind)
         config = resume.continued(config, saved["flags"])
     device = pick_device(config.device, config.gpu, world.local_rank)
+    precision = choose_precision(config.precision, device, backend=config.amp_backend, opt_level=config.opt_level)
     with connected(world, device):
-        run = Session(kind, config, world, device, path, saved)
+        run = Session(kind, config, world, device, precision, path, saved)
         if config.resume and path is None:
             run.note(f"there is no run called {config.save} to go on with: starting one")
         run.announce()

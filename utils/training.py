@@ -27,13 +27,12 @@ from utils.signals import Stopped, StopRequest, stop_requests
 class Training:
     """A model with its optimizer, and where its run stands.
 
-    ``wrapped``: the model as it is trained, in several processes or compiled. ``extras``: further things with
+    ``wrapped``: the model as it is trained, in several processes. ``extras``: further things with
     ``state_dict`` and ``load_state_dict`` that belong to the state. ``facts``: plain values for the checkpoint.
     """
 
     kind: str
     model: nn.Module
-    wrapped: nn.Module
     optimizer: torch.optim.Optimizer
     precision: Precision
     schedule: Schedule
@@ -46,6 +45,11 @@ class Training:
     at: Position = field(default_factory=Position)
     log: RunLog = field(default_factory=lambda: RunLog(None))
     stop: StopRequest | None = None
+    wrapped: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.precision.prepare(self.model, self.optimizer)
+        self.wrapped = self.world.wrap(self.model, self.device)
 
     @property
     def heads(self) -> int:
@@ -127,6 +131,8 @@ class Training:
                 seconds = time.perf_counter() - began
                 at.record[f"time/{name}_s"] = at.record.get(f"time/{name}_s", 0.0) + seconds
         record = at.record
+        if self.precision.patience > 1:
+            record["time/skipped_steps"] = self.precision.skipped
         record["time/epoch_s"] = sum(record[f"time/{name}_s"] for name in names)
         record["time/images_per_s"] = num_images / record[f"time/{names[0]}_s"]
         self.log.epoch(at.epoch, record)
