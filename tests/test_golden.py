@@ -28,9 +28,7 @@ def close(ours, theirs) -> None:
 
 @pytest.mark.parametrize("case", OUTPUTS, ids=lambda c: f"{c['blocks']}x{c['filters']}@{c['image_size']}")
 def test_outputs_and_gradients(case):
-    network = Network(
-        Genotype.from_lists(case["arch"]), case["blocks"], case["filters"], case["num_classes"]
-    ).double()
+    network = Network(Genotype.from_lists(case["arch"]), case["blocks"], case["filters"], case["num_classes"]).double()
     layers = fill(network)
     size = case["image_size"]
     images = torch.from_numpy(numpy.random.default_rng(0).standard_normal((2, 3, size, size)))
@@ -56,9 +54,7 @@ def test_outputs_and_gradients(case):
 @pytest.mark.parametrize("case", COUNTS + OUTPUTS, ids=lambda c: f"{c['blocks']}x{c['filters']}")
 def test_parameter_counts(case):
     with torch.device("meta"):
-        network = Network(
-            Genotype.from_lists(case["arch"]), case["blocks"], case["filters"], case["num_classes"]
-        )
+        network = Network(Genotype.from_lists(case["arch"]), case["blocks"], case["filters"], case["num_classes"])
     dead = 2 * (case["filters"] * 2 ** (len(case["blocks"]) - 1)) ** 2
     assert network.num_parameters == case["parameters"] - dead
     if "unused_last_skip" in case:

@@ -51,9 +51,7 @@ def test_golden_probabilities(case):
     genotype = Genotype((tuple(case["encoding"]),), "block")
     [(connections, operations)] = controller.probabilities(genotype)
     assert len(connections) == len(operations) == CHOICES
-    for ours, theirs in zip(
-        connections + operations, case["connection_probs"] + case["operation_probs"], strict=True
-    ):
+    for ours, theirs in zip(connections + operations, case["connection_probs"] + case["operation_probs"], strict=True):
         torch.testing.assert_close(ours, torch.tensor(theirs, dtype=torch.float64), rtol=1e-8, atol=1e-10)
     nll = case["connection_nll"] + case["operation_nll_sum"]
     assert -controller.log_prob([genotype]).item() == pytest.approx(nll, rel=1e-9)
@@ -117,9 +115,7 @@ def test_the_probabilities_of_all_continuations_sum_to_one():
         variants.append(Genotype(((*base[:17], op_1, base[18], op_2),), "block"))
     total = controller.log_prob(variants).logsumexp(0)
     rest = controller.probabilities(variants[0])[0]
-    fixed = sum(
-        lp[index].log() for lp, index in zip(rest[0] + rest[1][:8], base[0::2] + base[1::2][:8], strict=True)
-    )
+    fixed = sum(lp[index].log() for lp, index in zip(rest[0] + rest[1][:8], base[0::2] + base[1::2][:8], strict=True))
     assert total.item() == pytest.approx(fixed.item(), abs=1e-10)
 
 
