@@ -50,6 +50,14 @@ class World:
         dist.broadcast_object_list(box, src=0, group=self.control)
         return box[0]
 
+    def gathered(self, value: Any) -> list[Any]:
+        """What every process passes in, by rank, on the first process; elsewhere an empty list."""
+        if self.size == 1:
+            return [value]
+        box = [None] * self.size if self.is_main else None
+        dist.gather_object(value, box, dst=0, group=self.control)
+        return box or []
+
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier(group=self.control)
@@ -84,10 +92,14 @@ class World:
         """Give all processes the mean of their running batch-norm statistics, before they evaluate or save."""
         if self.size == 1:
             return
-        for name, buffer in model.named_buffers():
-            if name.endswith(("running_mean", "running_var")):
-                dist.all_reduce(buffer)
-                buffer /= self.size
+        for buffer in running_statistics(model).values():
+            dist.all_reduce(buffer)
+            buffer /= self.size
+
+
+def running_statistics(model: nn.Module) -> dict[str, Tensor]:
+    """The running means and variances of the batch norms: what differs between processes within an epoch."""
+    return {name: buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))}
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> World:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from utils import checkpoint
-from utils.distributed import World
+from utils.distributed import World, running_statistics
 from utils.engine import Averages, Criterion, Forward, Meter, NotFiniteError, train_epoch
 from utils.log import RunLog
 from utils.precision import Precision
@@ -153,7 +153,9 @@ class Training:
                 raise
 
     def save(self, name: str = CHECKPOINT) -> None:
-        """Write the complete state; the first process does it for all."""
+        """Write the complete state; the first process does it for all, and all of them must call it."""
+        own = {name: buffer.cpu() for name, buffer in running_statistics(self.model).items()}
+        everyones = self.world.gathered(own) if self.world.size > 1 else []
         if not self.world.is_main:
             return
         state = {
@@ -161,6 +163,7 @@ class Training:
             "flags": dict(self.flags),
             "position": vars(self.at),
             "model": self.model.state_dict(),
+            "statistics_by_rank": everyones,
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision.state_dict(),
             "extras": {key: extra.state_dict() for key, extra in self.extras.items()},
@@ -171,6 +174,9 @@ class Training:
     def restore(self, state: Mapping[str, Any], path: Path) -> None:
         """Put the run back to where the checkpoint was written."""
         checkpoint.load_weights(self.model, state["model"], path)
+        if len(state["statistics_by_rank"]) == self.world.size:
+            for name, buffer in running_statistics(self.model).items():
+                buffer.copy_(state["statistics_by_rank"][self.world.rank][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.load_state_dict(state["precision"])
         for key, extra in self.extras.items():

@@ -1,0 +1,42 @@
+"""What a process of a several-process test runs: a script, watched. ``one_of_many.py OUT KIND FAULT flags...``
+
+OUT gets the weights of this process after every epoch. FAULT: ``none``; ``crash``, an error in process 1 in the
+third step; ``stop``, SIGTERM to process 1 alone in the third step.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.runs import MAINS
+from utils.signals import StopRequest
+from utils.training import Training
+
+out, kind, fault, *argv = sys.argv[1:]
+rank = int(os.environ["RANK"])
+run_epoch, check, steps = Training.run_epoch, StopRequest.check, [0]
+
+
+def watched_epoch(self, *args):
+    record = run_epoch(self, *args)
+    torch.save(self.model.state_dict(), Path(out) / f"epoch{self.at.epoch}-rank{rank}.pt")
+    return record
+
+
+def faulty_check(self):
+    steps[0] += 1
+    if rank == 1 and steps[0] == 3:
+        if fault == "crash":
+            raise OSError("the disk of process 1 broke")
+        if fault == "stop":
+            signal.raise_signal(signal.SIGTERM)
+    check(self)
+
+
+Training.run_epoch, StopRequest.check = watched_epoch, faulty_check
+sys.exit(MAINS[kind](argv))

@@ -1,0 +1,67 @@
+"""Two real processes under torchrun, connected by gloo, against one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.runs import FLAGS, metrics, only_run, same_run, start, weights
+
+HERE = Path(__file__).resolve().parent
+
+
+def torchrun(result: Path, kind: str, *flags: str, fault: str = "none") -> subprocess.CompletedProcess:
+    result.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    script = [str(HERE / "one_of_many.py"), str(result), kind, fault, *FLAGS[kind], "--result", str(result), *flags]
+    return subprocess.run(
+        [*command, "--standalone", *script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=HERE.parent,
+    )
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("search", 8), ("retrain", 9)])
+def test_two_processes_with_half_the_batch_equal_one(kind, steps, tmp_path):
+    assert start(kind, tmp_path / "one", "--epochs", "1", "--batch_size", "160") == 0
+    done = torchrun(tmp_path / "two", kind, "--epochs", "1", "--batch_size", "80", "--sync_bn")
+    assert done.returncode == 0, done.stderr
+    one, two = only_run(tmp_path / "one", kind), only_run(tmp_path / "two", kind)
+    assert len(list(two.glob("events.out.tfevents.*"))) == 1
+    ranks = [torch.load(tmp_path / "two" / f"epoch1-rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    alone = weights(one)
+    for key, value in weights(two).items():
+        assert torch.equal(ranks[0][key], ranks[1][key]), key
+        assert torch.equal(ranks[0][key], value), key
+        torch.testing.assert_close(value, alone[key], rtol=1e-4, atol=1e-5)
+    for a, b in zip(metrics(one), metrics(two), strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
+    if kind == "search":
+        ranked = [json.loads((folder / "genotypes.json").read_text())["candidates"] for folder in (one, two)]
+        assert [c["cells"] for c in ranked[0]] == [c["cells"] for c in ranked[1]]
+
+
+@pytest.mark.parametrize("kind", ["search", "retrain"])
+def test_two_processes_stop_together_and_go_on_bit_for_bit(kind, tmp_path):
+    """The signal reaches one of them only. Without --sync_bn, every process has its own batch statistics."""
+    assert torchrun(tmp_path / "straight", kind, "--epochs", "2").returncode == 0
+    stopped = torchrun(tmp_path / "stopped", kind, "--epochs", "2", fault="stop")
+    assert stopped.returncode != 0
+    assert stopped.stderr.count("stopped by SIGTERM") == 1
+    again = torchrun(tmp_path / "stopped", kind, "--resume", "auto")
+    assert again.returncode == 0, again.stderr
+    same_run(only_run(tmp_path / "stopped", kind), only_run(tmp_path / "straight", kind), kind)
+
+
+def test_an_error_in_one_process_ends_all(tmp_path):
+    done = torchrun(tmp_path, "retrain", "--epochs", "2", fault="crash")
+    assert done.returncode != 0
+    assert "retrainer_cifar.py (process 1): the disk of process 1 broke" in done.stderr
+    assert "File " not in done.stderr.split("the disk of process 1 broke")[0]
