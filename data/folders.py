@@ -8,8 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from data.console import some
 from data.images import DataError
-from data.listing import Notes, image_names, subfolders
+from data.listing import Notes, entries, image_names, subfolders
 from data.presets import SMALL_LIMIT
 
 PROBES = 8
@@ -54,8 +55,13 @@ def _side(folder: Path, notes: Notes) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise DataError(f"{folder.parent} has no folder {folder.name}/: it needs train/<class>/ and val/<class>/")
     found = {name: image_names(folder / name, notes) for name in subfolders(folder, notes)}
+    loose = [entry.name for entry in entries(folder, Notes(folder)) if not entry.is_dir()]
     if not found:
         raise DataError(f"{folder} has no class folders: images belong in {folder.name}/<class>/")
+    if loose:
+        notes.more.append(
+            f"left out {len(loose)} files directly in {folder.name}/, outside the class folders: {some(loose)}"
+        )
     return found
 
 

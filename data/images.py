@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -61,15 +61,39 @@ def decode(path: Path, size: int) -> Tensor:
     """
     try:
         with Image.open(path) as image:
-            # As torchvision, twice the target is kept, so that the resizing still has something to average.
-            image.draft("RGB", (2 * size, 2 * size))
-            image = _rgb(ImageOps.exif_transpose(image))
+            image.draft("RGB", (size, size))
+            image = _rgb(_upright(image))
             if image.size != (size, size):
                 image = image.resize((size, size), Image.Resampling.BILINEAR)
-            return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+            # Turned by NumPy: torch would start threads for it, which on busy cores takes longer than decoding.
+            return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} cannot be decoded: {reason}") from None
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the EXIF says; a damaged EXIF, common in photographs whose pixels are sound, counts as none.
+
+    ImageOps.exif_transpose would write the EXIF anew and raise struct.error there.
+    """
+    image.load()
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # whatever the parsers of Pillow raise at random bytes
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

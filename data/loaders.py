@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data.augment import augment, draw, normalise
-from data.images import Images
-from data.photos import BatchKeys, Photos, evaluation_transform, training_transform
+from data.images import DataError, Images
+from data.photos import BatchKeys, Photos, collate, evaluation_transform, training_transform
 from data.presets import Preset
+from data.splits import split_indices
 
 
 class Batch(NamedTuple):
@@ -39,8 +40,13 @@ def derived_seed(*parts: object) -> int:
 
 
 def balanced_sizes(n: int, batch_size: int) -> list[int]:
-    """ceil(n / batch_size) batch sizes that sum to n and differ by one at most, the larger ones first."""
+    """ceil(n / batch_size) batch sizes that sum to n and differ by one at most, the larger ones first.
+
+    No batch has a single image unless ``n`` or ``batch_size`` is 1: in pairs, an odd number ends in one of three.
+    """
     count = -(-n // batch_size)
+    if batch_size > 1 and n > 1:
+        count = min(count, n // 2)
     return [n // count + (i < n % count) for i in range(count)]
 
 
@@ -150,9 +156,13 @@ class PhotoLoader(Loader):
             batch_sampler=BatchKeys(keys),
             num_workers=min(self.workers, len(keys)),
             pin_memory=self.device.type != "cpu",
+            collate_fn=collate,
+            generator=torch.Generator(),  # else a pass takes a number from the global one, which drop path uses
         )
-        for (images, labels), weight in zip(batches, weights, strict=True):
-            yield Batch(*(x.to(self.device, non_blocking=True) for x in (images, labels)), weight)
+        for batch, weight in zip(batches, weights, strict=True):
+            if isinstance(batch, DataError):
+                raise batch
+            yield Batch(*(x.to(self.device, non_blocking=True) for x in batch), weight)
 
 
 def make_loader(
@@ -162,6 +172,25 @@ def make_loader(
     if preset.is_small:
         return TensorLoader(images, preset, **options)
     return PhotoLoader(images, preset, workers=workers, resolution_jitter=resolution_jitter, **options)
+
+
+def make_search_loaders(
+    train: Images, val: Images, preset: Preset, *, reward_fraction: float, calibrate: bool, **options
+) -> dict[str, Loader]:
+    """``weights`` and ``rewards``, two disjoint parts of ``train``, and ``valid``; all shuffled, since batch
+    statistics need mixed classes. ``calibrate``: ``calibration`` too, the images of ``weights`` as evaluation
+    shows them. Raises DataError where nothing is left for rewards.
+    """
+    shared, reward = split_indices(train.labels, reward_fraction, seed=options["seed"])
+    if not len(reward):
+        raise DataError("no class has two training images: nothing is left for rewards")
+    parts = {"weights": (train.subset(shared), True), "rewards": (train.subset(reward), False), "valid": (val, False)}
+    if calibrate:
+        parts["calibration"] = (parts["weights"][0], False)
+    return {
+        stream: make_loader(images, preset, stream=stream, augment=augment, shuffle=True, **options)
+        for stream, (images, augment) in parts.items()
+    }
 
 
 def forever(loader: Loader, first: int) -> Iterator[Batch]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 from torchvision.transforms import v2
 
-from data.images import Images
+from data.images import DataError, Images
 from data.presets import Preset
 
 COARSE_SIZES = (256, 128, 64, 32)
@@ -52,16 +52,28 @@ def evaluation_transform(preset: Preset) -> v2.Transform:
 
 
 class Photos(Dataset):
-    """Transformed images by ``(index, seed)``: what comes out depends on nothing else, on no worker either."""
+    """Transformed images by ``(index, seed)``: what comes out depends on nothing else, on no worker either.
+
+    A file that cannot be decoded is returned as its DataError: raised in a worker, it would arrive as a traceback.
+    """
 
     def __init__(self, images: Images, transform: v2.Transform) -> None:
         self.images, self.transform = images, transform
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | DataError:
         index, seed = key
+        try:
+            image = self.images.decoded(index)
+        except DataError as error:
+            return error
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
-            return self.transform(self.images.decoded(index)), int(self.images.labels[index])
+            return self.transform(image), int(self.images.labels[index])
+
+
+def collate(samples: list[tuple[Tensor, int] | DataError]) -> list[Tensor] | DataError:
+    """Images and labels of a batch, or the first error among them."""
+    return next((sample for sample in samples if isinstance(sample, DataError)), None) or default_collate(samples)
 
 
 class BatchKeys:

@@ -1,0 +1,133 @@
+"""The prepared folder: built beside its place, moved there when complete, removed when anything fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data.console import UseError, WorkError, shielded, show, some
+
+TOOL = "data.prepare"  # in split.json: marks a folder as written here
+RECORD, CLASSES = "split.json", "classes.json"
+HARMLESS = {".ds_store", "thumbs.db", "desktop.ini"}  # what file managers drop into any folder
+
+
+def check_out(out: Path, source: Path, force: bool) -> Path:
+    """The real path of the output folder; UseError unless it can be written and nothing foreign is in the way.
+
+    It must not exist, or be empty, or, with `force`, hold nothing but what this tool wrote there. It must not
+    lie in the source folder, nor the source folder in it.
+    """
+    out, source = Path(os.path.realpath(out)), Path(os.path.realpath(source))
+    if one_in_the_other(out, source):
+        raise UseError(f"--out and --source must not lie in one another: {show(out)}, {show(source)}")
+    if out.exists() and not out.is_dir():
+        raise UseError(f"--out is no folder: {show(out)}")
+    if os.path.ismount(out):
+        raise UseError(f"--out is a mount point, which cannot be replaced: choose a folder in it, {show(out / 'data')}")
+    if out.is_dir() and os.listdir(out):
+        if not force:
+            raise UseError(f"--out is not empty: {show(out)} (--force replaces what data.prepare wrote there)")
+        foreign = foreign_files(out)
+        if foreign:
+            raise UseError(f"--force would delete files that data.prepare did not write: {some(foreign)}")
+    check_writable(out.parent)
+    return out
+
+
+def one_in_the_other(one: Path, other: Path) -> bool:
+    """Whether two folders are the same or one lies in the other, links followed."""
+    one, other = Path(os.path.realpath(one)), Path(os.path.realpath(other))
+    return one == other or one in other.parents or other in one.parents
+
+
+def check_writable(folder: Path) -> None:
+    """UseError where files could not be made in the folder, or it could not be made itself."""
+    nearest = _nearest(folder)
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise UseError(f"cannot write in {show(nearest)}")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the first of its parents that exists."""
+    folder = Path(os.path.realpath(folder))
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def foreign_files(out: Path) -> list[str]:
+    """Files and links below `out` that its split.json does not list; split.json itself if it is not ours."""
+    try:
+        record = json.loads((out / RECORD).read_bytes())
+        if record["tool"] != TOOL:
+            return [RECORD]
+        ours = {f"{side}/{file}" for side, files in record["files"].items() for file in files}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return [RECORD]
+    ours |= {RECORD, CLASSES}
+    found = []
+    for folder, folders, files in os.walk(out):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*files, *links):
+            path = os.path.relpath(os.path.join(folder, name), out).replace(os.sep, "/")
+            if path not in ours and name.casefold() not in HARMLESS:
+                found.append(path)
+    return sorted(found)
+
+
+def leftovers(out: Path) -> list[Path]:
+    """Working folders beside `out` that a killed run could not remove."""
+    if not out.parent.is_dir():
+        return []
+    return sorted(out.parent / name for name in os.listdir(out.parent) if name.startswith(f".{out.name}.partial-"))
+
+
+def check_space(out: Path, size: int) -> None:
+    """UseError where `size` bytes do not fit on the disk of `out`."""
+    parent = _nearest(out.parent)
+    free = shutil.disk_usage(parent).free
+    if size > free:
+        raise UseError(f"{size / 1e9:.2f} GB to copy, but {free / 1e9:.2f} GB free in {show(parent)}: try --link")
+
+
+@contextmanager
+def fresh_folder(out: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `out` that becomes `out` at the end, in place of what is there.
+
+    On any exception, Ctrl-C included, the folder is removed again, with the parents made for it, and what was
+    at `out` stays.
+    """
+    parents = [folder for folder in out.parents if not folder.exists()]
+    work = out.parent / f".{out.name}.partial-{os.getpid()}"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work.mkdir()
+        yield work
+        with shielded():
+            _replace(out, work)
+    except BaseException:
+        with shielded():
+            shutil.rmtree(work, ignore_errors=True)
+            for folder in parents:
+                if folder.is_dir() and not os.listdir(folder):
+                    folder.rmdir()
+        raise
+
+
+def _replace(out: Path, work: Path) -> None:
+    if not (out.is_dir() and os.listdir(out)):
+        os.rename(work, out)  # onto nothing or an empty folder
+        return
+    if foreign_files(out):  # it was checked at the start, but that may be an hour ago
+        raise WorkError(f"files appeared meanwhile in {show(out)}")
+    old = out.parent / f".{out.name}.old-{os.getpid()}"
+    os.rename(out, old)
+    try:
+        os.rename(work, out)
+    except BaseException:
+        os.rename(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

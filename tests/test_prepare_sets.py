@@ -1,0 +1,184 @@
+"""What holds for one data set only: its rules, its lists and the faults of its downloads."""
+
+import hashlib
+import json
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision import datasets
+
+from data.class_names import AID, FLOWERS102, MIT67, PLANTVILLAGE
+from data.leaf_map import identifier
+from tests import miniature
+from tests.miniature import LAYOUTS, class_folders, picture, prepare, record, refused
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """One miniature of each data set, never written to by a test."""
+    return {name: build(tmp_path_factory.mktemp(name) / "source") for name, build in LAYOUTS.items()}
+
+
+def test_aid_50_is_half_of_each_class_by_default_and_under_the_spellings_of_mirrors(tmp_path, sources):
+    spaced = ["".join(f" {c.lower()}" if c.isupper() else c for c in label).strip() for label in AID]
+    spelled = [*AID[:10], *spaced[10:]]
+    mirror = class_folders(tmp_path / "mirror", spelled, 4)
+    for source, out in ((mirror, "a"), (sources["aid"], "b")):
+        assert prepare("aid", source, tmp_path / out) == 0
+        assert set(record(tmp_path / out)["counts"]["train"].values()) == {2}
+        assert record(tmp_path / out)["train_ratio"] == 0.5
+        assert json.loads((tmp_path / out / "classes.json").read_text()) == AID
+
+
+def test_sport8_names_what_it_leaves_out_and_keeps_the_capital_class_first(sources, tmp_path, capsys):
+    assert prepare("sport8", sources["sport8"], tmp_path / "out") == 0
+    output = capsys.readouterr().out
+    for part in ("hidden or system", ".ipynb_checkpoints", "bocce/test", "notes.txt", "40 images found", "1579"):
+        assert part in output
+    assert json.loads((tmp_path / "out" / "classes.json").read_text())[0] == "RockClimbing"
+    assert record(tmp_path / "out")["totals"] == {"train": 32, "val": 8, "left_out": 0}
+
+
+def test_sport8_70_60_takes_so_many_of_each_class_and_names_the_classes_that_are_too_small(tmp_path, capsys):
+    source = miniature.sport8(tmp_path / "source", count=132)
+    assert prepare("sport8", source, tmp_path / "out", "--split", "70-60") == 0
+    assert record(tmp_path / "out")["totals"] == {"train": 560, "val": 480, "left_out": 16}
+    for number in range(100, 133):
+        (source / f"event_dataset/event_img/polo/Easy_Mid_polo_{number}.JPG").unlink()
+    capsys.readouterr()
+    assert prepare("sport8", source, tmp_path / "out2", "--split", "70-60") == 2
+    refused(capsys, "130", "polo (99)")
+
+
+def test_mit67_rules_take_what_the_lists_say(sources, tmp_path):
+    totals = {"official": (134, 67), "all-images": (268, 67), "80-20": (268, 67)}
+    for rule, expected in totals.items():
+        assert prepare("mit67", sources["mit67"], tmp_path / rule, "--split", rule) == 0
+        said = record(tmp_path / rule)
+        assert (said["totals"]["train"], said["totals"]["val"]) == expected
+    for rule in ("official", "all-images"):
+        assert set(record(tmp_path / rule)["files"]["val"]) == {f"{label}/baby+room.JPG" for label in MIT67}
+
+
+def test_mit67_bad_lines_are_named_with_their_numbers_or_skipped(tmp_path, capsys):
+    source = miniature.mit67(tmp_path / "source", count=3)
+    (source / "indoorCVPR_09/Images/bakery/test").mkdir()
+    bad = ["bakery/test", "bakery/no such.jpg", "mars/a.jpg", "bakery", "bar/shopping mall.jpg", "../bar/x.jpg"]
+    file = source / "TrainImages.txt"
+    first = len(file.read_text().splitlines()) + 1
+    file.write_bytes(file.read_bytes() + "\r\n".join(bad).encode())
+    assert prepare("mit67", source, tmp_path / "out") == 2
+    error = refused(capsys, "6 bad list lines", *bad)
+    places = [error.index(f"TrainImages.txt line {first + n}") for n in range(6)]
+    assert all(a < b for a, b in pairwise(places))
+    assert not (tmp_path / "out").exists()
+    assert prepare("mit67", source, tmp_path / "out", "--bad_lines", "skip") == 0
+    assert f"TrainImages.txt line {first}" in capsys.readouterr().out
+    assert record(tmp_path / "out")["totals"] == {"train": 134, "val": 67, "left_out": 0}
+
+
+@pytest.mark.parametrize(
+    ("rule", "train", "val"),
+    [("official", 102, 204), ("trainval", 204, 204), ("swapped", 204, 102), ("80-20", 306, 102)],
+)
+def test_flowers_pairs_of_image_and_label_are_exact(rule, train, val, sources, tmp_path):
+    assert prepare("flowers102", sources["flowers102"], tmp_path / "out", "--split", rule) == 0
+    said = record(tmp_path / "out")
+    assert said["totals"] == {"train": train, "val": val, "left_out": 408 - train - val}
+    labels = miniature.flowers_labels()
+    for side in ("train", "val"):
+        for path in (tmp_path / "out" / side).glob("*/*"):
+            number = int(path.stem.removeprefix("image_"))
+            assert path.parent.name == f"flower_{labels[number - 1]:03d}"
+            assert path.read_bytes() == (sources["flowers102"] / "jpg" / path.name).read_bytes()
+    assert json.loads((tmp_path / "out" / "classes.json").read_text()) == FLOWERS102 == sorted(FLOWERS102)
+
+
+def test_flowers_lists_that_do_not_fit_are_refused_by_number(tmp_path, capsys):
+    labels = miniature.flowers_labels()
+    faults = [
+        ({"labels": labels - 1}, ("label 0 of image", "outside 1 to 102")),
+        ({"labels": np.where(np.arange(408) == 7, 103, labels)}, ("label 103 of image 8 ",)),
+        ({"labels": np.where(labels == 9, 10, labels)}, ("101 classes of 102", "missing: 9")),
+        ({"labels": labels[:-1]}, ("407 labels", "image_00408.jpg")),
+        ({"tstid": [0]}, ("tstid names image 0", "1 to 408")),
+        ({"valid": [409]}, ("valid names image 409",)),
+        ({"valid": [3]}, ("valid names image 3", "already in trnid")),
+    ]
+    for number, (change, parts) in enumerate(faults):
+        source = miniature.flowers102(tmp_path / f"source{number}", **change)
+        assert prepare("flowers102", source, tmp_path / "out") == 2
+        refused(capsys, *parts)
+    source = miniature.flowers102(tmp_path / "whole")
+    (source / "jpg" / "image_00007.jpg").unlink()
+    (source / "setid.mat").write_bytes(b"<html>")
+    assert prepare("flowers102", source, tmp_path / "out") == 2
+    refused(capsys, "1 of 408 images are missing", "7")
+    picture(source / "jpg" / "image_00007.jpg")
+    assert prepare("flowers102", source, tmp_path / "out") == 2
+    refused(capsys, "setid.mat is no readable MATLAB file")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_plantvillage_keeps_a_leaf_on_one_side_and_comes_near_to_the_share(seed, sources, tmp_path, capsys):
+    source = sources["plantvillage"]
+    assert prepare("plantvillage", source, tmp_path / "out", "--seed", str(seed)) == 0
+    assert "left out the folder x_Removed_from_Healthy_leaves" in capsys.readouterr().out
+    leaf_map = json.loads((source / "leaf_grouping/leaf-map.json").read_text())
+    said = record(tmp_path / "out")
+    leaves = {"train": set(), "val": set()}
+    for side, files in said["files"].items():
+        for file in files:
+            label, name = file.split("/")
+            leaves[side] |= {leaf for leaf in leaf_map[identifier(name)] if leaf.startswith(f"{label}:::")}
+    assert not leaves["train"] & leaves["val"]
+    for label in PLANTVILLAGE:
+        train, val = (said["counts"][side][label] for side in ("train", "val"))
+        assert abs(train - 0.8 * (train + val)) <= 4  # photos of the largest leaf
+
+
+def test_plantvillage_without_its_map_warns_and_says_so_in_the_record(tmp_path, capsys):
+    source = miniature.plantvillage(tmp_path / "source", leaf_map=False)
+    assert prepare("plantvillage", source, tmp_path / "out") == 0
+    assert "WARNING: there is no leaf-map.json" in capsys.readouterr().err
+    assert record(tmp_path / "out")["rule"] == "random-80-20"
+
+
+def fake_cifar(source, monkeypatch):
+    """Batch files of 20 images each, and torchvision told that they are the official ones."""
+    folder = source / datasets.CIFAR10.base_folder
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    files = [*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list]
+    labels = [*range(10)] * 2
+    content = {name: {"data": rng.integers(0, 256, (20, 3072), np.uint8), "labels": labels} for name, _ in files}
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    md5 = {}
+    for name, value in {**content, "batches.meta": {"label_names": names}}.items():
+        (folder / name).write_bytes(pickle.dumps(value))
+        md5[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    for part in ("train_list", "test_list"):
+        monkeypatch.setattr(datasets.CIFAR10, part, [[n, md5[n]] for n, _ in getattr(datasets.CIFAR10, part)])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", {**datasets.CIFAR10.meta, "md5": md5["batches.meta"]})
+    return folder, content, names
+
+
+def test_cifar10_becomes_png_folders_with_the_very_pixels(tmp_path, capsys, monkeypatch):
+    folder, content, names = fake_cifar(tmp_path / "source", monkeypatch)
+    for source in (folder, folder.parent):
+        assert prepare("cifar10", source, tmp_path / "out", *(["--force"] if source != folder else [])) == 0
+    assert record(tmp_path / "out")["totals"] == {"train": 100, "val": 20, "left_out": 0}
+    test = content.pop("test_batch")
+    for side, batches in (("train", content.values()), ("val", [test])):
+        pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        for number, expected in enumerate(pixels):
+            file = tmp_path / "out" / side / names[number % 10] / f"{number:05d}.png"
+            np.testing.assert_array_equal(np.asarray(Image.open(file)), expected)
+    with open(folder / "data_batch_3", "ab") as file:
+        file.write(b"x")
+    capsys.readouterr()
+    assert prepare("cifar10", folder, tmp_path / "out2") == 2
+    refused(capsys, "data_batch_3", "md5")
