@@ -12,7 +12,7 @@ import math
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -23,12 +23,12 @@ from data.loaders import Loader, derived_seed, make_loader
 from models.backbone import SizeError, require_batch, require_size
 from models.network import Network
 from ops.genotype import Genotype, GenotypeError, read_candidate
+from utils import report
 from utils.checkpoint import CheckpointError
 from utils.command import command
 from utils.config import RetrainConfig, parse_retrain
 from utils.distributed import synchronise_norms
 from utils.engine import Averages, Meter, evaluate
-from utils.log import write_json
 from utils.losses import retrain_loss
 from utils.resume import flags_of
 from utils.schedule import drop_path_ramp
@@ -70,7 +70,6 @@ class Retraining:
     train: Loader
     valid: Loader
     best: Best
-    last: dict[str, float] = field(default_factory=dict)
 
 
 def train_network(r: Retraining) -> None:
@@ -115,41 +114,36 @@ def run_epoch(r: Retraining) -> None:
     training = r.training
     phases = {"train": lambda: train_network(r), "valid": lambda: validate(r)}
     epoch = training.at.epoch
-    r.last = training.run_epoch(phases, r.train.num_images)
-    if r.best.improve(r.last["valid/top1"], epoch):
+    top1 = training.run_epoch(phases, r.train.num_images)["valid/top1"]
+    training.notes["last_top1"] = top1
+    if r.best.improve(top1, epoch):
         training.save("best.pt")
     training.save()
 
 
-def write_report(r: Retraining) -> None:
-    """What the run gave, in report.json and on the console. Both figures are of the images in val/."""
-    training = r.training
-    if not training.world.is_main:
+def finish(r: Retraining) -> None:
+    """What the run gave, in its report and on the console. Both accuracies are of the images in val/."""
+    log, network = r.training.log, r.network
+    if not r.training.world.is_main:
         return
-    if not r.last:  # interrupted between the last epoch and here
-        validate(r)
-        r.last = training.at.record
-    last, aux = r.last["valid/top1"], r.network.num_aux_parameters
-    write_json(
-        training.log.folder / "report.json",
-        {
+    last, aux = r.training.notes["last_top1"], network.num_aux_parameters
+    report.write(
+        log.folder,
+        result={
             "last_top1": last,
             "best_top1": r.best.top1,
             "best_epoch": r.best.epoch,
             "chosen_on": "val",
-            "val_images": r.valid.num_images,
-            "parameters": r.network.num_parameters - aux,
+            "parameters": network.num_parameters - aux,
             "aux_parameters": aux,
-            "macs": r.network.macs(r.dataset.preset.image_size),
-            "genotype": r.network.genotype.to_lists(),
-            **r.dataset.facts(),
+            "macs": network.macs(r.dataset.preset.image_size),
+            "genotype": network.genotype.to_lists(),
+            "sharing": network.genotype.sharing,
         },
     )
-    training.log.line(
-        f"validation accuracy: last {last:.2f} %, best {r.best.top1:.2f} % (epoch {r.best.epoch}, picked on val/)"
-    )
+    log.line(f"validation accuracy: last {last:.2f} %, best {r.best.top1:.2f} % (epoch {r.best.epoch}, picked on val/)")
     if r.config.tensorboard:
-        training.log.line(f"look at it with:  tensorboard --logdir {shlex.quote(str(training.log.folder))}")
+        log.line(f"look at it with:  tensorboard --logdir {shlex.quote(str(log.folder))}")
 
 
 def parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict]:
@@ -224,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     refusals = (DataError, GenotypeError, SizeError, CheckpointError)
     with command("retrainer_cifar.py", refusals) as state, session(config, "retrain") as run:
         config = run.config
-        if run.is_complete("report.json"):
+        if run.is_complete():
             run.note(f"{run.path.parent} is complete: nothing to do")
             return 0
         candidate = read_candidate(config.arch, config.sharing, config.blocks)
@@ -239,9 +233,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if run.saved is not None:
             r.training.restore(run.saved, run.path)
             run.note(f"best so far: {r.best.top1:.2f} % in epoch {r.best.epoch}")
-        r.training.log = run.open_run({**dataset.facts(), **r.network.arguments()})
+        r.training.log = run.open_run({**dataset.facts(), **r.network.arguments(), "epoch_images": r.train.num_images})
         state.started(r.training.log)
-        r.training.run(lambda: run_epoch(r), lambda: write_report(r))
+        r.training.run(lambda: run_epoch(r), lambda: finish(r))
     return 0
 
 

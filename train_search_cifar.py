@@ -3,41 +3,46 @@
     python train_search_cifar.py --data digits --save first --epochs 5 --blocks "[1,1]" --child_out_filters 16
     torchrun --nproc_per_node 2 train_search_cifar.py --data ../data/cifar10 --save pair --sync_bn
 
-An epoch trains the shared weights of a supernet on sampled genotypes, then the controller on the accuracy that
-its genotypes reach with these weights, then reports. At the end sampled genotypes are ranked and the best are
-written to genotypes.json, which retrainer_cifar.py reads (docs/method.md).
+An epoch trains the shared weights of a supernet on sampled genotypes, then the strategy on the accuracy that its
+genotypes reach with these weights, then reports. At the end sampled genotypes are ranked and the best are written
+to genotypes.json, which retrainer_cifar.py reads (docs/method.md).
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import torch
 
-from controller.derive import derive, genotype_document
-from controller.policy import Controller
-from controller.reinforce import Reinforce
+from controller.derive import Ranked, derive, genotype_document
+from controller.limits import Limits, pareto_front
+from controller.pictures import likely_pictures
+from controller.space import Fits, NothingFitsError, uniform
+from controller.statistics import Seen, shares, warnings
+from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.images import DataError
-from data.loaders import Batch, Loader, derived_seed, forever, make_loader
-from data.splits import split_indices
+from data.loaders import Batch, Loader, derived_seed, forever, make_search_loaders
 from models.backbone import SizeError, require_batch, require_size
-from models.network import Network
+from models.deployment import Deployment
 from models.supernet import SuperNet
-from ops.genotype import OPERATIONS, Genotype, GenotypeError, num_cells
+from ops.genotype import Genotype, GenotypeError, num_cells
+from utils import plots, report
 from utils.checkpoint import CheckpointError
 from utils.command import command
 from utils.config import SearchConfig, UsageError, parse_search
-from utils.distributed import World, synchronise_norms
+from utils.distributed import synchronise_norms
 from utils.engine import Averages, Meter, evaluate
+from utils.handover import retrain_command
 from utils.log import write_json
 from utils.losses import search_loss
 from utils.resume import flags_of
+from utils.runtime import measure_latency
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
 from utils.training import Training
@@ -52,29 +57,39 @@ class Search:
     config: SearchConfig
     dataset: Dataset
     supernet: SuperNet
-    strategy: Reinforce
+    strategy: Strategy
+    limits: Limits
+    seen: Seen
+    deployment: Deployment
     training: Training
     weights: Loader
     rewards: Loader
     valid: Loader
     calibration: list[torch.Tensor]
 
-    def paths(self, n: int, *names: object) -> list[Genotype]:
-        """``n`` genotypes from the policy, the same in all processes."""
-        drawn = self.strategy.paths(n, self.generator(*names))
-        return list(self.training.world.from_main(drawn))
-
     def generator(self, *names: object) -> torch.Generator:
         return torch.Generator().manual_seed(derived_seed(self.config.seed, *names))
 
+    def drawn(self, draw: Callable[[int, torch.Generator, Fits | None], Sequence[Genotype]], n: int, *names: object):
+        """``n`` genotypes from a method of the strategy, the same in all processes."""
+        try:
+            return list(self.training.world.from_main(draw(n, self.generator(*names), self.limits.filter)))
+        except NothingFitsError as error:
+            raise UsageError(self.limits.explained(error)) from None
+
 
 def train_weights(s: Search) -> None:
-    """Phase 1: the shared weights, one sampled genotype a batch."""
+    """Phase 1: the shared weights, one sampled genotype a batch; uniform ones during the warm-up."""
     at, config = s.training.at, s.config
-    paths = s.paths(len(s.weights), "paths", at.epoch)
+    paths = s.drawn(s.strategy.paths, len(s.weights), "paths", at.epoch)
+    if at.epoch < config.warmup_epochs:
+        cells = len(paths[0].cells)
+        paths = list(uniform(len(paths), cells, config.sharing, s.generator("warm-up", at.epoch)))
+    s.seen.add(paths)
     if at.epoch == 0:  # too little memory shows in the first step, not in the third hour
-        paths[0] = Genotype.widest(len(paths[0].cells), s.supernet.sharing)
-    drop_path = drop_path_ramp(at.epoch, config.epochs, DROP_PATH if config.drop_prob is None else config.drop_prob)
+        paths[0] = Genotype.widest(len(paths[0].cells), config.sharing)
+    highest = DROP_PATH if config.drop_prob is None else config.drop_prob
+    drop_path = drop_path_ramp(at.epoch, config.epochs, highest)
     averages = s.training.train_pass(
         s.weights,
         lambda images, step: s.training.wrapped(images, paths[step], drop_path),
@@ -88,52 +103,48 @@ def train_weights(s: Search) -> None:
         "shared/lr": s.training.schedule.lr(at.epoch),
         "shared/drop_path": drop_path,
         "controller/distinct": len(set(paths)) / len(paths),
-        **operation_shares(paths),
+        "controller/seen": len(s.seen),
+        **shares(paths),
     }
-
-
-def operation_shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
-    """The share of each operation among all edges of the genotypes."""
-    taken = [op for genotype in genotypes for cell in genotype.cells for op in cell[1::2]]
-    return {f"operations/{name}": taken.count(i) / len(taken) for i, name in enumerate(OPERATIONS)}
+    if s.limits.filter:
+        at.record["controller/accepted"] = s.limits.take_acceptance()
 
 
 def score(s: Search, genotype: Genotype, batches: Iterable[Batch]) -> Averages:
     """How a genotype does with the shared weights, in evaluation, under the chosen batch-norm statistics."""
     meter = Meter(s.training.device, s.training.heads)
     with s.supernet.scoring(genotype, s.calibration):
-        evaluate(
-            batches,
-            lambda images: s.supernet(images, genotype),
-            precision=s.training.precision,
-            meter=meter,
-        )
+        evaluate(batches, lambda images: s.supernet(images, genotype), precision=s.training.precision, meter=meter)
     return meter.read(s.training.world.total)
 
 
-def teach_controller(s: Search) -> None:
-    """Phase 2: one update a reward batch."""
+def teach(s: Search) -> None:
+    """Phase 2: one update of the strategy a reward batch."""
     at, steps = s.training.at, s.config.controller_steps
+    if at.epoch < s.config.warmup_epochs or not steps:
+        return
     batches = forever(s.rewards, at.epoch * steps + at.step)
-    with s.training.reporter("controller", steps) as reporter:
+    with s.training.reporter("strategy", steps) as reporter:
         for step in range(at.step, steps):
             batch = next(batches)
-            genotypes = s.strategy.propose(s.config.controller_samples, s.generator("propose", at.epoch, step))
-            at.rows.append(s.strategy.learn([score(s, genotype, [batch]).top1 for genotype in genotypes]))
+            genotypes = s.drawn(s.strategy.propose, s.config.controller_samples, "propose", at.epoch, step)
+            s.seen.add(genotypes)
+            scores = [s.limits.reward(score(s, genotype, [batch]).top1, genotype) for genotype in genotypes]
+            at.rows.append(s.strategy.learn(scores))
             at.step = step + 1
             reporter(step)
             s.training.stop.check()
-    if at.rows:
-        means = {key: sum(row[key] for row in at.rows) / len(at.rows) for key in at.rows[0]}
-        at.record |= {f"controller/{key}": value for key, value in means.items()}
+    means = {key: sum(row[key] for row in at.rows) / steps for key in at.rows[0]}
+    at.record |= {f"controller/{key}": value for key, value in means.items()}
+    s.training.log.histogram("controller/rewards", [row["reward"] for row in at.rows], at.epoch)
 
 
-def report(s: Search) -> None:
+def look(s: Search) -> None:
     """Phase 3: freshly sampled genotypes, one validation batch each. Nothing is learned from it."""
     at, steps = s.training.at, s.config.valid_steps
     if not steps:
         return
-    genotypes = s.paths(steps, "report", at.epoch)
+    genotypes = s.drawn(s.strategy.paths, steps, "report", at.epoch)
     batches = forever(s.valid, at.epoch * steps + at.step)
     for step, batch in enumerate(islice(batches, steps - at.step), at.step):
         averages = score(s, genotypes[step], [batch])
@@ -145,18 +156,33 @@ def report(s: Search) -> None:
 
 
 def run_epoch(s: Search) -> None:
-    """All phases of an epoch, from where the run stands, and a checkpoint."""
-    phases = {"weights": train_weights, "controller": teach_controller, "report": report}
+    """All phases of an epoch, from where the run stands; then warnings, pictures and a checkpoint."""
+    phases = {"weights": train_weights, "strategy": teach, "report": look}
+    epoch = s.training.at.epoch
     bound = {name: lambda phase=phase: phase(s) for name, phase in phases.items()}
-    s.training.run_epoch(bound, s.weights.num_images)
+    record = s.training.run_epoch(bound, s.weights.num_images)
+    if epoch >= s.config.warmup_epochs and s.config.controller_steps:
+        sample = s.drawn(s.strategy.paths, 20, "sample", epoch)
+        entropy = record.get("controller/entropy")
+        s.training.notes.setdefault("entropy", entropy)
+        first = s.training.notes["entropy"]
+        for text in warnings(sample, entropy=entropy, first=first, moved=s.strategy.has_moved()):
+            s.training.log.line(f"warning: {text}")
+    if epoch % s.config.report_freq == 0 or epoch == s.config.epochs - 1:
+        for tag, picture in likely_pictures(s.strategy, plots.heat_map) if s.training.log.writer else ():
+            s.training.log.figure(tag, picture, epoch)
     s.training.save()
 
 
 def derive_result(s: Search) -> None:
     """Rank sampled genotypes on all reward images; write the best, and what each will cost to retrain."""
-    config, training = s.config, s.training
+    config, training, limits = s.config, s.training, s.limits
+    began = time.perf_counter()
     s.rewards.set_epoch(0)
-    candidates = set(s.paths(config.derive_samples, "derive"))
+    drawn = s.drawn(s.strategy.paths, config.derive_samples, "derive")
+    candidates = sorted(genotype for genotype in set(drawn) if limits.meets(genotype))
+    if not candidates:
+        raise UsageError(limits.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
     with training.reporter("derive", len(candidates)) as reporter:
 
         def score_on_all(genotype: Genotype) -> float:
@@ -165,87 +191,117 @@ def derive_result(s: Search) -> None:
             training.stop.check()
             return top1
 
-        ranked = derive(sorted(candidates), score_on_all, config.top_k)
-    if not training.world.is_main:
-        return
-    path = training.log.folder / "genotypes.json"
-    stem, size = s.dataset.preset.retrain_stem, s.dataset.preset.image_size
+        ranked = derive(candidates, score_on_all, len(candidates))
+    if training.world.is_main:
+        front = pareto_front(ranked, lambda r: r.score, lambda r: limits.cost(front_cost(config), r.genotype))
+        write_genotypes(s, ranked, front)
+        write_result(s, ranked, front, time.perf_counter() - began)
+
+
+def front_cost(config: SearchConfig) -> str:
+    """The cost that the Pareto front is drawn against: the one that is limited, else MACs."""
+    return "latency_ms" if config.max_latency_ms else "params" if config.max_params else "macs"
+
+
+def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]) -> None:
+    """genotypes.json: the best, and besides them the front of score against cost among all candidates."""
+    path = s.training.log.folder / "genotypes.json"
+
+    def costs(genotype: Genotype) -> dict[str, object]:
+        found = {"parameters": s.limits.cost("params", genotype), "macs": s.limits.cost("macs", genotype)}
+        if s.config.max_latency_ms:
+            found["latency_ms"] = s.limits.cost("latency_ms", genotype)
+        return found
 
     def describe(rank: int, genotype: Genotype) -> dict[str, object]:
-        arguments = {**s.supernet.arguments(), "stem": stem, "cells": genotype.to_lists()}
-        arguments.pop("bn_stats")
-        network = Network.from_arguments(arguments)
-        aux = network.num_aux_parameters
         return {
-            "parameters": network.num_parameters - aux,
-            "aux_parameters": aux,
-            "macs": network.macs(size),
-            "retrain": retrain_command(config, path, rank),
+            **costs(genotype),
+            "aux_parameters": s.deployment.network(genotype).num_aux_parameters,
+            "pareto": any(genotype == on_front.genotype for on_front in front),
+            "retrain": retrain_command(flags_of(s.config), path, rank),
         }
 
     facts = {
-        **s.supernet.arguments(),
-        "stem": stem,
-        "image_size": size,
-        "reward_images": len(s.rewards.images),
+        **s.deployment.facts(),
+        "searcher": s.config.searcher,
+        "bn_stats": s.config.bn_stats,
+        "reward_images": s.rewards.num_images,
+        "ranked": len(ranked),
+        "pareto_cost": front_cost(s.config),
+        "pareto_front": [{"cells": g.to_lists(), "score": top1, **costs(g)} for g, top1 in front],
     }
-    write_json(path, genotype_document(ranked, describe, facts))
-    best = ranked[0]
-    training.log.line(f"best of {len(candidates)}: {best.score:.2f} % of the reward images, {best.genotype}")
-    training.log.line(f"retrain it with:  {retrain_command(config, path, 0)}")
+    write_json(path, genotype_document(ranked[: s.config.top_k], describe, facts))
+
+
+def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], seconds: float) -> None:
+    """Pictures, report and the last lines on the console."""
+    log, best, config = s.training.log, ranked[0], s.config
+    path = log.folder / "genotypes.json"
+    if log.writer is not None:
+        from ops.draw import draw
+
+        cost = front_cost(config)
+        points = [[(s.limits.cost(cost, r.genotype), r.score) for r in part] for part in (ranked, front)]
+        log.figure("genotype/derived", draw(best.genotype), config.epochs)
+        log.figure("genotype/pareto", plots.pareto_plot(*points, cost, "reward images correct (%)"), config.epochs)
+    report.write(log.folder, result={"score": best.score, "genotype": best.genotype.to_lists(), "derive_s": seconds})
+    log.line(f"best of {len(ranked)}: {best.score:.2f} % of the reward images, {best.genotype}")
+    log.line(f"retrain it with:  {retrain_command(flags_of(config), path, 0)}")
     if config.tensorboard:
-        training.log.line(f"look at the search with:  tensorboard --logdir {shlex.quote(str(path.parent))}")
+        log.line(f"look at the search with:  tensorboard --logdir {shlex.quote(str(log.folder))}")
 
 
-def retrain_command(config: SearchConfig, path: Path, rank: int) -> str:
-    """The command that trains a candidate; sharing and blocks come from the file."""
-    words = ["python", "retrainer_cifar.py", "--save", config.save, "--data", config.data]
-    given = {
-        "--dataset": config.dataset if config.dataset != "auto" else None,
-        "--num_class": config.num_class,
-        "--image_size": config.image_size,
-        "--antialias": config.antialias if config.antialias != "conv" else None,
-        "--child_out_filters": config.child_out_filters,
-        "--arch": f"{path}#{rank}",
+def make_limits(run: Session, deployment: Deployment) -> Limits:
+    """What the network that will be retrained may cost, and how its costs are found."""
+    config, world = run.config, run.world
+
+    def latency(genotype: Genotype) -> float:
+        if not world.is_main:  # all processes go by the clock of the first
+            return world.from_main(None)
+        size = deployment.image_size
+        images = torch.zeros(config.latency_batch, 3, size, size, device=run.device)
+        return world.from_main(measure_latency(deployment.network(genotype).to(run.device), images))
+
+    asked = {"params": config.max_params, "macs": config.max_macs, "latency_ms": config.max_latency_ms}
+    maxima = {name: most for name, most in asked.items() if most is not None}
+    if config.cost_weight and not maxima:
+        raise UsageError("--cost_weight needs a target: --max_params, --max_macs or --max_latency_ms")
+    costs = {
+        "params": lambda genotype: deployment.cost(genotype).parameters,
+        "macs": lambda genotype: deployment.cost(genotype).macs,
+        "latency_ms": latency,
     }
-    for flag, value in given.items():
-        words += [] if value is None else [flag, str(value)]
-    return shlex.join(words)
-
-
-def make_loaders(config: SearchConfig, world: World, device: torch.device, dataset: Dataset) -> dict[str, Loader]:
-    """Loaders of the two disjoint parts of the training images and of the validation images."""
-    shared, reward = split_indices(dataset.train.labels, config.reward_fraction, seed=config.seed)
-    if not len(reward):
-        raise UsageError("no class has two training images: nothing is left for rewards")
-    parts = {
-        "weights": (dataset.train.subset(shared), True),
-        "rewards": (dataset.train.subset(reward), False),
-        "valid": (dataset.val, False),
-        "calibration": (dataset.train.subset(shared), False),
-    }
-    return {
-        stream: make_loader(
-            images,
-            dataset.preset,
-            stream=stream,
-            augment=augment,
-            shuffle=True,
-            batch_size=config.batch_size,
-            device=device,
-            seed=config.seed,
-            workers=config.workers,
-            rank=world.rank,
-            world_size=world.size,
-        )
-        for stream, (images, augment) in parts.items()
-    }
+    return Limits(costs, maxima, config.cost_weight)
 
 
 def build(run: Session, dataset: Dataset, outputs: int) -> Search:
     """Networks, optimizers and loaders, every random number of them from the seed."""
     config, device, preset = run.config, run.device, dataset.preset
-    loaders = make_loaders(config, run.world, device, dataset)
+    loaders = make_search_loaders(
+        dataset.train,
+        dataset.val,
+        preset,
+        reward_fraction=config.reward_fraction,
+        calibrate=config.bn_stats == "recalibrate",
+        batch_size=config.batch_size,
+        device=device,
+        seed=config.seed,
+        workers=config.workers,
+        rank=run.world.rank,
+        world_size=run.world.size,
+    )
+    deployment = Deployment(
+        config.sharing,
+        config.deploy_blocks or config.blocks,
+        config.deploy_filters or config.child_out_filters,
+        outputs,
+        preset.retrain_stem,
+        config.antialias,
+        config.child_use_aux_heads,
+        config.deploy_image_size or preset.image_size,
+    )
+    deployment.require_fit(config.blocks)
+    limits = make_limits(run, deployment)
     torch.manual_seed(derived_seed(config.seed, "supernet"))
     supernet = SuperNet(
         config.blocks,
@@ -262,24 +318,22 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
     if config.sync_bn and run.world.size > 1:
         synchronise_norms(supernet)
     torch.manual_seed(derived_seed(config.seed, "controller"))
-    strategy = Reinforce(
-        Controller(num_cells(config.sharing, config.blocks), config.sharing),
-        config.controller_lr,
-        config.entropy_weight,
+    strategy = make_strategy(
+        config.searcher,
+        num_cells(config.sharing, config.blocks),
+        config.sharing,
+        lr=config.controller_lr,
+        entropy_weight=config.entropy_weight,
         baseline_decay=config.bl_dec,
     )
-    calibration = loaders.pop("calibration")
-    if config.bn_stats != "recalibrate":
-        calibration = []
+    seen = Seen()
+    optimizer = torch.optim.SGD(
+        supernet.parameters(), config.child_lr_max, momentum=config.momentum, weight_decay=config.weight_decay
+    )
     training = Training(
         "search",
         supernet,
-        torch.optim.SGD(
-            supernet.parameters(),
-            config.child_lr_max,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-        ),
+        optimizer,
         run.precision,
         run.schedule,
         run.world,
@@ -287,10 +341,12 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
         config.report_freq,
         flags=flags_of(config),
         facts={"network": supernet.arguments(), **dataset.facts()},
-        extras={"strategy": strategy},
+        extras={"strategy": strategy, "seen": seen, "limits": limits},
     )
-    images = [batch.images for batch in islice(calibration, config.calibration_steps)]
-    return Search(config, dataset, supernet, strategy, training, **loaders, calibration=images)
+    calibration = [b.images for b in islice(loaders.pop("calibration", ()), config.calibration_steps)]
+    return Search(
+        config, dataset, supernet, strategy, limits, seen, deployment, training, **loaders, calibration=calibration
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -299,7 +355,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     refusals = (DataError, GenotypeError, SizeError, CheckpointError)
     with command("train_search_cifar.py", refusals) as state, session(config, "search") as run:
         config = run.config
-        if run.is_complete("genotypes.json"):
+        if run.is_complete():
             run.note(f"{run.path.parent} is complete: nothing to do")
             return 0
         source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
@@ -310,7 +366,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         s = build(run, dataset, outputs)
         if run.saved is not None:
             s.training.restore(run.saved, run.path)
-        s.training.log = run.open_run({**dataset.facts(), **s.supernet.arguments()})
+        s.drawn(s.strategy.paths, 1, "limits")  # refuses limits that nothing meets before anything is made
+        s.training.log = run.open_run(
+            {**dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
+        )
         state.started(s.training.log)
         s.training.run(lambda: run_epoch(s), lambda: derive_result(s))
     return 0

@@ -39,8 +39,10 @@ class Choices(NamedTuple):
         return -sum((lp.exp() * lp).sum(dim=1) for lp in (lp.detach() for lp in self.log_probs))
 
 
-def _draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
-    """Inverse transform sampling: (n, options) and (n,) in [0, 1) -> indices (n,)."""
+def _draw(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
+    """Inverse transform sampling: (n, options) and (n,) in [0, 1) -> indices (n,). None: the likeliest."""
+    if uniform is None:
+        return log_probs.argmax(dim=1)
     cumulative = log_probs.detach().exp().cumsum(dim=1)
     return (cumulative[:, :-1] <= uniform[:, None] * cumulative[:, -1:]).sum(dim=1)
 
@@ -61,7 +63,7 @@ class ConnectionSampler(nn.Module):
         self, state: tuple[Tensor, Tensor], given: Tensor | None, uniform: Tensor | None
     ) -> tuple[Choices, tuple[Tensor, Tensor]]:
         """One encoding for n rows from the (h, c) of the one before. ``given`` (n, 10): what was chosen;
-        without it, ``uniform`` (n, 10) decides."""
+        without it ``uniform`` (n, 10) decides, and without both the likeliest is taken."""
         n = state[0].shape[0]
         start = self.embedding.weight[0].expand(n, HIDDEN)
         carried = self.lstm(start, state)  # both start steps begin at the carried state: one result
@@ -76,7 +78,10 @@ class ConnectionSampler(nn.Module):
                 logits = self.score((stacked_keys + self.query(state[0])[:, None]).tanh()).squeeze(2)
                 log_prob = (TANH_CONSTANT * (logits / TEMPERATURE).tanh()).log_softmax(dim=1)
                 i = len(indices)
-                index = _draw(log_prob, uniform[:, i]) if given is None else given[:, i]
+                if given is not None:
+                    index = given[:, i]
+                else:
+                    index = _draw(log_prob, None if uniform is None else uniform[:, i])
                 indices.append(index)
                 log_probs.append(log_prob)
                 token = stacked_values[torch.arange(n, device=index.device), index]
@@ -109,7 +114,7 @@ class OperationSampler(nn.Module):
         log_probs = (scale * (self.classifier(hidden) / TEMPERATURE).tanh()).log_softmax(dim=2)
         columns = list(log_probs.unbind(dim=1))
         if given is None:
-            flat = _draw(log_probs.flatten(0, 1), uniform.flatten())
+            flat = _draw(log_probs.flatten(0, 1), None if uniform is None else uniform.flatten())
             given = flat.view_as(connections)
         return Choices(given, columns), state
 
@@ -135,6 +140,11 @@ class Controller(nn.Module):
     def log_prob(self, genotypes: Sequence[Genotype]) -> Tensor:
         """The log-probability of each genotype, (n,), differentiable: the number that sample() gave."""
         return _total(self._walk(len(genotypes), self._given(genotypes), None))
+
+    @torch.no_grad()
+    def likeliest(self) -> Genotype:
+        """The genotype of always taking the likeliest choice, given the choices before."""
+        return self._genotypes(self._walk(1, None, None))[0]
 
     @torch.no_grad()
     def probabilities(self, genotype: Genotype) -> list[tuple[list[Tensor], list[Tensor]]]:

@@ -9,6 +9,7 @@ from pytorch_optimizer import Ranger
 from torch import Tensor
 
 from controller.policy import Controller, Sample
+from controller.space import Fits, draw_fitting
 from ops.genotype import Genotype
 
 
@@ -31,6 +32,7 @@ class Reinforce:
         self.controller = controller
         self.entropy_weight, self.baseline_decay = entropy_weight, baseline_decay
         self.baseline: float | None = None
+        self._start = [parameter.detach().clone() for parameter in controller.parameters()]
         # RAdam + Lookahead; with these two switches it is the published Ranger to the last bit.
         self.optimizer = Ranger(
             controller.parameters(),
@@ -44,15 +46,36 @@ class Reinforce:
         )
         self._proposed: Sample | None = None
 
-    def propose(self, n: int, generator: torch.Generator) -> tuple[Genotype, ...]:
-        """``n`` genotypes whose scores ``learn`` will be told."""
-        self._proposed = self.controller.sample(n, generator)
-        return self._proposed.genotypes
+    def propose(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+        """``n`` genotypes whose scores ``learn`` will be told.
+
+        Those that do not fit are drawn again; the log-probabilities stay those of the policy without limits.
+        """
+        drawn: dict[Genotype, tuple[Tensor, Tensor]] = {}
+
+        def draw(count: int) -> tuple[Genotype, ...]:
+            sample = self.controller.sample(count, generator)
+            drawn.update(zip(sample.genotypes, zip(sample.log_prob, sample.entropy, strict=True), strict=True))
+            return sample.genotypes
+
+        genotypes = draw_fitting(draw, n, fits)
+        log_prob, entropy = (torch.stack(column) for column in zip(*(drawn[g] for g in genotypes), strict=True))
+        self._proposed = Sample(genotypes, log_prob, entropy)
+        return genotypes
 
     @torch.no_grad()
-    def paths(self, n: int, generator: torch.Generator) -> tuple[Genotype, ...]:
+    def paths(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """``n`` genotypes to train shared weights on or to rank: nothing is learned from them."""
-        return self.controller.sample(n, generator).genotypes
+        return draw_fitting(lambda count: self.controller.sample(count, generator).genotypes, n, fits)
+
+    def likely(self) -> Genotype:
+        """The genotype that the policy finds likeliest, choice by choice."""
+        return self.controller.likeliest()
+
+    def has_moved(self) -> bool:
+        """Whether any weight of the controller differs from what it started with."""
+        parameters = zip(self.controller.parameters(), self._start, strict=True)
+        return any(not torch.equal(now, start) for now, start in parameters)
 
     def learn(self, scores: Sequence[float]) -> dict[str, float]:
         """Take the scores of the proposed genotypes, in percent, and do one update. Returns what to log.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbone import Backbone
+from models.cost import count_macs
 from models.plan import BlockPlan
 from ops.genotype import Genotype
 from ops.registry import build_operation
@@ -63,17 +64,7 @@ class Network(Backbone):
 
         Counted by running the network on the meta device, where nothing is computed.
         """
-        total = 0
-
-        def count(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            nonlocal total
-            total += output.numel() * layer.weight[0].numel()
-
         twin = Network(
             self.genotype, self.stage_blocks, self.filters, self.num_classes, self.stem, self.antialias, False
-        ).to("meta")
-        for layer in twin.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.register_forward_hook(count)
-        twin.eval()(torch.empty(1, 3, image_size, image_size, device="meta"))
-        return total
+        )
+        return count_macs(twin.to("meta").eval(), torch.empty(1, 3, image_size, image_size, device="meta"))

@@ -34,7 +34,7 @@ def only_run(result: Path, kind: str) -> Path:
 def metrics(folder: Path) -> list[dict]:
     """The epochs in metrics.jsonl, without timings."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith(("time/", "memory/"))} for line in lines]
 
 
 def weights(folder: Path, name: str = "checkpoint.pt") -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,13 +40,15 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 def load(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint with ``weights_only=True``: foreign objects in it are refused, never run."""
     try:
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice on old pickles; what matters is refused below
+            state = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} holds Python objects other than tensors and plain values; it is not loaded, since loading "
-            "could run code in it"
+            f"{path} was not written by torch.save or holds Python objects other than tensors and plain values; it "
+            "is not loaded, since loading could run code in it"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -59,9 +59,24 @@ class CommonConfig:
     sync_bn: bool
     given: frozenset[str]
 
+    def defaults(self) -> dict[str, object]:
+        """The flags of the same script as they are when none is given."""
+        parse = parse_search if isinstance(self, SearchConfig) else parse_retrain
+        return {name: value for name, value in vars(parse([])).items() if name != "given"}
+
 
 @dataclass(frozen=True)
 class SearchConfig(CommonConfig):
+    searcher: str
+    warmup_epochs: int
+    max_params: float | None
+    max_macs: float | None
+    max_latency_ms: float | None
+    latency_batch: int
+    cost_weight: float
+    deploy_filters: int | None
+    deploy_blocks: tuple[int, ...] | None
+    deploy_image_size: int | None
     bn_stats: str
     calibration_steps: int
     reward_fraction: float
@@ -111,6 +126,25 @@ def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
     )
     group = groups["data"]
     group.add_argument("--reward_fraction", type=flags.fraction, default=0.2, help="share of train/ kept for rewards")
+    group = parser.add_argument_group("strategy")
+    group.add_argument("--searcher", choices=("rl", "random", "evolution"), default="rl", help="who proposes genotypes")
+    group.add_argument(
+        "--warmup_epochs", type=flags.count, default=0, help="first epochs on uniformly drawn paths, nothing else"
+    )
+    group = parser.add_argument_group("limits of the network that will be retrained")
+    group.add_argument("--max_params", type=flags.positive, help="parameters, without auxiliary heads")
+    group.add_argument("--max_macs", type=flags.positive, help="multiply-accumulates of one image")
+    group.add_argument("--max_latency_ms", type=flags.positive, help="milliseconds of a batch on --device")
+    group.add_argument("--latency_batch", type=flags.positive_int, default=1, help="images in that batch")
+    group.add_argument(
+        "--cost_weight",
+        type=flags.non_negative,
+        default=0.0,
+        help="soft limits: reward x (cost / limit) ** -weight, and nothing is drawn again",
+    )
+    group.add_argument("--deploy_filters", type=flags.filters, help="its filters (default: the search's)")
+    group.add_argument("--deploy_blocks", type=flags.blocks, help="its blocks (default: the search's)")
+    group.add_argument("--deploy_image_size", type=flags.pixels, help="its images (default: the data's)")
     group = parser.add_argument_group("controller")
     group.add_argument("--controller_lr", type=flags.positive, default=3.5e-5, help="learning rate")
     group.add_argument("--controller_steps", type=flags.count, default=150, help="updates an epoch")
@@ -214,7 +248,7 @@ def _common(parser: argparse.ArgumentParser, batch_size: int, epochs: int, filte
         help="what --data holds",
     )
     data.add_argument("--num_class", type=flags.positive_int, help="outputs of the network (default: the data's)")
-    data.add_argument("--image_size", type=flags.positive_int, help="side in pixels (default: 32, photographs 224)")
+    data.add_argument("--image_size", type=flags.pixels, help="side in pixels (default: 32, photographs 224)")
     data.add_argument("--cutout", type=flags.count, help="side of the blanked square (default: half the image)")
     data.add_argument("--flip", action=yes_no, default=None, help="mirror at random (default: not for digits)")
     data.add_argument(
@@ -225,9 +259,7 @@ def _common(parser: argparse.ArgumentParser, batch_size: int, epochs: int, filte
     )
     data.add_argument("--workers", type=flags.count, default=2, help="processes that transform photographs")
     network = parser.add_argument_group("network")
-    network.add_argument(
-        "--child_out_filters", type=flags.even_int, default=filters, help="channels of the first stage"
-    )
+    network.add_argument("--child_out_filters", type=flags.filters, default=filters, help="channels of the first stage")
     network.add_argument("--stem", choices=("full", "quarter", "quarter_blur"), help="(default: by data set)")
     network.add_argument("--antialias", choices=("conv", "all", "none"), default="conv", help="where BlurPool is")
     network.add_argument("--child_use_aux_heads", action=yes_no, default=True, help="auxiliary heads")
@@ -251,7 +283,7 @@ def _common(parser: argparse.ArgumentParser, batch_size: int, epochs: int, filte
     run = parser.add_argument_group("run")
     run.add_argument("--save", type=flags.save_name, default="EXP", help="name of the run")
     run.add_argument("--result", default="result", help="folder that runs are written to")
-    run.add_argument("--seed", type=flags.count, default=2, help="all randomness derives from it")
+    run.add_argument("--seed", type=flags.seed, default=2, help="all randomness derives from it")
     run.add_argument("--device", default="auto", help="auto, cpu, mps, or another device as torch names it")
     run.add_argument("--gpu", type=flags.count, help="number of the GPU, as the published scripts take it")
     run.add_argument(

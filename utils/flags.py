@@ -7,7 +7,8 @@ import json
 import math
 from collections.abc import Callable
 
-LARGEST = 10**9
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
+LARGEST = 10**12
 
 
 def _number(text: str, kind: type) -> float:
@@ -30,9 +31,18 @@ def _checked(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable
     return parse
 
 
-positive_int = _checked(int, lambda v: v > 0, "a positive whole number")
-count = _checked(int, lambda v: v >= 0, "a whole number from 0 up")
-even_int = _checked(int, lambda v: v > 0 and v % 2 == 0, "an even positive number: shuffle units split channels")
+MANY = 10**6  # more of anything than fits into a run; a typing error, then
+WIDEST = 4096  # channels, or pixels a side
+
+positive_int = _checked(int, lambda v: 0 < v <= MANY, f"a whole number from 1 to {MANY}")
+count = _checked(int, lambda v: 0 <= v <= MANY, f"a whole number from 0 to {MANY}")
+seed = _checked(int, lambda v: v >= 0, "a whole number from 0 up")
+pixels = _checked(int, lambda v: 0 < v <= WIDEST, f"a whole number from 1 to {WIDEST}")
+filters = _checked(
+    int,
+    lambda v: 0 < v <= WIDEST and v % 2 == 0,
+    f"an even number from 2 to {WIDEST} (shuffle units split channels in half)",
+)
 positive = _checked(float, lambda v: v > 0, "a positive number")
 non_negative = _checked(float, lambda v: v >= 0, "a number from 0 up")
 probability = _checked(float, lambda v: 0 <= v < 1, "a probability in [0, 1)")
@@ -55,6 +65,8 @@ def save_name(text: str) -> str:
     """A run name as a folder name that every file system takes: other characters become ``_``."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text)
     kept = kept.strip(".")[:100]
+    if kept.split(".")[0].upper() in RESERVED:  # names of devices on Windows, whatever follows the dot
+        kept = f"_{kept}"
     if not kept:
         raise argparse.ArgumentTypeError(f"{text!r} has no character that a folder name can keep")
     return kept

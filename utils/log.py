@@ -8,10 +8,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from utils.config import UsageError
@@ -90,6 +91,16 @@ class RunLog:
             for tag, value in values.items():
                 self.writer.add_scalar(tag, value, epoch)
             self.writer.flush()
+
+    def figure(self, tag: str, figure: Any, step: int) -> None:
+        """A matplotlib figure for TensorBoard."""
+        if self.writer is not None:
+            self.writer.add_figure(tag, figure, step, close=False)
+
+    def histogram(self, tag: str, values: Sequence[float], step: int) -> None:
+        """A histogram for TensorBoard."""
+        if self.writer is not None and values:
+            self.writer.add_histogram(tag, np.asarray(values, dtype=np.float64), step)
 
     def _append(self, name: str, text: str) -> None:
         with open(self.folder / name, "a", encoding="utf-8") as file:

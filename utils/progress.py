@@ -42,7 +42,7 @@ class Reporter:
 
 
 def epoch_line(epoch: int, epochs: int, record: Mapping[str, float]) -> str:
-    """The record of an epoch in one line, without timings of parts and shares of operations."""
-    hidden = ("operations/", "time/")
+    """The record of an epoch in one line, without timings, memory and shares."""
+    hidden = ("operations/", "inputs/", "time/", "memory/")
     shown = [f"{tag} {value:.5g}" for tag, value in record.items() if not tag.startswith(hidden)]
     return f"epoch {epoch} of {epochs}  {'  '.join(shown)}  {record['time/epoch_s']:.1f} s"

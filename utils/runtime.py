@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import platform
+import statistics
 import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from utils.config import UsageError
 
@@ -48,9 +51,36 @@ def synchronise(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+@torch.inference_mode()
+def measure_latency(network: nn.Module, images: Tensor, *, warmup: int = 3, runs: int = 10) -> float:
+    """Milliseconds of one forward pass in evaluation: the median of ``runs``, after ``warmup`` others."""
+    network.eval()
+    times = []
+    for run in range(warmup + runs):
+        synchronise(images.device)
+        began = time.perf_counter()
+        network(images)
+        synchronise(images.device)
+        if run >= warmup:
+            times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that were in use: of the GPU where there is one, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes * (1 if platform.system() == "Darwin" else 1024)
+
+
 def describe_machine(device: torch.device) -> dict[str, object]:
     """Revision, versions and hardware, as plain values."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return {
         "revision": _revision(),
         "python": platform.python_version(),
@@ -59,6 +89,14 @@ def describe_machine(device: torch.device) -> dict[str, object]:
         "device_name": name,
         "threads": torch.get_num_threads(),
     }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

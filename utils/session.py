@@ -15,6 +15,7 @@ from utils.config import CommonConfig
 from utils.distributed import World, connected, launched
 from utils.log import RunLog, make_folder, write_json
 from utils.precision import Precision, choose_precision
+from utils.report import RESULT
 from utils.runtime import describe_machine, pick_device
 from utils.schedule import Schedule
 
@@ -44,11 +45,11 @@ class Session:
         c = self.config
         return Schedule(c.lr_schedule, c.epochs, c.child_lr_max, c.child_lr_min, c.child_lr_T_0, c.child_lr_T_mul)
 
-    def is_complete(self, result: str) -> bool:
-        """Whether the run to go on with has nothing left to do: all epochs, and its ``result`` file."""
+    def is_complete(self) -> bool:
+        """Whether the run to go on with has nothing left to do: all epochs, and its result."""
         if self.saved is None or self.saved["position"]["epoch"] < self.config.epochs:
             return False
-        return (self.path.parent / result).is_file()
+        return (self.path.parent / RESULT).is_file()
 
     def open_run(self, derived: Mapping[str, Any]) -> RunLog:
         """Make the folder of the run, or go on in it, and write config.json. First process only."""
@@ -60,9 +61,12 @@ class Session:
         else:
             folder, purge = self.path.parent, self.saved["position"]["epoch"]
             resume.forget_from(folder, purge)
+            (folder / RESULT).unlink(missing_ok=True)  # of fewer epochs
         write_json(
             folder / "config.json",
             {
+                "kind": self.kind,
+                "defaults": config.defaults(),
                 "flags": resume.flags_of(config),
                 "derived": derived,
                 "processes": self.world.size,

@@ -18,7 +18,7 @@ from utils.log import RunLog
 from utils.precision import Precision
 from utils.progress import Reporter, epoch_line
 from utils.resume import CHECKPOINT, Position
-from utils.runtime import synchronise
+from utils.runtime import peak_memory, synchronise
 from utils.schedule import Schedule
 from utils.signals import Stopped, StopRequest, stop_requests
 
@@ -45,6 +45,7 @@ class Training:
     at: Position = field(default_factory=Position)
     log: RunLog = field(default_factory=lambda: RunLog(None))
     stop: StopRequest | None = None
+    notes: dict[str, Any] = field(default_factory=dict)  # plain values that outlive an epoch
     wrapped: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,6 +132,7 @@ class Training:
                 seconds = time.perf_counter() - began
                 at.record[f"time/{name}_s"] = at.record.get(f"time/{name}_s", 0.0) + seconds
         record = at.record
+        record["memory/peak_bytes"] = peak_memory(self.device)
         if self.precision.patience > 1:
             record["time/skipped_steps"] = self.precision.skipped
         record["time/epoch_s"] = sum(record[f"time/{name}_s"] for name in names)
@@ -162,6 +164,7 @@ class Training:
             "kind": self.kind,
             "flags": dict(self.flags),
             "position": vars(self.at),
+            "notes": self.notes,
             "model": self.model.state_dict(),
             "statistics_by_rank": everyones,
             "optimizer": self.optimizer.state_dict(),
@@ -181,4 +184,4 @@ class Training:
         self.precision.load_state_dict(state["precision"])
         for key, extra in self.extras.items():
             extra.load_state_dict(state["extras"][key])
-        self.at = Position(**state["position"])
+        self.at, self.notes = Position(**state["position"]), state["notes"]

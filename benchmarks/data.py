@@ -1,0 +1,189 @@
+"""Speed of reading and augmenting images, ours beside the usual per-image way, in one run.
+
+    python -m benchmarks.data [--images 20000] [--json]
+
+Small images: PIL, crop, flip, ToTensor, Normalize and cutout one image at a time without workers, against
+TensorLoader. Photographs: ways to decode a JPEG to 256x256, then the transforms. Medians of several passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import io, transforms
+from torchvision.transforms import v2
+
+from data.images import Images, decode
+from data.loaders import PhotoLoader, TensorLoader
+from data.photos import training_transform
+from data.presets import CIFAR10, photo, small
+
+SIZE = 256  # what photographs are decoded to
+SIDES = (256, 600, 1500)  # of the photographs on disk: AID has 600, NWPU 256, PlantVillage 256, MIT67 up to thousands
+
+
+class Cutout:
+    """A square of zeros in one image, clipped at the border, as in arXiv 1708.04552."""
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def __call__(self, image: Tensor) -> Tensor:
+        row, column = np.random.randint(image.shape[1]), np.random.randint(image.shape[2])
+        half = self.side // 2
+        mask = np.ones(image.shape[1:], np.float32)
+        mask[max(row - half, 0) : row + half, max(column - half, 0) : column + half] = 0
+        return image * torch.from_numpy(mask)
+
+
+class PerImage(Dataset):
+    """Small images the usual way: an array, PIL, and torchvision's transforms."""
+
+    def __init__(self, images: Images) -> None:
+        self.arrays, self.labels = images.pixels.permute(0, 2, 3, 1).numpy(), images.labels.tolist()
+        crops = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+        self.transform = transforms.Compose([*crops, transforms.ToTensor(), transforms.Normalize(*CIFAR10), Cutout(16)])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.arrays[index])), self.labels[index]
+
+
+def rates(ways: dict[str, Callable[[], int]], repeats: int) -> dict[str, float]:
+    """Images a second: the median of ``repeats`` passes of each way, in turns, after one to warm up."""
+    for way in ways.values():
+        way()
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            before = time.perf_counter()
+            count = way()
+            found[name].append(count / (time.perf_counter() - before))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def small_images(count: int, batch_size: int, repeats: int) -> dict[str, float]:
+    """Both pipelines on random 32x32 images, one pass over ``count`` of them."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    images = Images(torch.randint(10, (count,), generator=generator), 32, pixels)
+    usual = DataLoader(PerImage(images), batch_size, shuffle=True)
+    options = {"batch_size": batch_size, "device": torch.device("cpu"), "seed": 0, "stream": "benchmark"}
+    ours = TensorLoader(images, small(32, CIFAR10), augment=True, shuffle=True, **options)
+    return rates(
+        {
+            "per image": lambda: sum(len(labels) for _, labels in usual),
+            "whole batches": lambda: sum(len(batch.labels) for batch in ours),
+        },
+        repeats,
+    )
+
+
+def photographs(folder: Path, side: int, count: int) -> list[Path]:
+    """JPEGs of smooth noise, about as detailed as photographs."""
+    random, paths = np.random.default_rng(side), []
+    for i in range(count):
+        layers = [random.integers(0, 256, (side // step, side // step, 3), dtype=np.uint8) for step in (32, 4)]
+        coarse, fine = (Image.fromarray(layer).resize((side, side), Image.Resampling.BICUBIC) for layer in layers)
+        paths.append(folder / f"{side}_{i}.jpg")
+        Image.blend(coarse, fine, 0.3).save(paths[-1], quality=90)
+    return paths
+
+
+def by_pil(path: Path) -> Tensor:
+    with Image.open(path) as image:
+        resized = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+
+
+def by_torchvision(path: Path) -> Tensor:
+    decoded = io.decode_jpeg(io.read_file(str(path)), mode=io.ImageReadMode.RGB)
+    return v2.functional.resize(decoded, [SIZE, SIZE])
+
+
+def decoders(folder: Path, side: int, count: int, repeats: int) -> dict[str, float]:
+    """Three ways from a JPEG to 256x256, one image after the other in one thread, as in a worker."""
+    paths = photographs(folder, side, count)
+
+    def all_by(one: Callable[[Path], Tensor]) -> Callable[[], int]:
+        return lambda: len([one(path) for path in paths])
+
+    ways = {"PIL": by_pil, "PIL, draft (ours)": lambda path: decode(path, SIZE), "torchvision.io": by_torchvision}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker
+    try:
+        return rates({name: all_by(one) for name, one in ways.items()}, repeats)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def photo_transforms(count: int, repeats: int) -> dict[str, float]:
+    """Training transforms of decoded 256x256 images: alone, and as batches of PhotoLoader."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+    images, preset = Images(torch.zeros(count, dtype=torch.long), SIZE, pixels), photo()
+    transform = training_transform(preset)
+    options = {"batch_size": 32, "device": torch.device("cpu"), "seed": 0, "stream": "benchmark"}
+
+    def batches(workers: int) -> Callable[[], int]:
+        loader = PhotoLoader(images, preset, workers=workers, augment=True, shuffle=True, **options)
+        return lambda: sum(len(batch.labels) for batch in loader)
+
+    ways = {"transforms alone": lambda: len([transform(image) for image in pixels])}
+    ways |= {f"PhotoLoader, {workers} workers": batches(workers) for workers in (0, 2)}
+    return rates(ways, repeats)
+
+
+def measure(count: int, photo_count: int, batch_size: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Images a second by group and way."""
+    found = {f"32x32, batches of {batch_size}": small_images(count, batch_size, repeats)}
+    with tempfile.TemporaryDirectory() as folder:
+        for side in SIDES:
+            found[f"JPEG {side}x{side} to {SIZE}x{SIZE}"] = decoders(Path(folder), side, photo_count, repeats)
+    found[f"{SIZE}x{SIZE} to 224x224, augmented"] = photo_transforms(photo_count, repeats)
+    return found
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=positive, default=20_000, help="32x32 images in a pass (20000)")
+    parser.add_argument("--photos", type=positive, default=64, help="photographs in a pass (64)")
+    parser.add_argument("--batch_size", type=positive, default=96, help="of the 32x32 images (96)")
+    parser.add_argument("--repeats", type=positive, default=5, help="passes of which the median is taken (5)")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    args = parser.parse_args(argv)
+    found = measure(args.images, args.photos, args.batch_size, args.repeats)
+    if args.json:
+        print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "images_per_s": found}))
+        return 0
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {args.repeats}, images/s")
+    for group, ways in found.items():
+        print(f"\n{group}")
+        first = next(iter(ways.values()))
+        for name, rate in ways.items():
+            print(f"  {name:24}{rate:12,.0f}{rate / first:8.2f}x")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

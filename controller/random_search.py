@@ -1,0 +1,39 @@
+"""Random search: the comparison that every strategy must win (Li and Talwalkar, arXiv 1902.07638)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from controller.space import Fits, draw_fitting, uniform
+from ops.genotype import Genotype
+
+
+class RandomSearch:
+    """Uniform genotypes; nothing is learned. See :class:`controller.strategies.Strategy`."""
+
+    def __init__(self, num_cells: int, sharing: str) -> None:
+        self.num_cells, self.sharing = num_cells, sharing
+
+    def propose(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+        return self.paths(n, generator, fits)
+
+    def paths(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+        return draw_fitting(lambda count: uniform(count, self.num_cells, self.sharing, generator), n, fits)
+
+    def learn(self, scores: Sequence[float]) -> dict[str, float]:
+        return {"reward": sum(scores) / len(scores)}
+
+    def likely(self) -> Genotype | None:
+        return None
+
+    def has_moved(self) -> bool:
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass

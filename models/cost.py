@@ -1,0 +1,110 @@
+"""What a network costs, summed over its parts: nothing of its size is built.
+
+Each part (an edge, a block's output, a stem) is built once on the meta device, where nothing is computed, and
+its cost remembered by operation, widths and map size; a network is a sum of some eighty of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.block import Output
+from models.plan import BlockPlan, plan_blocks
+from models.stems import build_stems, stem_size
+from ops.genotype import Genotype, edges
+from ops.primitives import pointwise
+from ops.registry import build_operation
+
+
+class Cost(NamedTuple):
+    """Parameters without auxiliary heads, and multiply-accumulates of one image in convolutions and linear maps."""
+
+    parameters: int
+    macs: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.parameters + other.parameters, self.macs + other.macs)
+
+
+def count_macs(network: nn.Module, *inputs: Tensor) -> int:
+    """Multiply-accumulates of one forward pass: outputs of convolutions and linear maps x what each sums up."""
+    total = 0
+
+    def count(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        nonlocal total
+        total += output.numel() * layer.weight[0].numel()
+
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        with torch.no_grad():
+            network(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def _measured(module: nn.Module, channels: int, size: int) -> Cost:
+    module = module.to("meta").eval()
+    image = torch.empty(1, channels, size, size, device="meta")
+    return Cost(sum(p.numel() for p in module.parameters()), count_macs(module, image))
+
+
+@cache
+def _edge(op: int, width: int, out_width: int, stride: int, antialias: str, size: int) -> Cost:
+    return _measured(build_operation(op, width, out_width, stride=stride, antialias=antialias), width, size)
+
+
+@cache
+def _output(width: int, out_width: int, size: int) -> Cost:
+    return _measured(Output(width, out_width), 5 * width, size)
+
+
+@cache
+def _stems(kind: str, channels: int, antialias: str, size: int) -> Cost:
+    first, second = (_measured(stem, 3, size) for stem in build_stems(kind, channels, antialias))
+    return first + second
+
+
+def network_cost(
+    genotype: Genotype,
+    blocks: Sequence[int],
+    filters: int,
+    num_classes: int,
+    *,
+    stem: str,
+    antialias: str,
+    image_size: int,
+) -> Cost:
+    """The cost of ``Network(genotype, blocks, filters, num_classes, stem, antialias)`` on square images."""
+    plans = plan_blocks(blocks, filters)
+    size = stem_size(stem, image_size)
+    total = _stems(stem, filters, antialias, image_size)
+    for plan in plans:
+        encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
+        total += _block(plan, encoding, size, antialias)
+        size = size // 2 if plan.is_reduction else size
+    head = plans[-1].out_width * num_classes
+    return total + Cost(head, head)
+
+
+def _block(plan: BlockPlan, encoding: Sequence[int], size: int, antialias: str) -> Cost:
+    out = size // 2 if plan.is_reduction else size
+    stride = 2 if plan.is_reduction else 1
+    total = _output(plan.width, plan.out_width, out)
+    for pair in edges(encoding):
+        for edge in pair:
+            read = size if edge.input < 2 else out  # nodes of a reduction block are halved already
+            total += _edge(edge.op, plan.width, plan.out_width, stride, antialias, read)
+    if plan.is_reduction:
+        calibrate = pointwise(plan.out_width, plan.width).weight.numel()
+        total += Cost(calibrate, 5 * calibrate * out * out)
+        if not plan.is_last:
+            total += Cost(calibrate, calibrate * size * size)
+    return total

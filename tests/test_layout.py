@@ -1,0 +1,111 @@
+"""The rules of the house, held with the standard library's ast: who imports whom, and what no file may do."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ("train_search_cifar", "retrainer_cifar")
+ROOMS = ("ops", "models", "controller", "data", "utils")
+FILES = sorted(
+    [*(ROOT / f"{name}.py" for name in SCRIPTS), *(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))]
+)
+TESTS = sorted((ROOT / "tests").glob("*.py"))
+ALLOWED = {"ops": {"ops"}, "models": {"models", "ops"}, "controller": {"controller", "ops"}, "data": {"data"}}
+LONG = {"utils/config.py", "train_search_cifar.py"}  # parser tables, and the whole story of a search
+STANDARD_LIBRARY_ONLY = ("ops/genotype.py",)
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports anywhere; ``from ops import draw`` counts as ops.draw."""
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name(path)}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def calls(path: Path) -> set[str]:
+    """What is called, as it is written: ``eval``, ``pickle.load``."""
+    return {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_who_imports_whom(path):
+    room, ours = name(path).split("/")[0], {*ROOMS, *SCRIPTS, "tests", "benchmarks"}
+    for module in imports(path):
+        top = module.split(".")[0]
+        if room in ALLOWED:
+            assert top not in ours or top in ALLOWED[room], module
+        elif room == "utils":
+            config = name(path) == "utils/config.py" and module.startswith("ops.genotype.")
+            assert top not in ours or top == "utils" or config, module
+        else:
+            assert top not in {*SCRIPTS, "tests", "benchmarks"}, module
+        if name(path) in STANDARD_LIBRARY_ONLY:
+            assert top in sys.stdlib_module_names, module
+
+
+def test_nothing_but_the_tests_of_the_commands_imports_a_script():
+    importing = {name(path) for path in TESTS if any(m.split(".")[0] in SCRIPTS for m in imports(path))}
+    assert importing <= {"tests/commands.py", "tests/runs.py"}
+
+
+@pytest.mark.parametrize("path", [*FILES, *TESTS], ids=name)
+def test_files_are_short_enough_to_read(path):
+    if name(path) not in LONG:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 260
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_the_device_is_chosen_in_one_place(path):
+    if name(path) not in ("utils/runtime.py", "utils/precision.py", "utils/distributed.py"):
+        for node in ast.walk(tree(path)):
+            assert not (isinstance(node, ast.Constant) and node.value == "cuda"), node.lineno
+            assert not (isinstance(node, ast.Attribute) and node.attr == "cuda"), node.lineno
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_nothing_is_evaluated_and_no_foreign_object_is_loaded(path):
+    called = calls(path)
+    assert not called & {"eval", "exec", "compile", "pickle.load", "pickle.loads", "__import__"}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), node.lineno
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name in ("models", "ops", "controller")], ids=name)
+def test_libraries_print_nothing(path):
+    if name(path) != "ops/draw.py":  # has a command line
+        assert "print" not in calls(path)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if name(p).split("/")[0] in (*ALLOWED,)], ids=name)
+def test_nothing_below_the_scripts_and_utils_takes_a_config(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.arg):
+            annotation = ast.unparse(node.annotation) if node.annotation else ""
+            assert node.arg != "config", node.lineno
+            assert "Config" not in annotation, node.lineno
+
+
+def test_importing_does_nothing(tmp_path):
+    modules = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in FILES if p.name != "__main__.py"]
+    code = f"import importlib, sys; sys.path.insert(0, {str(ROOT)!r})\nfor m in {modules!r}: importlib.import_module(m)"
+    done = subprocess.run([sys.executable, "-B", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not list(tmp_path.iterdir())

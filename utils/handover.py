@@ -1,0 +1,32 @@
+"""The command that trains what a search found."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CARRIED = ("dataset", "num_class", "cutout")
+
+
+def retrain_command(flags: Mapping[str, Any], path: Path, rank: int) -> str:
+    """For candidate ``rank`` of the genotypes.json at ``path``. Sharing and blocks come from the file.
+
+    ``flags``: those of the search.
+    """
+    words = ["python", "retrainer_cifar.py", "--save", flags["save"], "--data", flags["data"]]
+    for name in CARRIED:
+        if flags[name] not in (None, "auto"):
+            words += [f"--{name}", str(flags[name])]
+    if flags["flip"] is not None:
+        words.append("--flip" if flags["flip"] else "--no-flip")
+    image_size = flags["deploy_image_size"] or flags["image_size"]
+    if image_size is not None:
+        words += ["--image_size", str(image_size)]
+    if flags["antialias"] != "conv":
+        words += ["--antialias", flags["antialias"]]
+    if not flags["child_use_aux_heads"]:
+        words.append("--no-child_use_aux_heads")
+    words += ["--child_out_filters", str(flags["deploy_filters"] or flags["child_out_filters"])]
+    return shlex.join([*words, "--arch", f"{path}#{rank}"])

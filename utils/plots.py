@@ -1,0 +1,66 @@
+"""Pictures for TensorBoard and reports. matplotlib is imported where it is needed; pyplot never."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH = 3.35  # inches: one column of a page
+
+
+def _figure(width: float = WIDTH, height: float = 2.6) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def heat_map(rows: Mapping[str, Sequence[float]], columns: Sequence[str], title: str) -> Figure:
+    """Probabilities in [0, 1]: a row each, ragged rows are padded with nothing; values are written in."""
+    figure = _figure(height=0.45 + 0.19 * len(rows))
+    axes = figure.add_subplot()
+    table = [[*values, *[float("nan")] * (len(columns) - len(values))] for values in rows.values()]
+    axes.imshow(table, vmin=0, vmax=1, cmap="Greys", aspect="auto")
+    for y, values in enumerate(table):
+        for x, value in enumerate(values):
+            if value == value:
+                colour = "white" if value > 0.5 else "black"
+                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=5, color=colour)
+    axes.set_xticks(range(len(columns)), columns, fontsize=5)
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=5)
+    axes.set_title(title, fontsize=7)
+    return figure
+
+
+def pareto_plot(
+    points: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]], cost: str, score: str
+) -> Figure:
+    """(cost, score) of all candidates, and the front among them as a line."""
+    figure = _figure()
+    axes = figure.add_subplot()
+    axes.plot(*zip(*points, strict=True), "o", color="0.6", markersize=3, label="candidates")
+    axes.plot(*zip(*front, strict=True), "o-", color="black", markersize=4, label="Pareto front")
+    _label(axes, cost, score)
+    return figure
+
+
+def curves(series: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Figure:
+    """Several curves over the same axis; line styles differ, so that grey print is enough."""
+    figure = _figure()
+    axes = figure.add_subplot()
+    styles = ("-", "--", ":", "-.")
+    for i, (name, points) in enumerate(series.items()):
+        axes.plot(*zip(*points, strict=True), styles[i % len(styles)], label=name, linewidth=1)
+    _label(axes, x, y)
+    return figure
+
+
+def _label(axes, x: str, y: str) -> None:
+    axes.set_xlabel(x, fontsize=7)
+    axes.set_ylabel(y, fontsize=7)
+    axes.tick_params(labelsize=6)
+    axes.xaxis.get_offset_text().set_fontsize(6)
+    axes.legend(fontsize=6, frameon=False)
+    axes.grid(alpha=0.3, linewidth=0.5)
