@@ -1,0 +1,172 @@
+"""What the measurements share: clocks, the rates of the machine, and rows that print as a table or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from utils.log import write_json
+from utils.runtime import peak_memory, synchronise
+
+PUBLISHED_MATRIX_RATE = 181e9  # FLOP/s of the machine on which the published times were taken
+Work = Callable[[], object]
+
+
+def seconds(work: Work, device: torch.device) -> float:
+    """One call, from an idle device to an idle device."""
+    synchronise(device)
+    began = time.perf_counter()
+    work()
+    synchronise(device)
+    return time.perf_counter() - began
+
+
+def measure(works: Sequence[Work], repeats: int, device: torch.device, warmup: int | None = None) -> list[float]:
+    """Seconds of every call of ``repeats`` rounds over the works, round after round, after ``warmup`` others."""
+    warmup = (2 if len(works) == 1 else 1) if warmup is None else warmup
+    for work in [*works] * warmup:
+        work()
+    return [seconds(work, device) for _ in range(repeats) for work in works]
+
+
+def reference_type(device: torch.device) -> torch.dtype:
+    """What the matrix rate is taken in: bfloat16 where there are units for it, else float32."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def matrix_rate(device: torch.device, size: int = 2048, dtype: torch.dtype = torch.float32, repeats: int = 5) -> float:
+    """FLOP/s of a square matrix product, the median of ``repeats``."""
+    a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    return 2 * size**3 / statistics.median(measure([lambda: torch.mm(a, b, out=out)], repeats, device))
+
+
+def copy_rate(device: torch.device, mebibytes: int = 256, repeats: int = 5) -> float:
+    """Bytes a second, read and written, of copying more than the caches hold; the median of ``repeats``."""
+    source = torch.ones(mebibytes << 18, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / statistics.median(measure([lambda: target.copy_(source)], repeats, device))
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let :func:`utils.runtime.peak_memory` start from now. Where a process cannot do so, it goes on from before."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError, AttributeError):  # Linux with glibc alone
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+@dataclass
+class Row:
+    """One measurement.
+
+    ``seconds``: of every call; ``flops``: of the works that they go through in turns. ``images``: in a call.
+    ``per``: what a call makes so many of, for times per piece. ``published``: seconds per piece of the published
+    code. ``parts``: shares of the time. ``rate``: FLOP/s of the matrix product right before and after.
+    """
+
+    name: str
+    seconds: list[float]
+    images: int | None = None
+    flops: Sequence[float] = ()
+    per: int = 1
+    published: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    rate: float = PUBLISHED_MATRIX_RATE
+    peak: int = 0
+
+    def summary(self) -> dict[str, object]:
+        """Plain values; what does not apply is left out."""
+        each = [s / self.per for s in self.seconds]
+        middle = statistics.median(each)
+        found = {"median_s": middle, "min_s": min(each), "max_s": max(each), "calls": len(each)}
+        if self.images:
+            found["images_per_s"] = self.images / self.per / middle
+        if self.flops:
+            rates = [self.flops[i % len(self.flops)] / s for i, s in enumerate(self.seconds)]
+            found["gflop"] = statistics.mean(self.flops) / 1e9
+            found["share_of_matrix_rate"] = statistics.median(rates) / self.rate
+        if self.published:
+            scaled = self.published * PUBLISHED_MATRIX_RATE / self.rate
+            found |= {"published_s": self.published, "published_scaled_s": scaled}
+            found |= {"times_faster": scaled / middle, "times_faster_unscaled": self.published / middle}
+        found |= {"matrix_gflops": self.rate / 1e9, "peak_memory_bytes": self.peak}
+        return found | ({"shares": dict(self.parts)} if self.parts else {})
+
+
+def observe(work: Callable[[], Row], device: torch.device, size: int) -> Row:
+    """A row with the matrix rate around it and the most memory that was in use during it."""
+    dtype = reference_type(device)
+    before = matrix_rate(device, size, dtype, 3)
+    forget_peak(device)
+    row = work()
+    row.peak = peak_memory(device)
+    row.rate = (before + matrix_rate(device, size, dtype, 3)) / 2
+    return row
+
+
+def duration(value: float) -> str:
+    """Seconds with three digits, in s, ms or us."""
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
+        if value * factor >= 1 or unit == "us":
+            break
+    return f"{value * factor:.3g} {unit}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Aligned columns: the first to the left, the others to the right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    aligned = (
+        [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(x, widths, strict=True))] for x in lines
+    )
+    return "\n".join("  ".join(cells).rstrip() for cells in aligned)
+
+
+def rows_table(summaries: Mapping[str, Mapping]) -> str:
+    """The table of ``benchmarks.steps``."""
+    header = "work,median,min .. max,images/s,GFLOP,share,memory,published,scaled,faster,unscaled".split(",")
+
+    def cells(name: str, s: Mapping) -> list[str]:
+        def shown(key: str, form: Callable[[float], str]) -> str:
+            return form(s[key]) if key in s else ""
+
+        return [
+            name,
+            duration(s["median_s"]),
+            f"{duration(s['min_s'])} .. {duration(s['max_s'])}",
+            shown("images_per_s", "{:,.0f}".format),
+            shown("gflop", "{:.3g}".format),
+            shown("share_of_matrix_rate", "{:.1%}".format),
+            f"{s['peak_memory_bytes'] / 2**20:,.0f} MiB",
+            shown("published_s", duration),
+            shown("published_scaled_s", duration),
+            shown("times_faster", "{:.2f}x".format),
+            shown("times_faster_unscaled", "{:.2f}x".format),
+        ]
+
+    return table(header, [cells(name, s) for name, s in summaries.items()])
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def report(path: str | None, document: Mapping) -> None:
+    """Write the JSON that was asked for."""
+    if path is not None:
+        write_json(Path(path), document)

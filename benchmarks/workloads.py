@@ -1,0 +1,224 @@
+"""The pieces of work that are measured, built from the parts that the scripts are built from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import shufflenet_v2_x1_0
+
+from benchmarks.common import Row, Work, measure
+from controller.policy import Controller
+from controller.reinforce import Reinforce
+from controller.space import uniform
+from data.loaders import Batch
+from models.cost import count_macs, network_cost
+from models.network import Network
+from models.supernet import SuperNet
+from ops.genotype import Genotype, parse_genotype
+from utils.config import DEFAULT_ARCH
+from utils.engine import Criterion, Forward, Meter, evaluate, train_epoch
+from utils.losses import retrain_loss, search_loss
+from utils.precision import Precision
+
+CLASSES = 10
+DROP_PATH = 0.2  # some, so that its masks are part of a step
+LR, MOMENTUM, DECAY, CLIP = 0.025, 0.9, 3e-4, 5.0
+TRAINING = 3  # a training step counts three forward passes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure. ``tiny``: the smallest sizes that run, which say nothing about speed."""
+
+    device: torch.device
+    precision: Callable[[], Precision]
+    compiled: bool = False
+    channels_last: bool = False
+    repeats: int = 5
+    tiny: bool = False
+
+    def size(self, full: int, tiny: int) -> int:
+        return tiny if self.tiny else full
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        return (1, 1) if self.tiny else (4, 4)
+
+    def place(self, x: nn.Module | Tensor) -> nn.Module | Tensor:
+        """On the device, in the memory format."""
+        return x.to(self.device, memory_format=torch.channels_last if self.channels_last else torch.preserve_format)
+
+
+def random_batch(s: Settings, n: int, side: int) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(n, 3, side, side, generator=generator)
+    labels = torch.randint(CLASSES, (n,), generator=generator)
+    return Batch(s.place(images), labels.to(s.device), 1.0)
+
+
+def sgd(parameters: Sequence[Tensor], spare_norms: bool) -> torch.optim.SGD:
+    """As the scripts make it: weight decay on all parameters, or on those of two or more dimensions."""
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2 or not spare_norms], "weight_decay": DECAY},
+        {"params": [p for p in parameters if p.dim() < 2 and spare_norms], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD([g for g in groups if g["params"]], LR, momentum=MOMENTUM)
+
+
+def step_of(
+    s: Settings, model: nn.Module, criterion: Criterion, batch: Batch, *, heads: int, clip: float | None
+) -> Callable[[Forward], Work]:
+    """Given a forward pass, one training step as the engine does it."""
+    model.train()
+    parameters = list(model.parameters())
+    optimizer, precision = sgd(parameters, spare_norms=clip is not None), s.precision()
+    precision.prepare(model, optimizer)
+    options = {"optimizer": optimizer, "precision": precision, "parameters": parameters, "clip": clip}
+    meter = Meter(s.device, heads)
+    return lambda forward: partial(train_epoch, [batch], forward, criterion, meter=meter, **options)
+
+
+# The shared weights
+
+
+def genotypes(s: Settings) -> tuple[Genotype, ...]:
+    """The same list in every run, whatever the controller is."""
+    return uniform(s.size(20, 2), 2, "type", torch.Generator().manual_seed(20))
+
+
+def _supernet(s: Settings) -> tuple[SuperNet, Batch, list[float]]:
+    torch.manual_seed(0)
+    net = SuperNet(s.blocks, s.size(16, 4), CLASSES, stem="quarter")
+    batch = random_batch(s, s.size(96, 4), 32)
+    shape = (s.blocks, net.filters, CLASSES)
+    options = {"stem": "quarter", "antialias": "conv", "image_size": 32}
+    flops = [2 * network_cost(g, *shape, **options).macs * len(batch.labels) for g in genotypes(s)]
+    return s.place(net), batch, flops
+
+
+def supernet_step(s: Settings) -> Row:
+    net, batch, flops = _supernet(s)
+    step = step_of(s, net, search_loss, batch, heads=len(net.aux_heads), clip=None)
+    works = [step(lambda images, _step, g=g: net(images, g, DROP_PATH)) for g in genotypes(s)]
+    times = measure(works, s.repeats, s.device)
+    return Row("supernet_step", times, len(batch.labels), [TRAINING * f for f in flops], published=0.33)
+
+
+def supernet_eval(s: Settings) -> Row:
+    net, batch, flops = _supernet(s)
+    meter, precision = Meter(s.device, len(net.aux_heads)), s.precision()
+
+    def score(g: Genotype) -> None:
+        with net.scoring(g):
+            evaluate([batch], lambda images: net(images, g), precision=precision, meter=meter)
+
+    times = measure([partial(score, g) for g in genotypes(s)], s.repeats, s.device)
+    return Row("supernet_eval", times, len(batch.labels), flops, published=0.12)
+
+
+# The chosen network, and torchvision's, which is made of the same kind of units
+
+
+def _step(s: Settings, name: str, model: nn.Module, forward: Forward, batch: Batch, flops: float) -> Row:
+    heads = len(getattr(model, "aux_heads", ()))
+    work = step_of(s, model, retrain_loss, batch, heads=heads, clip=CLIP)(forward)
+    return Row(name, measure([work], s.repeats, s.device), len(batch.labels), [TRAINING * flops])
+
+
+def _eval(s: Settings, name: str, model: nn.Module, forward: Callable, batch: Batch, flops: float) -> Row:
+    settle(model, batch.images)
+    model.eval()
+    meter = Meter(s.device, len(getattr(model, "aux_heads", ())))
+    work = partial(evaluate, [batch], forward, precision=s.precision(), meter=meter)
+    return Row(name, measure([work], s.repeats, s.device), len(batch.labels), [flops])
+
+
+@torch.no_grad()
+def settle(model: nn.Module, images: Tensor) -> None:
+    """Give fresh batch norms the statistics of these images: without, an evaluation drifts to huge numbers."""
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    model.train()(images)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
+
+
+def _network(s: Settings) -> tuple[Network, Callable, Batch, float]:
+    torch.manual_seed(0)
+    net = Network(parse_genotype(DEFAULT_ARCH), s.blocks, s.size(48, 4), CLASSES, stem="full")
+    batch = random_batch(s, s.size(32, 2), 32)
+    flops = 2 * net.macs(32) * len(batch.labels)
+    net = s.place(net)
+    return net, torch.compile(net) if s.compiled else net, batch, flops
+
+
+def retrain_step(s: Settings) -> Row:
+    net, run, batch, flops = _network(s)
+    row = _step(s, "retrain_step", net, lambda images, _step: run(images, DROP_PATH), batch, flops)
+    row.published = 3.66
+    return row
+
+
+def retrain_eval(s: Settings) -> Row:
+    net, run, batch, flops = _network(s)
+    row = _eval(s, "retrain_eval", net, run, batch, flops)
+    row.published = 1.37
+    return row
+
+
+def _yardstick(s: Settings) -> tuple[Settings, nn.Module, Callable, Batch, float]:
+    """Always in channels_last, where it is at its best."""
+    s = Settings(s.device, s.precision, s.compiled, True, s.repeats, s.tiny)
+    torch.manual_seed(0)
+    net, side = shufflenet_v2_x1_0(weights=None), s.size(224, 32)
+    twin = shufflenet_v2_x1_0(weights=None).to("meta").eval()
+    batch = random_batch(s, s.size(16, 2), side)
+    flops = 2 * count_macs(twin, torch.empty(1, 3, side, side, device="meta")) * len(batch.labels)
+    net = s.place(net)
+    run = torch.compile(net) if s.compiled else net
+    return s, net, lambda images, _step=0: (run(images), []), batch, flops
+
+
+def yardstick_step(s: Settings) -> Row:
+    s, net, run, batch, flops = _yardstick(s)
+    return _step(s, "shufflenet_step", net, run, batch, flops)
+
+
+def yardstick_eval(s: Settings) -> Row:
+    s, net, run, batch, flops = _yardstick(s)
+    return _eval(s, "shufflenet_eval", net, run, batch, flops)
+
+
+# The controller
+
+
+def _controller(s: Settings) -> Controller:
+    torch.manual_seed(0)
+    return Controller(2).to(s.device)
+
+
+def sampling(s: Settings, n: int) -> Row:
+    """Times per genotype of drawing ``n`` in one pass."""
+    controller, generator = _controller(s), torch.Generator().manual_seed(0)
+    draw = torch.no_grad()(partial(controller.sample, n, generator))
+    times = measure([draw], s.size(5, 1) * s.repeats, s.device, warmup=s.size(5, 1))
+    return Row(f"sample_{n}", times, per=n, published=0.0077)
+
+
+def update(s: Settings, *, alone: bool) -> Row:
+    """One REINFORCE update with one genotype: sampling it, backward, optimizer; ``alone``: without sampling."""
+    strategy, generator = Reinforce(_controller(s)), torch.Generator().manual_seed(0)
+    times: list[float] = []
+    warmup = s.size(5, 1)
+    for i in range(warmup * (s.repeats + 1)):
+        proposing = measure([lambda: strategy.propose(1, generator)], 1, s.device, warmup=0)
+        learning = measure([lambda reward=50.0 + i % 7: strategy.learn([reward])], 1, s.device, warmup=0)
+        if i >= warmup:
+            times.append(learning[0] + (0 if alone else proposing[0]))
+    return Row("learn" if alone else "update", times, published=None if alone else 0.036)
