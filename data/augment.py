@@ -52,11 +52,8 @@ def normalise(pixels: Tensor, preset: Preset) -> Tensor:
     return (pixels.float() - mean) / std
 
 
-def augment(pixels: Tensor, draws: Draws, preset: Preset) -> Tensor:
-    """uint8 (n, 3, S, S) -> normalised float32: zero-padded random crop, mirror, then cutout with zeros.
-
-    Cutout: DeVries and Taylor, arXiv 1708.04552; the square is clipped at the border.
-    """
+def crop(pixels: Tensor, draws: Draws, preset: Preset) -> Tensor:
+    """uint8 (n, 3, S, S) -> uint8 of the same shape: zero-padded random crop, mirrored or not."""
     n, side, pad = len(pixels), preset.image_size, padding(preset)
     padded = F.pad(pixels, (pad,) * 4)
     steps = torch.arange(side, device=pixels.device)
@@ -64,12 +61,23 @@ def augment(pixels: Tensor, draws: Draws, preset: Preset) -> Tensor:
     rows = steps + draws.top[:, None]
     # Flat positions within one padded plane, the same for the three channels: (n, 1, S * S).
     positions = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(n, 1, -1)
-    cropped = padded.flatten(2).gather(2, positions.expand(-1, 3, -1)).view(n, 3, side, side)
-    images = normalise(cropped, preset)
-    if preset.cutout:
-        rows, columns = _outside(draws.cut_row, preset), _outside(draws.cut_column, preset)
-        images = images * (rows[:, None, :, None] | columns[:, None, None, :])
-    return images
+    return padded.flatten(2).gather(2, positions.expand(-1, 3, -1)).view(n, 3, side, side)
+
+
+def cut_out(images: Tensor, draws: Draws, preset: Preset) -> Tensor:
+    """Blank a square of normalised images (n, 3, S, S) with zeros.
+
+    DeVries and Taylor, arXiv 1708.04552; the square is clipped at the border.
+    """
+    if not preset.cutout:
+        return images
+    rows, columns = _outside(draws.cut_row, preset), _outside(draws.cut_column, preset)
+    return images * (rows[:, None, :, None] | columns[:, None, None, :])
+
+
+def augment(pixels: Tensor, draws: Draws, preset: Preset) -> Tensor:
+    """uint8 (n, 3, S, S) -> normalised float32: crop, mirror, then cutout."""
+    return cut_out(normalise(crop(pixels, draws, preset), preset), draws, preset)
 
 
 def _outside(centre: Tensor, preset: Preset) -> Tensor:

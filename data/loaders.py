@@ -13,10 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torchvision.transforms import v2
 
-from data.augment import augment, draw, normalise
+from data.augment import Draws, crop, cut_out, draw, normalise
 from data.images import DataError, Images
 from data.photos import BatchKeys, Photos, collate, evaluation_transform, training_transform
+from data.policies import each, make_policy
 from data.presets import Preset
 from data.splits import split_indices
 
@@ -115,10 +117,14 @@ class Loader:
 
 
 class TensorLoader(Loader):
-    """Small images: one uint8 tensor on the device, transformed a batch at a time."""
+    """Small images: one uint8 tensor on the device, transformed a batch at a time; a policy, image by image."""
 
-    def __init__(self, images: Images, preset: Preset, **options) -> None:
+    def __init__(
+        self, images: Images, preset: Preset, *, policy: str = "none", erasing: float = 0.0, **options
+    ) -> None:
         super().__init__(images, preset, **options)
+        self.policy = make_policy(policy, photographs=False) if self.augment else None
+        self.erase = v2.RandomErasing(erasing) if self.augment and erasing else None
         self.pixels, self.labels = images.pixels.to(self.device), images.labels.to(self.device)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -127,21 +133,41 @@ class TensorLoader(Loader):
             pixels = self.pixels[mine]
             if self.augment:
                 # Drawn for all processes, so that what an image looks like does not depend on their number.
-                draws = draw(len(positions), self.preset, self._generator(number)).part(share)
-                images = augment(pixels, draws.to(self.device), self.preset)
+                generator = self._generator(number)
+                draws = draw(len(positions), self.preset, generator).part(share).to(self.device)
+                seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]
+                images = self._augmented(pixels, draws, seeds)
             else:
                 images = normalise(pixels, self.preset)
             yield Batch(images, self.labels[mine], weight)
+
+    def _augmented(self, pixels: Tensor, draws: Draws, seeds: Tensor) -> Tensor:
+        pixels = crop(pixels, draws, self.preset)
+        if self.policy is not None:
+            pixels = each(self.policy, pixels, seeds)
+        images = cut_out(normalise(pixels, self.preset), draws, self.preset)
+        return images if self.erase is None else each(self.erase, images, seeds)
 
 
 class PhotoLoader(Loader):
     """Photographs: decoded or taken from memory and transformed by workers."""
 
     def __init__(
-        self, images: Images, preset: Preset, *, workers: int = 0, resolution_jitter: bool = False, **options
+        self,
+        images: Images,
+        preset: Preset,
+        *,
+        workers: int = 0,
+        resolution_jitter: bool = False,
+        policy: str = "none",
+        erasing: float = 0.0,
+        **options,
     ) -> None:
         super().__init__(images, preset, **options)
-        transform = training_transform(preset, resolution_jitter) if self.augment else evaluation_transform(preset)
+        if self.augment:
+            transform = training_transform(preset, resolution_jitter, policy, erasing)
+        else:
+            transform = evaluation_transform(preset)
         self.photos, self.workers = Photos(images, transform), workers
 
     def __iter__(self) -> Iterator[Batch]:

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, default_collate
 from torchvision.transforms import v2
 
 from data.images import DataError, Images
+from data.policies import make_policy
 from data.presets import Preset
 
 COARSE_SIZES = (256, 128, 64, 32)
@@ -32,17 +33,21 @@ def _finish(preset: Preset) -> list[torch.nn.Module]:
     return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(preset.mean, preset.std)]
 
 
-def training_transform(preset: Preset, resolution_jitter: bool = False) -> v2.Transform:
-    """uint8 (3, D, D) -> normalised float32 (3, S, S): random resized crop, colours, grey, mirror."""
+def training_transform(
+    preset: Preset, resolution_jitter: bool = False, policy: str = "none", erasing: float = 0.0
+) -> v2.Transform:
+    """uint8 (3, D, D) -> normalised float32 (3, S, S): random resized crop, colours or a policy, grey, mirror."""
+    chosen = make_policy(policy, photographs=True)
     return v2.Compose(
         ([ResolutionJitter()] if resolution_jitter else [])
         + [
             v2.RandomResizedCrop(preset.image_size),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
+            chosen or v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
             v2.RandomGrayscale(0.2),
         ]
         + ([v2.RandomHorizontalFlip()] if preset.flip else [])
         + _finish(preset)
+        + ([v2.RandomErasing(erasing)] if erasing else [])
     )
 
 

@@ -1,6 +1,6 @@
 """What fits a kind of images unless the user says otherwise (METHOD section 5)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SMALL_LIMIT = 64  # the largest side in pixels that is treated as the 32x32 sets are
 
@@ -55,3 +55,9 @@ def small(
 def photo(image_size: int = 224) -> Preset:
     """Photographs, with the statistics of ImageNet."""
     return Preset(image_size, "quarter", "quarter_blur", *IMAGENET, cutout=0, flip=True, drop_prob=0.5)
+
+
+def as_trained(image_size: int, mean: Triple, std: Triple) -> Preset:
+    """What a checkpoint says of the images that its network takes: enough to evaluate."""
+    base = small(image_size, (mean, std)) if image_size <= SMALL_LIMIT else photo(image_size)
+    return replace(base, mean=tuple(mean), std=tuple(std))

@@ -63,7 +63,7 @@ def test_printed_command_trains_the_best_candidate(genotype_file, retrained):
     assert report["last_top1"] == lines[-1]["valid/top1"]
     assert report["best_top1"] == max(line["valid/top1"] for line in lines)
     assert lines[report["best_epoch"]]["valid/top1"] == report["best_top1"]
-    assert "picked on val/" in output
+    assert "picked on val" in output
     assert f"last {report['last_top1']:.2f} %" in output
     assert f"best {report['best_top1']:.2f} %" in output
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ops.genotype import SHARINGS
 from utils import flags
+from utils.recipes import RECIPES
 
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
 
@@ -94,9 +95,25 @@ class SearchConfig(CommonConfig):
 class RetrainConfig(CommonConfig):
     arch: str
     grad_clip: float
-    label_smoothing: float
     aux_weight: float
     resolution_jitter: bool
+    recipe: str
+    augment: str | None
+    mixup: float | None
+    cutmix: float | None
+    random_erasing: float | None
+    ema: float | None
+    lr_warmup_epochs: int | None
+    nesterov: bool | None
+    label_smoothing: float | None
+    drop_path_until: float | None
+    holdout: float
+    seeds: tuple[int, ...] | None
+    inherit: str | None
+    evaluate: str | None
+    predict: str | None
+    export: str | None
+    export_normalise: bool
 
 
 def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
@@ -182,7 +199,6 @@ def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
     )
     group = groups["optimisation"]
     group.add_argument("--grad_clip", type=flags.positive, default=5.0, help="largest gradient norm")
-    group.add_argument("--label_smoothing", type=flags.probability, default=0.1, help="share spread over classes")
     group.add_argument("--aux_weight", type=flags.non_negative, default=0.4, help="of the auxiliary losses")
     groups["data"].add_argument(
         "--resolution_jitter",
@@ -190,7 +206,41 @@ def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
         default=False,
         help="photographs: shrink and grow back first",
     )
+    groups["data"].add_argument(
+        "--holdout", type=flags.probability, default=0.0, help="share of train/ that the best epoch is chosen on"
+    )
+    _recipe_flags(parser)
+    group = parser.add_argument_group("before and after")
+    group.add_argument("--seeds", type=flags.seeds, help="0,1,2: one run each, then mean and deviation")
+    group.add_argument("--inherit", metavar="RUN", help="start from the weights of this search (default: from scratch)")
+    group.add_argument(
+        "--evaluate", metavar="CHECKPOINT", help="train nothing: accuracies of this checkpoint on --data"
+    )
+    group.add_argument("--predict", metavar="PATH", help="with --evaluate: classes of an image or a folder of images")
+    group.add_argument("--export", choices=("onnx", "torchscript", "pt2"), help="write the network as one file")
+    group.add_argument(
+        "--export_normalise",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="put the normalisation into that file: it takes images in [0, 1]",
+    )
     return RetrainConfig(**_values(parser, argv))
+
+
+def _recipe_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("recipe (the default of each part is the recipe's)")
+    group.add_argument("--recipe", choices=tuple(RECIPES), default="published", help="what the parts below start from")
+    group.add_argument(
+        "--augment", choices=("none", "autoaugment", "randaugment", "trivialaugment"), help="policy on every image"
+    )
+    group.add_argument("--mixup", type=flags.non_negative, help="parameter of its beta distribution, 0 for off")
+    group.add_argument("--cutmix", type=flags.non_negative, help="parameter of its beta distribution, 0 for off")
+    group.add_argument("--random_erasing", type=flags.share, help="probability of an image")
+    group.add_argument("--ema", type=flags.probability, help="decay of the average of weights, 0 for none")
+    group.add_argument("--lr_warmup_epochs", type=flags.count, help="epochs in which the learning rate rises")
+    group.add_argument("--nesterov", action=argparse.BooleanOptionalAction, default=None, help="of the momentum")
+    group.add_argument("--label_smoothing", type=flags.probability, help="share that is spread over the classes")
+    group.add_argument("--drop_path_until", type=flags.share, help="share of the epochs in which drop path rises")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -52,8 +52,10 @@ class Meter:
 
     @torch.no_grad()
     def update(self, loss: Tensor, logits: Tensor, aux: Sequence[Tensor], labels: Tensor) -> None:
-        """Add a batch: its mean loss (), logits (n, classes) of every head, labels (n,)."""
+        """Add a batch: its mean loss (), logits (n, classes) of every head, labels (n,) or (n, classes)."""
         n = len(labels)
+        if labels.dim() == 2:  # mixed: the class with the larger share counts
+            labels = labels.argmax(1)
         correct = [(x.argmax(1) == labels).sum() for x in (logits, *aux)]
         values = [loss.detach() * n, correct[0], torch.full_like(correct[0], n), *correct[1:]]
         self.sums += torch.stack([value.to(self.sums.dtype) for value in values])

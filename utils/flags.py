@@ -46,6 +46,7 @@ filters = _checked(
 positive = _checked(float, lambda v: v > 0, "a positive number")
 non_negative = _checked(float, lambda v: v >= 0, "a number from 0 up")
 probability = _checked(float, lambda v: 0 <= v < 1, "a probability in [0, 1)")
+share = _checked(float, lambda v: 0 <= v <= 1, "a share in [0, 1]")
 fraction = _checked(float, lambda v: 0 < v < 1, "a fraction strictly between 0 and 1")
 
 
@@ -59,6 +60,14 @@ def blocks(text: str) -> tuple[int, ...]:
     if not whole or not 0 < len(value) <= 8:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of 1 to 8 counts from 0 to 100 like [4,4]")
     return tuple(value)
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """``0,1,2``: different seeds."""
+    found = tuple(seed(part) for part in text.split(","))
+    if len(set(found)) != len(found):
+        raise argparse.ArgumentTypeError(f"{text} names a seed twice")
+    return found
 
 
 def save_name(text: str) -> str:

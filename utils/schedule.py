@@ -31,11 +31,14 @@ class Schedule:
     lowest: float
     period: int
     growth: int
+    warmup: int = 0
 
     def lr(self, epoch: int) -> float:
+        """Through the first ``warmup`` epochs it rises linearly to what the cosine is then."""
+        rise = min(1.0, (epoch + 1) / (self.warmup + 1))
         if self.kind == "cosine":
-            return cosine(epoch, self.epochs, self.highest, self.lowest)
-        return cosine_restarts(epoch, self.period, self.growth, self.highest, self.lowest)
+            return rise * cosine(epoch, self.epochs, self.highest, self.lowest)
+        return rise * cosine_restarts(epoch, self.period, self.growth, self.highest, self.lowest)
 
 
 def drop_path_ramp(epoch: int, epochs: int, highest: float, until: float = 1.0) -> float:

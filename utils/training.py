@@ -70,11 +70,12 @@ class Training:
         seed: Callable[[int], int],
         describe: Callable[[int], str],
         clip: float | None = None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> Averages:
         """One pass over the loader at the epoch's learning rate, from the step at which the run stands.
 
         ``seed(step)``: of what the step draws from the global generator. ``describe(step)``: what it trained,
-        for the message of NotFiniteError.
+        for the message of NotFiniteError. ``on_step()`` follows every step.
         """
         at = self.at
         for group in self.optimizer.param_groups:
@@ -88,6 +89,7 @@ class Training:
             return forward(images, step)
 
         def after_step(step: int, loss: Tensor) -> None:
+            on_step()
             at.step = step + 1
             reporter(step, loss)
             try:

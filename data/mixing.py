@@ -1,0 +1,46 @@
+"""Mixup (arXiv 1710.09412) and CutMix (arXiv 1905.04899) of whole batches, by torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torchvision.transforms import v2
+
+from data.loaders import Batch, Loader, derived_seed
+
+
+class MixedLoader:
+    """The batches of a loader, each mixed by one of the two where both are on; labels become (n, classes).
+
+    ``mixup``, ``cutmix``: parameters of their beta distributions, 0 for off. The draws of a batch depend on seed,
+    epoch, its number and the process alone.
+    """
+
+    def __init__(self, loader: Loader, num_classes: int, *, mixup: float = 0.0, cutmix: float = 0.0) -> None:
+        self.loader = loader
+        kinds = ((v2.MixUp, mixup), (v2.CutMix, cutmix))
+        self.mix = v2.RandomChoice([kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds if alpha])
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    @property
+    def num_images(self) -> int:
+        return self.loader.num_images
+
+    @property
+    def smallest_batch(self) -> int:
+        return self.loader.smallest_batch
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        self.loader.set_epoch(epoch, start)
+
+    def __iter__(self) -> Iterator[Batch]:
+        loader = self.loader
+        for number, batch in enumerate(loader, loader.start):
+            with torch.random.fork_rng(devices=[]):
+                seed = derived_seed(loader.seed, "mix", loader.epoch, number, loader.rank)
+                torch.random.default_generator.manual_seed(seed)
+                images, labels = self.mix(batch.images, batch.labels)
+            yield Batch(images, labels, batch.weight)
