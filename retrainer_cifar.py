@@ -345,6 +345,7 @@ def build(run: Session, dataset: Dataset, genotype: Genotype, blocks: Sequence[i
         config.report_freq,
         flags=resume.flags_of(config),
         facts={"network": network.arguments(), **dataset.facts()},
+        compiled=config.compile,
         extras={"best": best} if average is None else {"best": best, "average": average},
     )
     return Retraining(config, recipe, dataset, network, average, training, best=best, **loaders)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.plan import BlockPlan
 from ops.genotype import NUM_NODES, edges
+from ops.layout import concatenate
 from ops.primitives import pointwise
 from ops.squeeze_excite import SqueezeExcite
 
@@ -73,7 +73,7 @@ class Block(nn.Module):
             if keep is not None:
                 x, y = x * keep[2 * n], y * keep[2 * n + 1]
             states.append(self._join(add(x, y), s1))
-        out = self.out(torch.cat(states[2:], dim=1))
+        out = self.out(concatenate(states[2:]))
         has_skip = self.plan.is_reduction and not self.plan.is_last
         return (self.skip(s1) if has_skip else s1), out
 

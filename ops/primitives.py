@@ -5,24 +5,17 @@ Every one is built as ``Operation(width, out_width, stride, antialias)`` and map
 registered in the order in which they run. No convolution has a bias.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ops.blur_pool import BlurPool
+from ops.layout import interleave
 
 ANTIALIAS = ("none", "conv", "all")
 
 
 def pointwise(width: int, out_width: int) -> nn.Conv2d:
     return nn.Conv2d(width, out_width, 1, bias=False)
-
-
-def channel_shuffle(x: Tensor, groups: int = 2) -> Tensor:
-    """Interleave the channels of ``groups`` equal groups (ShuffleNet, arXiv 1707.01083, figure 1)."""
-    batch, channels, height, width = x.shape
-    x = x.view(batch, groups, channels // groups, height, width)
-    return x.transpose(1, 2).reshape(batch, channels, height, width)
 
 
 class ShuffleUnit(nn.Module):
@@ -44,7 +37,7 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         passed, worked = x.chunk(2, dim=1)
-        return channel_shuffle(torch.cat((passed, self.branch(worked)), dim=1))
+        return interleave(passed, self.branch(worked))
 
 
 class ShuffleDown(nn.Module):
@@ -73,7 +66,7 @@ class ShuffleDown(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return channel_shuffle(torch.cat((self.branch_1(x), self.branch_2(x)), dim=1))
+        return interleave(self.branch_1(x), self.branch_2(x))
 
 
 class PooledConv(nn.Module):

@@ -56,6 +56,8 @@ class CommonConfig:
     precision: str
     amp_backend: str
     opt_level: str | None
+    deterministic: bool
+    tf32: bool
     resume: str | None
     sync_bn: bool
     given: frozenset[str]
@@ -112,6 +114,7 @@ class RetrainConfig(CommonConfig):
     inherit: str | None
     evaluate: str | None
     predict: str | None
+    compile: bool
     export: str | None
     export_normalise: bool
 
@@ -217,6 +220,12 @@ def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
         "--evaluate", metavar="CHECKPOINT", help="train nothing: accuracies of this checkpoint on --data"
     )
     group.add_argument("--predict", metavar="PATH", help="with --evaluate: classes of an image or a folder of images")
+    group.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="torch.compile: slow start, faster steps",
+    )
     group.add_argument("--export", choices=("onnx", "torchscript", "pt2"), help="write the network as one file")
     group.add_argument(
         "--export_normalise",
@@ -341,6 +350,8 @@ def _common(parser: argparse.ArgumentParser, batch_size: int, epochs: int, filte
     )
     run.add_argument("--amp_backend", choices=("torch", "apex"), default="torch", help="of mixed precision")
     run.add_argument("--opt_level", choices=("O0", "O1", "O2", "O3"), help="apex's name for a precision")
+    run.add_argument("--deterministic", action=yes_no, default=False, help="on a GPU: the same bits on every run")
+    run.add_argument("--tf32", action=yes_no, default=False, help="on a GPU: faster, coarser float32 products")
     run.add_argument("--report_freq", type=flags.positive_int, default=50, help="steps between two lines")
     run.add_argument("--tensorboard", action=yes_no, default=True, help="write event files")
     run.add_argument(

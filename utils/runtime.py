@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import subprocess
@@ -41,6 +42,25 @@ def pick_device(name: str = "auto", gpu: int | None = None, local_rank: int = 0)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """The layout that networks run fastest in: channels_last on CPUs (measured: benchmarks/README.md) and CUDA GPUs,
+    whose convolutions are written for it; the plain one elsewhere. Weights in it are enough: outputs follow."""
+    return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
+
+
+def choose_kernels(*, deterministic: bool, tf32: bool) -> None:
+    """``deterministic``: the same bits on every run, also on a GPU, where the fastest kernels do not give that.
+
+    Else cuDNN tries its kernels out and keeps the fastest. ``tf32``: float32 products with 10 bits of mantissa on
+    GPUs that have it.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
 
 
 def synchronise(device: torch.device) -> None:

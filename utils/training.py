@@ -18,7 +18,7 @@ from utils.log import RunLog
 from utils.precision import Precision
 from utils.progress import Reporter, epoch_line
 from utils.resume import CHECKPOINT, Position
-from utils.runtime import peak_memory, synchronise
+from utils.runtime import memory_format, peak_memory, synchronise
 from utils.schedule import Schedule
 from utils.signals import Stopped, StopRequest, stop_requests
 
@@ -27,7 +27,7 @@ from utils.signals import Stopped, StopRequest, stop_requests
 class Training:
     """A model with its optimizer, and where its run stands.
 
-    ``wrapped``: the model as it is trained, in several processes. ``extras``: further things with
+    ``wrapped``: the model as it is trained, in several processes or ``compiled``. ``extras``: further things with
     ``state_dict`` and ``load_state_dict`` that belong to the state. ``facts``: plain values for the checkpoint.
     """
 
@@ -45,12 +45,16 @@ class Training:
     at: Position = field(default_factory=Position)
     log: RunLog = field(default_factory=lambda: RunLog(None))
     stop: StopRequest | None = None
+    compiled: bool = False
     notes: dict[str, Any] = field(default_factory=dict)  # plain values that outlive an epoch
     wrapped: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
+        self.model.to(memory_format=memory_format(self.device))
         self.precision.prepare(self.model, self.optimizer)
         self.wrapped = self.world.wrap(self.model, self.device)
+        if self.compiled:
+            self.wrapped = torch.compile(self.wrapped)
 
     @property
     def heads(self) -> int:
