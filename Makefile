@@ -22,7 +22,7 @@ demo: .venv/installed
 	@echo "TensorBoard for both:  $(BIN)/tensorboard --logdir result"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ from utils import checkpoint, measures, predict, report, resume
 from utils.checkpoint import CheckpointError
 from utils.command import Command, command
 from utils.config import RetrainConfig, UsageError, parse_retrain
-from utils.distributed import synchronise_norms
+from utils.distributed import launched, synchronise_norms
 from utils.ema import WeightAverage
 from utils.engine import Averages, Meter, evaluate
 from utils.export import SUFFIXES, export, require_packages
@@ -381,6 +381,7 @@ def trained_network(state: dict[str, Any], path: Path) -> Network:
 def use_checkpoint(config: RetrainConfig) -> None:
     """``--evaluate``: measure, predict with, or export a network, from its checkpoint alone."""
     path = Path(config.evaluate).expanduser()
+    path = path / resume.CHECKPOINT if path.is_dir() else path
     state = checkpoint.load(path)
     network = trained_network(state, path)
     device = pick_device(config.device, config.gpu)
@@ -393,11 +394,12 @@ def use_checkpoint(config: RetrainConfig) -> None:
         return
     given = config.data if "data" in config.given else state["flags"]["data"]
     kind = config.dataset if {"data", "dataset"} & config.given else state["flags"]["dataset"]
-    dataset = load(
-        find_dataset(given, kind, preset.image_size), bad_images=config.bad_images, cache=config.cache, log=print
-    )
-    if list(dataset.classes) != state["classes"]:
-        raise UsageError(f"{path} knows other classes than {dataset.name}: {differing_classes(state, dataset)}")
+    source = find_dataset(given, kind, preset.image_size)
+    if not source.name.startswith("cifar"):  # whose class names come with the download
+        require_classes(path, state["classes"], source.name, source.classes)
+    log = partial(print, file=sys.stderr)
+    dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=log)
+    require_classes(path, state["classes"], dataset.name, dataset.classes)
     loader = make_loader(dataset.val, preset, stream="test", **options)
     found = measure(network, loader, output_names(state["classes"], network.num_classes), config.seed)
     shown = ("images", "loss", "top1", "top5", "calibration_error", "shift_consistency")
@@ -407,18 +409,18 @@ def use_checkpoint(config: RetrainConfig) -> None:
         print(export_network(network, target, config, state, loader)["line"])
 
 
-def differing_classes(state: dict[str, Any], dataset: Dataset) -> str:
-    """The first class that differs, in words."""
-    theirs, ours = state["classes"], list(dataset.classes)
-    if len(theirs) != len(ours):
-        return f"{len(theirs)} there, {len(ours)} here"
-    return next(
-        f"class {i} is {a!r} there, {b!r} here" for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b
-    )
+def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence[str]) -> None:
+    """Refuse data of other classes than a checkpoint knows, naming the first that differs."""
+    pairs = enumerate(zip(known, found, strict=False))
+    differing = [f"class {i} is {a!r} there, {b!r} here" for i, (a, b) in pairs if a != b]
+    if len(known) != len(found):
+        differing = [f"{len(known)} there, {len(found)} here"]
+    if differing:
+        raise UsageError(f"{path} knows other classes than {name}: {differing[0]}")
 
 
 def predict_images(path: Path, network: Network, preset: Preset, classes: Sequence[str], options: dict) -> None:
-    """Print the likeliest classes of an image, or of all in a folder, and write predictions.csv beside them."""
+    """Print the likeliest classes of an image, or of all in a folder, and write predictions.csv here."""
     if path.is_dir():
         files = [path / name for name in image_names(path, Notes(path))]
     else:
@@ -461,7 +463,8 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
         r = build(run, dataset, candidate.genotype, blocks, outputs)
         if run.saved is not None:
             r.training.restore(run.saved, run.path)
-            run.note(f"best so far: {r.best.top1:.2f} % in epoch {r.best.epoch}")
+            if r.best.epoch >= 0:
+                run.note(f"best so far: {r.best.top1:.2f} % in epoch {r.best.epoch}")
         r.training.log = run.open_run({**dataset.facts(), **r.network.arguments(), "epoch_images": r.train.num_images})
         state.started(r.training.log)
         r.training.run(lambda: run_epoch(r), lambda: finish(r))
@@ -476,12 +479,14 @@ def train_seeds(config: RetrainConfig, state: Command) -> None:
         folder = train_once(
             replace(config, seed=seed, seeds=None, save=f"{config.save}-seed{seed}", given=given), state
         )
+        if state.log is not None:
+            state.log.close()
         top1[seed] = json.loads((folder / report.RESULT).read_text(encoding="utf-8"))["val_top1"]
     values = list(top1.values())
     mean, deviation = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
     path = Path(config.result).expanduser() / "retrain" / f"{config.save}-seeds.json"
-    if state.log is not None and state.log.folder is None:
-        return  # not the first process
+    if not launched().is_main:
+        return
     write_json(path, {"val_top1": top1, "mean": mean, "deviation": deviation})
     print(f"val accuracy over {len(values)} seeds: {mean:.2f} +- {deviation:.2f} % {values}; written to {path}")
 

@@ -81,7 +81,9 @@ class Search:
 def train_weights(s: Search) -> None:
     """Phase 1: the shared weights, one sampled genotype a batch; uniform ones during the warm-up."""
     at, config = s.training.at, s.config
+    s.limits.take_acceptance()
     paths = s.drawn(s.strategy.paths, len(s.weights), "paths", at.epoch)
+    accepted = s.limits.take_acceptance()
     if at.epoch < config.warmup_epochs:
         cells = len(paths[0].cells)
         paths = list(uniform(len(paths), cells, config.sharing, s.generator("warm-up", at.epoch)))
@@ -107,7 +109,7 @@ def train_weights(s: Search) -> None:
         **shares(paths),
     }
     if s.limits.filter:
-        at.record["controller/accepted"] = s.limits.take_acceptance()
+        at.record["controller/accepted"] = accepted
 
 
 def score(s: Search, genotype: Genotype, batches: Iterable[Batch]) -> Averages:
@@ -180,7 +182,7 @@ def derive_result(s: Search) -> None:
     began = time.perf_counter()
     s.rewards.set_epoch(0)
     drawn = s.drawn(s.strategy.paths, config.derive_samples, "derive")
-    candidates = sorted(genotype for genotype in set(drawn) if limits.meets(genotype))
+    candidates = sorted(genotype for genotype in set(drawn) if limits.weight or limits.meets(genotype))
     if not candidates:
         raise UsageError(limits.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
     with training.reporter("derive", len(candidates)) as reporter:
@@ -290,15 +292,17 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
         rank=run.world.rank,
         world_size=run.world.size,
     )
+    deploy_size = config.deploy_image_size or preset.image_size
+    retrain_preset = find_dataset(config.data, config.dataset, deploy_size).preset  # another stem for larger images
     deployment = Deployment(
         config.sharing,
         config.deploy_blocks or config.blocks,
         config.deploy_filters or config.child_out_filters,
         outputs,
-        preset.retrain_stem,
+        retrain_preset.retrain_stem,
         config.antialias,
         config.child_use_aux_heads,
-        config.deploy_image_size or preset.image_size,
+        deploy_size,
     )
     deployment.require_fit(config.blocks)
     limits = make_limits(run, deployment)

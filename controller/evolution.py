@@ -64,7 +64,7 @@ class Evolution:
         return ranked[0][0] if ranked else None
 
     def has_moved(self) -> bool:
-        return bool(self.parents)
+        return bool(self.parents or self.scored)
 
     def _breed(self, generator: torch.Generator, fits: Fits | None) -> tuple[Genotype, ...]:
         return draw_fitting(lambda count: self._children(count, generator), POPULATION, fits)

@@ -90,6 +90,7 @@ def pareto_front(points: Sequence[T], score: Callable[[T], float], cost: Callabl
     """
     front: list[Any] = []
     for point in sorted(points, key=lambda p: (cost(p), -score(p))):
-        if not front or score(point) > score(front[-1]):
+        last = front[-1] if front else None
+        if last is None or score(point) > score(last) or (score(point), cost(point)) == (score(last), cost(last)):
             front.append(point)
     return front

@@ -15,15 +15,19 @@ class RandomSearch:
     """Uniform genotypes; nothing is learned. See :class:`controller.strategies.Strategy`."""
 
     def __init__(self, num_cells: int, sharing: str) -> None:
-        self.num_cells, self.sharing = num_cells, sharing
+        self.num_cells, self.sharing, self.waiting = num_cells, sharing, 0
 
     def propose(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+        self.waiting = n
         return self.paths(n, generator, fits)
 
     def paths(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         return draw_fitting(lambda count: uniform(count, self.num_cells, self.sharing, generator), n, fits)
 
     def learn(self, scores: Sequence[float]) -> dict[str, float]:
+        if not scores or len(scores) != self.waiting:
+            raise ValueError("learn() takes one score for each genotype of the last propose()")
+        self.waiting = 0
         return {"reward": sum(scores) / len(scores)}
 
     def likely(self) -> Genotype | None:

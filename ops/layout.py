@@ -22,9 +22,7 @@ class _Interleave(torch.autograd.Function):
     @staticmethod
     def forward(_context, a: Tensor, b: Tensor) -> Tensor:
         n, channels, height, width = b.shape
-        out = torch.empty(
-            n, 2 * channels, height, width, dtype=b.dtype, device=b.device, memory_format=format_of(b)
-        )
+        out = torch.empty(n, 2 * channels, height, width, dtype=b.dtype, device=b.device, memory_format=format_of(b))
         out[:, 0::2] = a
         out[:, 1::2] = b
         return out
@@ -37,6 +35,8 @@ class _Interleave(torch.autograd.Function):
 
 def interleave(a: Tensor, b: Tensor) -> Tensor:
     """Concatenate (N, C, H, W) twice and shuffle in two groups (ShuffleNet, arXiv 1707.01083): (N, 2C, H, W)."""
+    if torch.jit.is_tracing():  # TorchScript knows no Python functions, and needs no gradient
+        return torch.stack((a, b), dim=2).flatten(1, 2)
     return _Interleave.apply(a, b)
 
 
@@ -54,4 +54,6 @@ class _Concatenate(torch.autograd.Function):
 
 def concatenate(parts: Sequence[Tensor]) -> Tensor:
     """(N, C_i, H, W) each -> (N, sum of C_i, H, W)."""
+    if torch.jit.is_tracing():
+        return torch.cat(tuple(parts), dim=1)
     return _Concatenate.apply(*parts)

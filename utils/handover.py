@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CARRIED = ("dataset", "num_class", "cutout")
+CARRIED = {"dataset": "auto", "num_class": None, "cutout": None, "bad_images": "stop"}  # unless it has this value
 
 
 def retrain_command(flags: Mapping[str, Any], path: Path, rank: int) -> str:
@@ -16,8 +16,8 @@ def retrain_command(flags: Mapping[str, Any], path: Path, rank: int) -> str:
     ``flags``: those of the search.
     """
     words = ["python", "retrainer_cifar.py", "--save", flags["save"], "--data", flags["data"]]
-    for name in CARRIED:
-        if flags[name] not in (None, "auto"):
+    for name, default in CARRIED.items():
+        if flags[name] != default:
             words += [f"--{name}", str(flags[name])]
     if flags["flip"] is not None:
         words.append("--flip" if flags["flip"] else "--no-flip")

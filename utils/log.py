@@ -43,7 +43,8 @@ def write_json(path: Path, value: Any) -> None:
     """Write readable JSON, whole or not at all; numbers that are not finite become null."""
     temporary = path.with_name(f".{path.name}.writing")
     text = json.dumps(_plain(value), indent=1, allow_nan=False)
-    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda numbers: "".join(numbers[0].split()).replace(",", ", "), text)
+    # Lists of numbers on one line each. A line end within brackets is never inside a JSON string.
+    text = re.sub(r"\[\n[^\[\]{}\"]*\]", lambda numbers: "".join(numbers[0].split()).replace(",", ", "), text)
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, path)
 

@@ -25,8 +25,9 @@ class ReportError(ValueError):
 def read_run(folder: Path) -> dict[str, Any]:
     """The files of a run folder: config, epochs (a list), result, genotypes; what is missing is empty."""
     config = _json(folder / "config.json")
-    if not config or "flags" not in config:
-        raise ReportError(f"{folder} is no run folder: it has no config.json")
+    kind = config.get("kind")
+    if kind not in PHASES or not {"flags", "machine"} <= config.keys():
+        raise ReportError(f"{folder} is no run folder: it has no config.json of a search or a retraining")
     epochs = []
     path = folder / "metrics.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
@@ -36,7 +37,7 @@ def read_run(folder: Path) -> dict[str, Any]:
             continue  # cut short when the run was killed
     return {
         "folder": folder,
-        "kind": config.get("kind", folder.parent.name),
+        "kind": kind,
         "config": config,
         "epochs": epochs,
         "result": _json(folder / RESULT),

@@ -1,0 +1,62 @@
+"""Costs that are summed over parts, against the network that they speak of."""
+
+import random
+
+import pytest
+import torch
+from torch import nn
+
+from controller.space import uniform
+from models.backbone import smallest_map
+from models.cost import count_macs, network_cost
+from models.deployment import Deployment
+from models.network import Network
+from models.stems import STEMS
+from ops.genotype import OPERATIONS, SHARINGS, Genotype, num_cells
+from ops.primitives import ANTIALIAS
+
+BLOCKS = [(0,), (1,), (2, 0), (1, 1), (0, 1, 1)]
+SIZES = [16, 29, 32, 33, 35, 37, 46, 51, 64, 75]
+
+
+def same_cost(genotype, blocks, filters, classes, stem, antialias, size) -> None:
+    found = network_cost(genotype, blocks, filters, classes, stem=stem, antialias=antialias, image_size=size)
+    network = Network(genotype, blocks, filters, classes, stem, antialias, aux=True)
+    assert found.parameters == network.num_parameters - network.num_aux_parameters
+    assert found.macs == network.macs(size)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("antialias", ANTIALIAS)
+def test_the_sum_over_parts_is_the_cost_of_the_network(sharing, stem, antialias):
+    rng = random.Random(f"{sharing}{stem}{antialias}")
+    generator = torch.Generator().manual_seed(rng.randrange(10**6))
+    blocks = rng.choice(BLOCKS)
+    size = rng.choice([size for size in SIZES if smallest_map(blocks, stem, size) >= 1])
+    (genotype,) = uniform(1, num_cells(sharing, blocks), sharing, generator)
+    same_cost(genotype, blocks, rng.choice([2, 4, 6]), rng.choice([2, 10]), stem, antialias, size)
+
+
+@pytest.mark.parametrize("op", range(len(OPERATIONS)), ids=OPERATIONS)
+def test_every_operation_alone_at_an_odd_size(op):
+    genotype = Genotype.from_lists([[0, op, 1, op] * 5] * 2)
+    same_cost(genotype, (1, 1), 4, 3, "full", "conv", 21)
+
+
+def test_multiply_accumulates_of_layers_that_can_be_counted_by_hand():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 8, 5, padding=2, groups=8))
+    by_hand = 8 * 5 * 5 * (3 * 9) + 8 * 5 * 5 * 25
+    assert count_macs(network, torch.zeros(1, 3, 9, 9)) == by_hand
+    assert count_macs(nn.Linear(7, 4, bias=False), torch.zeros(3, 7)) == 3 * 28
+    assert not any(layer._forward_hooks for layer in network.modules()), "hooks are taken off again"
+
+
+def test_a_deployment_states_the_cost_of_its_network():
+    deployment = Deployment("type", (1, 1), 6, 10, "quarter", "all", True, 33)
+    (genotype,) = uniform(1, 2, "type", torch.Generator().manual_seed(1))
+    network = deployment.network(genotype)
+    assert deployment.cost(genotype).parameters == network.num_parameters - network.num_aux_parameters
+    assert deployment.cost(genotype).macs == network.macs(33)
+    assert network.num_aux_parameters > 0
+    assert deployment.facts()["blocks"] == [1, 1]
