@@ -237,15 +237,18 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
 
 def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], seconds: float) -> None:
     """Pictures, report and the last lines on the console."""
-    log, best, config = s.training.log, ranked[0], s.config
-    path = log.folder / "genotypes.json"
-    if log.writer is not None:
-        from ops.draw import draw
+    from ops.draw import draw  # matplotlib and networkx take a second
 
-        cost = front_cost(config)
-        points = [[(s.limits.cost(cost, r.genotype), r.score) for r in part] for part in (ranked, front)]
-        log.figure("genotype/derived", draw(best.genotype), config.epochs)
-        log.figure("genotype/pareto", plots.pareto_plot(*points, cost, "reward images correct (%)"), config.epochs)
+    log, best, config = s.training.log, ranked[0], s.config
+    path, cost = log.folder / "genotypes.json", front_cost(config)
+    points = [[(s.limits.cost(cost, r.genotype), r.score) for r in part] for part in (ranked, front)]
+    pictures = {
+        "derived": draw(best.genotype),
+        "pareto": plots.pareto_plot(*points, cost, "reward images correct (%)"),
+    }
+    for name, picture in pictures.items():
+        log.figure(f"genotype/{name}", picture, config.epochs)
+        picture.savefig(log.folder / f"{name}.png", dpi=200)
     report.write(log.folder, result={"score": best.score, "genotype": best.genotype.to_lists(), "derive_s": seconds})
     log.line(f"best of {len(ranked)}: {best.score:.2f} % of the reward images, {best.genotype}")
     log.line(f"retrain it with:  {retrain_command(flags_of(config), path, 0)}")

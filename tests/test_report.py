@@ -61,7 +61,10 @@ def shown(capsys, *folders) -> str:
 def test_the_report_of_a_run_is_what_the_tool_prints_of_it(searched, retrained, capsys, tmp_path):
     for folder in (searched, retrained):
         text = shown(capsys, folder)
-        assert text == (folder / "report.md").read_text()
+        beside = text.replace(f"]({folder}/", "](")  # in the folder itself, pictures need no path
+        assert beside == (folder / "report.md").read_text()
+        assert "![loss.png](loss.png)" in beside
+        assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
         assert report.main([str(folder), "-o", str(tmp_path / "out.md")]) == 0
         assert (tmp_path / "out.md").read_text() == text
         assert not capsys.readouterr().out

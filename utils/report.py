@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from utils import plots
 from utils.log import write_json
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
@@ -103,8 +104,23 @@ def write(folder: Path, *, result: Mapping[str, Any]) -> None:
     """End a run: result.json with what it gave, then report.json and report.md."""
     write_json(folder / RESULT, result)
     run = read_run(folder)
+    _draw_curves(run)
     write_json(folder / "report.json", document(run))
-    (folder / "report.md").write_text(render([run]), encoding="utf-8")
+    text = render([run]).replace(f"]({folder}/", "](")  # the pictures lie beside the report
+    (folder / "report.md").write_text(text, encoding="utf-8")
+
+
+CURVES = {"loss": ("shared/loss", "train/loss", "valid/loss"), "top1": ("shared/top1", "train/top1", "valid/top1")}
+PICTURES = ("loss.png", "top1.png", "derived.png", "pareto.png")
+
+
+def _draw_curves(run: Mapping[str, Any]) -> None:
+    """Learning curves as pictures beside the other files of the run."""
+    for name, tags in CURVES.items():
+        points = {tag: [(e["epoch"], e[tag]) for e in run["epochs"] if e.get(tag) is not None] for tag in tags}
+        found = {tag: curve for tag, curve in points.items() if curve}
+        if found:
+            plots.curves(found, "epoch", name).savefig(run["folder"] / f"{name}.png", dpi=200)
 
 
 def render(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -170,6 +186,7 @@ def _details(run: Mapping[str, Any], name: str) -> list[str]:
     step = max(1, len(run["epochs"]) // 20)
     shown = [e for i, e in enumerate(run["epochs"]) if i % step == 0 or i == len(run["epochs"]) - 1]
     lines += _table(["epoch", *tags], [[e["epoch"], *(e.get(tag) for tag in tags)] for e in shown])
+    lines += [f"![{name}]({run['folder'] / name})" for name in PICTURES if (run["folder"] / name).is_file()] + [""]
     candidates = run["genotypes"].get("candidates", [])
     if candidates:
         rows = [
