@@ -13,7 +13,6 @@ from data.images import DataError, Images
 from data.presets import Preset
 from data.sources import Source
 
-DATASETS = ("auto", "digits", "cifar10", "cifar100", "folder")
 MIN_SIZE = 8  # below this, cropping and halving leave nothing to look at
 
 

@@ -47,11 +47,6 @@ class Images:
         """One image, uint8 (3, S, S). Raises DataError that names the file."""
         return self.pixels[index] if self.pixels is not None else decode(self.paths[index], self.size)
 
-    @property
-    def num_bytes(self) -> int:
-        """What the decoded images take in memory."""
-        return len(self) * 3 * self.size * self.size
-
 
 def decode(path: Path, size: int) -> Tensor:
     """The image in a file as RGB, turned as its EXIF says, resized to (3, size, size), uint8.

@@ -66,15 +66,12 @@ class World:
     def main_first(self) -> Iterator[None]:
         """The first process runs the body alone, then the others run it: for downloads."""
         if not self.is_main:
-            self._wait()
+            self.barrier()
         try:
             yield
         finally:
             if self.is_main:
-                self._wait()
-
-    def _wait(self) -> None:
-        self.barrier()
+                self.barrier()
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """Average gradients over the processes. Operations that a step did not sample get none."""
