@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from utils.config import UsageError
 from utils.log import write_json
-from utils.runtime import peak_memory, synchronise
+from utils.precision import PRECISIONS, Precision, choose_precision
+from utils.runtime import keep_freed_memory, peak_memory, pick_device, synchronise
 
 PUBLISHED_MATRIX_RATE = 181e9  # FLOP/s of the machine on which the published times were taken
 Work = Callable[[], object]
@@ -164,6 +167,27 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def add_flags(p: argparse.ArgumentParser) -> None:
+    """The flags of measurements of networks."""
+    yes_no = argparse.BooleanOptionalAction
+    p.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (cpu)")
+    p.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the networks (fp32)")
+    p.add_argument("--channels_last", action=yes_no, default=True, help="memory format of our networks (yes)")
+    p.add_argument("--tiny", action=yes_no, default=False, help="smallest sizes: shows that it runs, not how fast")
+    p.add_argument("--json", metavar="FILE", help="write everything there too")
+
+
+def start(p: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[torch.device, Callable[[], Precision]]:
+    """The device and the precision that were asked for, set up as a run sets them up; exit status 2 without them."""
+    try:
+        device = pick_device(args.device)
+        choose_precision(args.precision, device)
+    except UsageError as error:
+        p.error(str(error))
+    keep_freed_memory(device)
+    return device, partial(choose_precision, args.precision, device)
 
 
 def report(path: str | None, document: Mapping) -> None:

@@ -14,20 +14,28 @@ import os
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from math import log
 
 import torch
 
-from benchmarks.common import duration, matrix_rate, measure, positive, reference_type, report, table
+from benchmarks.common import (
+    add_flags,
+    duration,
+    matrix_rate,
+    measure,
+    positive,
+    reference_type,
+    report,
+    start,
+    table,
+)
 from benchmarks.workloads import CLASSES, CLIP, DROP_PATH, TRAINING, Settings, random_batch, step_of
 from models.network import Network
 from ops.genotype import parse_genotype
-from utils.config import DEFAULT_ARCH, UsageError
+from utils.config import DEFAULT_ARCH
 from utils.losses import retrain_loss
-from utils.precision import PRECISIONS, choose_precision
-from utils.runtime import describe_machine, pick_device
+from utils.runtime import describe_machine
 
 LIMIT = 1.1
 BASE = {"filters": 16, "blocks": 2, "batch": 32}
@@ -139,28 +147,18 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    yes_no = argparse.BooleanOptionalAction
     threads = [count for count in (1, 2) if count <= (os.cpu_count() or 1)]
     p.add_argument("--threads", type=counts, default=threads, help="on a CPU (1,2)")
     p.add_argument("--only", type=axes, default=list(AXES), help=f"of {','.join(AXES)}")
     p.add_argument("--repeats", type=positive, default=3, help="steps after the warm-up (3)")
-    p.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (cpu)")
-    p.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network (fp32)")
-    p.add_argument("--channels_last", action=yes_no, default=False, help="memory format")
-    p.add_argument("--tiny", action=yes_no, default=False, help="smallest sizes: shows that it runs")
-    p.add_argument("--json", metavar="FILE", help="write everything there too")
+    add_flags(p)
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
-    try:
-        device = pick_device(args.device)
-        choose_precision(args.precision, device)
-    except UsageError as error:
-        p.error(str(error))
-    precision = partial(choose_precision, args.precision, device)
+    device, precision = start(p, args)
     s = Settings(device, precision, False, args.channels_last, args.repeats, args.tiny)
     threads = args.threads if device.type == "cpu" else [torch.get_num_threads()]
     found = run(s, threads, args.only)

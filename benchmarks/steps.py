@@ -19,6 +19,7 @@ from benchmarks import workloads
 from benchmarks.common import (
     PUBLISHED_MATRIX_RATE,
     Row,
+    add_flags,
     copy_rate,
     matrix_rate,
     observe,
@@ -26,12 +27,11 @@ from benchmarks.common import (
     reference_type,
     report,
     rows_table,
+    start,
 )
 from benchmarks.epoch import search_epoch
 from benchmarks.workloads import Settings
-from utils.config import UsageError
-from utils.precision import PRECISIONS, choose_precision
-from utils.runtime import describe_machine, pick_device
+from utils.runtime import describe_machine
 
 WORK: dict[str, Callable[[Settings], Row]] = {
     "supernet_step": workloads.supernet_step,
@@ -65,14 +65,10 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     yes_no = argparse.BooleanOptionalAction
-    p.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (cpu)")
-    p.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the networks (fp32)")
+    add_flags(p)
     p.add_argument("--compile", action=yes_no, default=False, help="torch.compile of retrained network and yardstick")
-    p.add_argument("--channels_last", action=yes_no, default=False, help="memory format of our networks")
     p.add_argument("--repeats", type=positive, default=5, help="rounds after the warm-up (5)")
     p.add_argument("--only", type=names, default=list(WORK), help=f"of {','.join(WORK)}")
-    p.add_argument("--tiny", action=yes_no, default=False, help="smallest sizes: shows that it runs, not how fast")
-    p.add_argument("--json", metavar="FILE", help="write everything there too")
     return p
 
 
@@ -100,12 +96,7 @@ def run(s: Settings, only: Sequence[str]) -> dict[str, object]:
 def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
-    try:
-        device = pick_device(args.device)
-        choose_precision(args.precision, device)
-    except UsageError as error:
-        p.error(str(error))
-    precision = partial(choose_precision, args.precision, device)
+    device, precision = start(p, args)
     s = Settings(device, precision, args.compile, args.channels_last, args.repeats, args.tiny)
     document = {"settings": {k: v for k, v in vars(args).items() if k != "json"}, **run(s, args.only)}
     facts, work = document["machine"], document["work"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import statistics
 import subprocess
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from utils.config import UsageError
 
 PACKAGES = ("torch", "torchvision", "numpy", "tensorboard", "scikit-learn", "pytorch-optimizer")
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as in glibc's malloc.h
 
 
 def pick_device(name: str = "auto", gpu: int | None = None, local_rank: int = 0) -> torch.device:
@@ -61,6 +64,20 @@ def choose_kernels(*, deterministic: bool, tf32: bool) -> None:
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
+
+
+def keep_freed_memory(device: torch.device) -> None:
+    """On a CPU with glibc: memory that tensors gave back stays with the process for the next ones.
+
+    By default large tensors come from the system and return to it again and again, and it clears every page anew: up to
+    half of an evaluation (benchmarks/README.md). What a process holds does not exceed its own peak.
+    """
+    if device.type != "cpu":
+        return
+    with suppress(AttributeError, OSError, TypeError):  # another C library: as it is
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def synchronise(device: torch.device) -> None:
