@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.plan import BlockPlan
 from ops.genotype import NUM_NODES, edges
 from ops.layout import concatenate
+from ops.mish import Mish
 from ops.primitives import pointwise
 from ops.squeeze_excite import SqueezeExcite
 
@@ -21,10 +23,11 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
-def add(a: Tensor, b: Tensor) -> Tensor:
-    """The sum of two edges; the smaller map is resized to the larger first."""
+def add(a: Tensor, b: Tensor, keep: Sequence[Tensor] | None = None) -> Tensor:
+    """The sum of two edges; the smaller map is resized to the larger first. ``keep``: drop-path factors of the two."""
     size = (max(a.shape[-2], b.shape[-2]), max(a.shape[-1], b.shape[-1]))
-    return resize(a, size) + resize(b, size)
+    a, b = resize(a, size), resize(b, size)
+    return a + b if keep is None else torch.addcmul(a * keep[0], b, keep[1])
 
 
 class Output(nn.Module):
@@ -33,7 +36,7 @@ class Output(nn.Module):
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
         self.bn = nn.BatchNorm2d(NUM_NODES * width)
-        self.act = nn.Mish()
+        self.act = Mish()
         self.se = SqueezeExcite(NUM_NODES * width)
         self.conv = pointwise(NUM_NODES * width, out_width)
 
@@ -70,9 +73,7 @@ class Block(nn.Module):
                 self._edge(self.nodes[n][side], edge.op)(states[edge.input])
                 for side, edge in zip(("x", "y"), pair, strict=True)
             )
-            if keep is not None:
-                x, y = x * keep[2 * n], y * keep[2 * n + 1]
-            states.append(self._join(add(x, y), s1))
+            states.append(self._join(add(x, y, None if keep is None else keep[2 * n : 2 * n + 2]), s1))
         out = self.out(concatenate(states[2:]))
         has_skip = self.plan.is_reduction and not self.plan.is_last
         return (self.skip(s1) if has_skip else s1), out

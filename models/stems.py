@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from ops.blur_pool import BlurPool
+from ops.mish import Mish
 
 STEMS = ("full", "quarter", "quarter_blur")
 
@@ -12,7 +13,7 @@ def _conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Conv2
 
 
 def _halving(channels_in: int, channels: int) -> list[nn.Module]:
-    return [_conv(channels_in, channels, 3, 2), nn.BatchNorm2d(channels), nn.Mish()]
+    return [_conv(channels_in, channels, 3, 2), nn.BatchNorm2d(channels), Mish()]
 
 
 def build_stems(kind: str, channels: int, antialias: str) -> nn.ModuleList:

@@ -29,8 +29,7 @@ class _Interleave(torch.autograd.Function):
 
     @staticmethod
     def backward(_context, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        kept = format_of(gradient)
-        return tuple(gradient[:, first::2].contiguous(memory_format=kept) for first in (0, 1))
+        return gradient[:, 0::2], gradient[:, 1::2]  # views: both go into operations that make a new tensor of them
 
 
 def interleave(a: Tensor, b: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ops.blur_pool import BlurPool
+from ops.depthwise import DepthwiseConv2d
 from ops.layout import interleave
+from ops.mish import Mish
 
 ANTIALIAS = ("none", "conv", "all")
 
@@ -27,12 +29,12 @@ class ShuffleUnit(nn.Module):
         self.branch = nn.Sequential(
             pointwise(half, half),
             nn.BatchNorm2d(half),
-            nn.Mish(),
-            nn.Conv2d(half, half, kernel, padding=kernel // 2, groups=half, bias=False),
+            Mish(),
+            DepthwiseConv2d(half, kernel),
             nn.BatchNorm2d(half),
             pointwise(half, half),
             nn.BatchNorm2d(half),
-            nn.Mish(),
+            Mish(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,22 +49,21 @@ class ShuffleDown(nn.Module):
         super().__init__()
 
         def depthwise() -> list[nn.Module]:
-            stride = 1 if blurred else 2
-            conv = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
+            conv = DepthwiseConv2d(width, kernel, stride=1 if blurred else 2)
             return [conv, BlurPool(width)] if blurred else [conv]
 
         self.branch_1 = nn.Sequential(
-            *depthwise(), nn.BatchNorm2d(width), pointwise(width, width), nn.BatchNorm2d(width), nn.Mish()
+            *depthwise(), nn.BatchNorm2d(width), pointwise(width, width), nn.BatchNorm2d(width), Mish()
         )
         self.branch_2 = nn.Sequential(
             pointwise(width, width),
             nn.BatchNorm2d(width),
-            nn.Mish(),
+            Mish(),
             *depthwise(),
             nn.BatchNorm2d(width),
             pointwise(width, width),
             nn.BatchNorm2d(width),
-            nn.Mish(),
+            Mish(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
