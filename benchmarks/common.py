@@ -18,7 +18,7 @@ import torch
 from utils.config import UsageError
 from utils.log import write_json
 from utils.precision import PRECISIONS, Precision, choose_precision
-from utils.runtime import keep_freed_memory, peak_memory, pick_device, synchronise
+from utils.runtime import peak_memory, pick_device, synchronise
 
 PUBLISHED_MATRIX_RATE = 181e9  # FLOP/s of the machine on which the published times were taken
 Work = Callable[[], object]
@@ -180,13 +180,12 @@ def add_flags(p: argparse.ArgumentParser) -> None:
 
 
 def start(p: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[torch.device, Callable[[], Precision]]:
-    """The device and the precision that were asked for, set up as a run sets them up; exit status 2 without them."""
+    """The device and the precision that were asked for; exit status 2 without them."""
     try:
         device = pick_device(args.device)
         choose_precision(args.precision, device)
     except UsageError as error:
         p.error(str(error))
-    keep_freed_memory(device)
     return device, partial(choose_precision, args.precision, device)
 
 

@@ -35,7 +35,7 @@ from models.network import Network
 from ops.genotype import parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.losses import retrain_loss
-from utils.runtime import describe_machine
+from utils.runtime import describe_machine, keep_freed_memory
 
 LIMIT = 1.1
 BASE = {"filters": 16, "blocks": 2, "batch": 32}
@@ -159,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     args = p.parse_args(argv)
     device, precision = start(p, args)
+    keep_freed_memory(device)  # as retrainer_cifar.py does
     s = Settings(device, precision, False, args.channels_last, args.repeats, args.tiny)
     threads = args.threads if device.type == "cpu" else [torch.get_num_threads()]
     found = run(s, threads, args.only)

@@ -36,15 +36,16 @@ from utils.runtime import describe_machine
 WORK: dict[str, Callable[[Settings], Row]] = {
     "supernet_step": workloads.supernet_step,
     "supernet_eval": workloads.supernet_eval,
-    "retrain_step": workloads.retrain_step,
-    "retrain_eval": workloads.retrain_eval,
-    "shufflenet_step": workloads.yardstick_step,
-    "shufflenet_eval": workloads.yardstick_eval,
     "sample_1": partial(workloads.sampling, n=1),
     "sample_64": partial(workloads.sampling, n=64),
     "update": partial(workloads.update, alone=False),
     "learn": partial(workloads.update, alone=True),
     "search_epoch": search_epoch,
+    # What follows changes how the process keeps its memory, as the retraining script does.
+    "retrain_step": workloads.retrain_step,
+    "retrain_eval": workloads.retrain_eval,
+    "shufflenet_step": workloads.yardstick_step,
+    "shufflenet_eval": workloads.yardstick_eval,
 }
 
 
@@ -54,7 +55,7 @@ def names(text: str) -> list[str]:
     unknown = [name for name in asked if name not in WORK]
     if unknown:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not among {', '.join(WORK)}")
-    return asked
+    return [name for name in WORK if name in asked]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from ops.by_hand import by_hand
 
 REDUCTION = 16
+PIECE = 2**18  # values
 
 
 class SqueezeExcite(nn.Module):
@@ -41,8 +42,11 @@ class _SqueezeExcite(torch.autograd.Function):
     @once_differentiable
     def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, reduce, expand, means, squeezed, gate = context.saved_tensors
-        # Image by image, so that the products stay in the cache.
-        of_gate = torch.stack([(g * image).sum(dim=(1, 2)) for g, image in zip(gradient, x, strict=True)])
+        # A few images at a time, so that the products stay in the cache.
+        images = max(1, PIECE // x[0].numel())
+        of_gate = torch.cat(
+            [(a * b).sum(dim=(2, 3)) for a, b in zip(gradient.split(images), x.split(images), strict=True)]
+        )
         of_expanded = of_gate * gate * (1 - gate)
         of_reduced = (of_expanded @ expand) * (squeezed > 0)
         of_means = of_reduced @ reduce / (x.shape[2] * x.shape[3])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ops import depthwise, mish
+from ops import depthwise, mish, squeeze_excite
 from ops.depthwise import DepthwiseConv2d
 from ops.mish import Mish
 from ops.squeeze_excite import SqueezeExcite
@@ -97,7 +97,9 @@ def test_depthwise_leaves_other_convolutions_to_torch(monkeypatch):
 
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("shape", [(3, 32, 4, 5), (1, 8, 1, 1)])
-def test_squeeze_and_excitation_has_the_gradients_of_autograd(shape, memory_format):
+@pytest.mark.parametrize("piece", [1, 1300, 2**18])
+def test_squeeze_and_excitation_has_the_gradients_of_autograd(piece, shape, memory_format, monkeypatch):
+    monkeypatch.setattr(squeeze_excite, "PIECE", piece)
     layer = SqueezeExcite(shape[1]).double()
     x = images(*shape, memory_format=memory_format)
     wanted = [x, layer.reduce.weight, layer.expand.weight]

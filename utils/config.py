@@ -224,7 +224,7 @@ def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
         "--compile",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="torch.compile: slow start, faster steps",
+        help="torch.compile of the blocks, for GPUs: on CPUs it takes minutes and steps get slower",
     )
     group.add_argument("--export", choices=("onnx", "torchscript", "pt2"), help="write the network as one file")
     group.add_argument(
@@ -350,7 +350,12 @@ def _common(parser: argparse.ArgumentParser, batch_size: int, epochs: int, filte
     )
     run.add_argument("--amp_backend", choices=("torch", "apex"), default="torch", help="of mixed precision")
     run.add_argument("--opt_level", choices=("O0", "O1", "O2", "O3"), help="apex's name for a precision")
-    run.add_argument("--deterministic", action=yes_no, default=False, help="on a GPU: the same bits on every run")
+    run.add_argument(
+        "--deterministic",
+        action=yes_no,
+        default=False,
+        help="the same bits on every run, on a GPU too, which gets slower by it; a CPU does not",
+    )
     run.add_argument("--tf32", action=yes_no, default=False, help="on a GPU: faster, coarser float32 products")
     run.add_argument("--report_freq", type=flags.positive_int, default=50, help="steps between two lines")
     run.add_argument("--tensorboard", action=yes_no, default=True, help="write event files")

@@ -62,6 +62,7 @@ def choose_kernels(*, deterministic: bool, tf32: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory; it costs 13 %
     torch.backends.cudnn.benchmark = not deterministic
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
 
@@ -70,7 +71,8 @@ def keep_freed_memory(device: torch.device) -> None:
     """On a CPU with glibc: memory that tensors gave back stays with the process for the next ones.
 
     By default large tensors come from the system and return to it again and again, and it clears every page anew: up to
-    half of an evaluation (benchmarks/README.md). What a process holds does not exceed its own peak.
+    half of an evaluation (benchmarks/README.md). For networks with maps of megabytes: small tensors get slower by it.
+    What a process holds does not exceed its own peak.
     """
     if device.type != "cpu":
         return
@@ -78,6 +80,14 @@ def keep_freed_memory(device: torch.device) -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
+    """torch.compile of each of ``model.blocks``, in place. Blocks of a kind share what is compiled, so that it takes a
+    fraction of the time of the whole; the drop-path probability, which changes every epoch, stays outside."""
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # kinds x modes x batch sizes
+    for block in model.blocks:
+        block.compile(backend=backend)
 
 
 def synchronise(device: torch.device) -> None:

@@ -102,7 +102,8 @@ def session(config: CommonConfig, kind: str) -> Iterator[Session]:
         saved = resume.read_run(path, kind)
         config = resume.continued(config, saved["flags"])
     device = pick_device(config.device, config.gpu, world.local_rank)
-    keep_freed_memory(device)
+    if kind == "retrain":  # the small tensors of a search are faster without
+        keep_freed_memory(device)
     choose_kernels(deterministic=config.deterministic, tf32=config.tf32)
     precision = choose_precision(config.precision, device, backend=config.amp_backend, opt_level=config.opt_level)
     with connected(world, device):

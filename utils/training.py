@@ -18,7 +18,7 @@ from utils.log import RunLog
 from utils.precision import Precision
 from utils.progress import Reporter, epoch_line
 from utils.resume import CHECKPOINT, Position
-from utils.runtime import memory_format, peak_memory, synchronise
+from utils.runtime import compile_blocks, memory_format, peak_memory, synchronise
 from utils.schedule import Schedule
 from utils.signals import Stopped, StopRequest, stop_requests
 
@@ -52,9 +52,9 @@ class Training:
     def __post_init__(self) -> None:
         self.model.to(memory_format=memory_format(self.device))
         self.precision.prepare(self.model, self.optimizer)
-        self.wrapped = self.world.wrap(self.model, self.device)
         if self.compiled:
-            self.wrapped = torch.compile(self.wrapped)
+            compile_blocks(self.model)
+        self.wrapped = self.world.wrap(self.model, self.device)
 
     @property
     def heads(self) -> int:
