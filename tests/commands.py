@@ -35,12 +35,6 @@ def run(kind: str, result: Path, *flags: str) -> Path:
     return folder
 
 
-def metrics(folder: Path) -> list[dict]:
-    """One dict an epoch, without the timings, which no two runs share."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if not k.startswith(("time/", "memory/"))} for line in lines]
-
-
 def genotypes(folder: Path) -> dict:
     """genotypes.json without the commands, which name the folder."""
     document = json.loads((folder / "genotypes.json").read_text())

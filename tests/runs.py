@@ -31,6 +31,12 @@ def only_run(result: Path, kind: str) -> Path:
     return folder
 
 
+def finished(kind: str, result: Path, *more: str) -> Path:
+    """Run a script to its end in this process; the one run folder under ``result``."""
+    assert start(kind, result, *more) == 0
+    return only_run(result, kind)
+
+
 def metrics(folder: Path) -> list[dict]:
     """The epochs in metrics.jsonl, without timings."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from ops import depthwise, mish, squeeze_excite
 from ops.depthwise import DepthwiseConv2d
+from ops.layout import format_of
 from ops.mish import Mish
 from ops.squeeze_excite import SqueezeExcite
 
@@ -20,15 +21,7 @@ def same(found, expected, tolerance=1e-12):
 
 def gradients(y, wanted):
     """Of an uneven sum of the outputs."""
-    weights = (
-        torch.linspace(-1, 2, y.numel(), dtype=y.dtype)
-        .view(y.shape)
-        .contiguous(
-            memory_format=torch.channels_last
-            if y.is_contiguous(memory_format=torch.channels_last)
-            else torch.contiguous_format
-        )
-    )
+    weights = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view(y.shape).contiguous(memory_format=format_of(y))
     return [y.detach(), *torch.autograd.grad((y * weights).sum(), wanted)]
 
 

@@ -13,7 +13,7 @@ from data.datasets import find_dataset, load
 from models.network import Network
 from models.supernet import SuperNet
 from ops.genotype import parse_genotype
-from tests.runs import metrics, only_run, start, weights
+from tests.runs import finished, metrics, only_run, start, weights
 from tests.test_cli_search import image_folder
 from utils.checkpoint import load_weights
 
@@ -45,8 +45,7 @@ def refused(capsys, *words, lines: int = 1) -> str:
 def digits(tmp_path_factory):
     """A retraining with an average of weights on the digits."""
     result = tmp_path_factory.mktemp("digits")
-    assert start("retrain", result, *SMALL, "--epochs", "3", "--ema", "0.9") == 0
-    return only_run(result, "retrain")
+    return finished("retrain", result, *SMALL, "--epochs", "3", "--ema", "0.9")
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +173,7 @@ def test_seeds_have_a_folder_each_and_are_not_trained_again(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     result = tmp_path_factory.mktemp("search")
-    assert start("search", result, *SMALL, "--epochs", "2", "--controller_steps", "0", "--valid_steps", "0") == 0
-    return only_run(result, "search")
+    return finished("search", result, *SMALL, "--epochs", "2", "--controller_steps", "0", "--valid_steps", "0")
 
 
 def test_a_warm_start_has_the_weights_of_the_supernet(searched, tmp_path):

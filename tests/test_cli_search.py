@@ -14,7 +14,8 @@ from data.splits import split_indices
 from models.network import Network
 from models.supernet import SuperNet
 from ops.genotype import OPERATIONS, Genotype, parse_genotype
-from tests.commands import SCRIPTS, TINY_SEARCH, genotypes, in_subprocess, metrics, refusal, run, scalars
+from tests.commands import SCRIPTS, TINY_SEARCH, genotypes, in_subprocess, refusal, run, scalars
+from tests.runs import metrics
 from utils.checkpoint import load_weights
 
 TAGS = {

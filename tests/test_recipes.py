@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 import pytest
 import torch
 
-from tests.runs import metrics, only_run, start
+from tests.runs import finished, metrics, only_run, start
 from tests.test_resume import stop_after
 from utils.config import parse_retrain
 from utils.recipes import RECIPES, Recipe, choose_recipe
@@ -61,8 +61,7 @@ def test_each_flag_overrides_its_part_and_no_other(recipe, name):
 def strong(tmp_path_factory):
     """The strong recipe with auxiliary heads and mixed precision, uninterrupted."""
     result = tmp_path_factory.mktemp("strong")
-    assert start("retrain", result, *STRONG) == 0
-    return only_run(result, "retrain")
+    return finished("retrain", result, *STRONG)
 
 
 def state_of(folder, name: str = "checkpoint.pt") -> dict:
@@ -97,8 +96,7 @@ def test_a_stopped_strong_run_goes_on_bit_for_bit(checks, strong, tmp_path, monk
     with monkeypatch.context() as patch:
         stop_after(patch, checks, signal.SIGTERM)
         assert start("retrain", tmp_path, *STRONG) == 128 + signal.SIGTERM
-    assert start("retrain", tmp_path, *STRONG, "--resume", "auto") == 0
-    folder = only_run(tmp_path, "retrain")
+    folder = finished("retrain", tmp_path, *STRONG, "--resume", "auto")
     assert metrics(folder) == metrics(strong)
     mine, theirs = state_of(folder), state_of(strong)
     averages = [state["extras"]["average"]["weights"] for state in (mine, theirs)]

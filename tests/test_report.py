@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.runs import only_run, start
+from tests.runs import finished, only_run, start
 from tests.test_resume import stop_after
 from utils import report
 
@@ -16,15 +16,13 @@ SMALL = ["--image_size", "16", "--no-tensorboard"]
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     result = tmp_path_factory.mktemp("search")
-    assert start("search", result, *SMALL, "--searcher", "random", "--epochs", "2") == 0
-    return only_run(result, "search")
+    return finished("search", result, *SMALL, "--searcher", "random", "--epochs", "2")
 
 
 @pytest.fixture(scope="module")
 def retrained(tmp_path_factory):
     result = tmp_path_factory.mktemp("retrain")
-    assert start("retrain", result, *SMALL, "--epochs", "3", "--seed", "5") == 0
-    return only_run(result, "retrain")
+    return finished("retrain", result, *SMALL, "--epochs", "3", "--seed", "5")
 
 
 def killed(folder, target):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.runs import metrics, only_run, same_run, start, weights
+from tests.runs import finished, metrics, only_run, same_run, start, weights
 from utils import checkpoint
 from utils.signals import StopRequest
 
@@ -24,8 +24,7 @@ def straight(tmp_path_factory):
     folders = {}
     for kind in ("search", "retrain"):
         result = tmp_path_factory.mktemp(kind)
-        assert start(kind, result, *EPOCHS) == 0
-        folders[kind] = only_run(result, kind)
+        folders[kind] = finished(kind, result, *EPOCHS)
     return folders
 
 
@@ -68,8 +67,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(kind, checks, number, straight, tmp_p
 
 @pytest.mark.parametrize("kind", ["search", "retrain"])
 def test_more_epochs_are_announced_and_a_finished_run_says_so(kind, tmp_path, capsys):
-    assert start(kind, tmp_path, "--epochs", "1") == 0
-    folder = only_run(tmp_path, kind)
+    folder = finished(kind, tmp_path, "--epochs", "1")
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     capsys.readouterr()
     assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "1") == 0
@@ -111,8 +109,7 @@ def test_curves_do_not_double_back(tmp_path, monkeypatch):
 
         patch.setattr(checkpoint, "save", failing)
         assert start("retrain", tmp_path, "--epochs", "3") == 1
-    assert start("retrain", tmp_path, "--resume", "auto") == 0
-    folder = only_run(tmp_path, "retrain")
+    folder = finished("retrain", tmp_path, "--resume", "auto")
     assert [row["epoch"] for row in metrics(folder)] == [0, 1, 2]
     events = EventAccumulator(str(folder)).Reload()
     for tag in events.Tags()["scalars"]:
@@ -120,8 +117,7 @@ def test_curves_do_not_double_back(tmp_path, monkeypatch):
 
 
 def test_a_better_epoch_before_the_interruption_stays_the_best(straight, tmp_path):
-    assert start("retrain", tmp_path, "--epochs", "1") == 0
-    folder = only_run(tmp_path, "retrain")
+    folder = finished("retrain", tmp_path, "--epochs", "1")
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     state["extras"]["best"] = {"top1": 100.5, "epoch": 0}
     checkpoint.save(folder / "checkpoint.pt", state)
