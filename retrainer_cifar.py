@@ -44,7 +44,7 @@ from utils.export import SUFFIXES, export, require_packages
 from utils.log import write_json
 from utils.losses import retrain_loss
 from utils.recipes import Recipe, choose_recipe
-from utils.runtime import pick_device
+from utils.runtime import keep_freed_memory, pick_device
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
 from utils.training import Training
@@ -385,6 +385,7 @@ def use_checkpoint(config: RetrainConfig) -> None:
     state = checkpoint.load(path)
     network = trained_network(state, path)
     device = pick_device(config.device, config.gpu)
+    keep_freed_memory(device)
     network.to(device).eval()
     preset = as_trained(state["image_size"], state["statistics"]["mean"], state["statistics"]["std"])
     options = {"batch_size": config.batch_size, "device": device, "seed": config.seed, "workers": config.workers}
@@ -449,6 +450,7 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
     """One retraining; returns its folder (of the first process)."""
     with session(config, "retrain") as run:
         config = run.config
+        keep_freed_memory(run.device)
         if run.is_complete():
             run.note(f"{run.path.parent} is complete: nothing to do")
             return run.path.parent

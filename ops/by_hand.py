@@ -7,6 +7,8 @@ same formula stands as plain torch operations, which a GPU runs well and which c
 import torch
 from torch import Tensor
 
+PIECE = 2**18  # values to work on at a time, so that what is computed in between stays in the cache
+
 
 def by_hand(x: Tensor) -> bool:
     """Whether ``x`` is worked on in eager mode on a CPU, in single or double precision."""

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ops.by_hand import by_hand
+from ops.by_hand import PIECE, by_hand
 from ops.layout import format_of
-
-PIECE = 2**18  # values at a time, so that what is computed in between stays in the cache (benchmarks/README.md)
 
 
 class Mish(nn.Module):

@@ -5,10 +5,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ops.by_hand import by_hand
+from ops.by_hand import PIECE, by_hand
 
 REDUCTION = 16
-PIECE = 2**18  # values
 
 
 class SqueezeExcite(nn.Module):

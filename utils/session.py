@@ -16,7 +16,7 @@ from utils.distributed import World, connected, launched
 from utils.log import RunLog, make_folder, write_json
 from utils.precision import Precision, choose_precision
 from utils.report import RESULT
-from utils.runtime import choose_kernels, describe_machine, keep_freed_memory, pick_device
+from utils.runtime import choose_kernels, describe_machine, pick_device
 from utils.schedule import Schedule
 
 
@@ -102,8 +102,6 @@ def session(config: CommonConfig, kind: str) -> Iterator[Session]:
         saved = resume.read_run(path, kind)
         config = resume.continued(config, saved["flags"])
     device = pick_device(config.device, config.gpu, world.local_rank)
-    if kind == "retrain":  # the small tensors of a search are faster without
-        keep_freed_memory(device)
     choose_kernels(deterministic=config.deterministic, tf32=config.tf32)
     precision = choose_precision(config.precision, device, backend=config.amp_backend, opt_level=config.opt_level)
     with connected(world, device):
