@@ -29,14 +29,14 @@ from data.loaders import Loader, derived_seed, make_loader
 from data.mixing import MixedLoader
 from data.presets import Preset, as_trained
 from data.splits import split_indices
-from models.backbone import SizeError, require_batch, require_size
+from models.backbone import require_batch, require_size
 from models.network import Network
 from models.supernet import SuperNet
-from ops.genotype import Genotype, GenotypeError, read_candidate
+from ops.genotype import Genotype, read_candidate
 from utils import checkpoint, measures, predict, report, resume
 from utils.checkpoint import CheckpointError
 from utils.command import Command, command
-from utils.config import RetrainConfig, UsageError, parse_retrain
+from utils.config import RetrainConfig, parse_retrain
 from utils.distributed import launched, synchronise_norms
 from utils.ema import WeightAverage
 from utils.engine import Averages, Meter, evaluate
@@ -47,6 +47,7 @@ from utils.recipes import Recipe, choose_recipe
 from utils.runtime import keep_freed_memory, pick_device
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
+from utils.system.errors import UsageError
 from utils.training import Training
 
 PROG = "retrainer_cifar.py"
@@ -496,7 +497,7 @@ def train_seeds(config: RetrainConfig, state: Command) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a retraining; see --help. Exits with 2 for what is refused and 1 for a fault during the run."""
     config = parse_retrain(argv)
-    with command(PROG, (DataError, GenotypeError, SizeError, CheckpointError)) as state:
+    with command(PROG) as state:
         if config.predict and not config.evaluate:
             raise UsageError("--predict needs --evaluate CHECKPOINT: the network to predict with")
         if config.export:

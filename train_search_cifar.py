@@ -26,16 +26,14 @@ from controller.space import Fits, NothingFitsError, uniform
 from controller.statistics import Seen, shares, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
-from data.images import DataError
 from data.loaders import Batch, Loader, derived_seed, forever, make_search_loaders
-from models.backbone import SizeError, require_batch, require_size
+from models.backbone import require_batch, require_size
 from models.deployment import Deployment
 from models.supernet import SuperNet
-from ops.genotype import Genotype, GenotypeError, num_cells
+from ops.genotype import Genotype, num_cells
 from utils import plots, report
-from utils.checkpoint import CheckpointError
 from utils.command import command
-from utils.config import SearchConfig, UsageError, parse_search
+from utils.config import SearchConfig, parse_search
 from utils.distributed import synchronise_norms
 from utils.engine import Averages, Meter, evaluate
 from utils.handover import retrain_command
@@ -45,6 +43,7 @@ from utils.resume import flags_of
 from utils.runtime import measure_latency
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
+from utils.system.errors import UsageError
 from utils.training import Training
 
 DROP_PATH = 0.35  # at the end of its ramp, also on photographs
@@ -359,8 +358,7 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a search; see --help. Exits with 2 for what is refused and 1 for a fault during the run."""
     config = parse_search(argv)
-    refusals = (DataError, GenotypeError, SizeError, CheckpointError)
-    with command("train_search_cifar.py", refusals) as state, session(config, "search") as run:
+    with command("train_search_cifar.py") as state, session(config, "search") as run:
         config = run.config
         if run.is_complete():
             run.note(f"{run.path.parent} is complete: nothing to do")

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from utils.config import UsageError
 from utils.log import write_json
 from utils.precision import PRECISIONS, Precision, choose_precision
 from utils.runtime import peak_memory, pick_device, synchronise
+from utils.system.errors import UsageError
 
 PUBLISHED_MATRIX_RATE = 181e9  # FLOP/s of the machine on which the published times were taken
 Work = Callable[[], object]

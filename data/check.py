@@ -20,10 +20,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.console import OneLineParser, UseError, WorkError, complain, interrupts, reason, say, show, some
 from data.inspection import Finding, inspect_all
 from data.listing import Notes, entries, image_names, is_image_name
 from data.output_folder import check_writable, one_in_the_other
+from utils.system.errors import UsageError, WorkError
+from utils.system.interrupts import interrupts
+from utils.system.terminal import OneLineParser, complain, reason, say, show, some
 
 COMMAND = "data.check"
 SIDES = ("train", "val")
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with interrupts():
             return check(_parse(argv))
-    except UseError as error:
+    except UsageError as error:
         complain(COMMAND, error)
         return 2
     except (WorkError, OSError) as error:
@@ -62,13 +64,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     try:
         if not any((args.folder / side).is_dir() for side in SIDES):
-            raise UseError(f"no folder with train/<class>/ and val/<class>/: {show(args.folder)}")
+            raise UsageError(f"no folder with train/<class>/ and val/<class>/: {show(args.folder)}")
         if args.quarantine is not None:
             if one_in_the_other(args.folder, args.quarantine):
-                raise UseError(f"--quarantine and the folder lie in one another: {show(args.quarantine)}")
+                raise UsageError(f"--quarantine and the folder lie in one another: {show(args.quarantine)}")
             check_writable(args.quarantine)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in a path
-        raise UseError(reason(error)) from error
+        raise UsageError(reason(error)) from error
     return args
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from data.console import UseError, show, some
 from data.layouts import Layout, Picture
+from utils.system.errors import UsageError
+from utils.system.terminal import show, some
 
 
 def read_cifar(name: str, source: Path):
     """The pictures of cifar10 or cifar100, and `save(picture, target)`, which writes one as a PNG (lossless).
 
     `source` is the folder of batch files or its parent. Every file is checked by its md5 before it is unpickled.
-    Raises UseError where files are missing or changed. A picture is numbered as in torchvision, from 0.
+    Raises UsageError where files are missing or changed. A picture is numbered as in torchvision, from 0.
     """
     # Imported here: it takes seconds, which the folder sets need not wait for.
     from PIL import Image
@@ -46,7 +47,7 @@ def _batch_folder(kind, source: Path) -> Path:
     for folder in tried:
         if (folder / first).is_file():
             return folder
-    raise UseError(
+    raise UsageError(
         f"no {kind.base_folder} in {show(source)}: unpack {kind.filename} (the Python version) there; "
         f"it holds {some(inner) or 'no folder'}"
     )
@@ -58,7 +59,7 @@ def _check_files(kind, folder: Path) -> None:
     wanted = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
     missing = [file for file, _ in wanted if not (folder / file).is_file()]
     if missing:
-        raise UseError(f"files missing in {show(folder)}: {some(missing)}")
+        raise UsageError(f"files missing in {show(folder)}: {some(missing)}")
     changed = [file for file, md5 in wanted if not check_integrity(str(folder / file), md5)]
     if changed:
-        raise UseError(f"damaged files in {show(folder)} (md5 differs from the official one): {some(changed)}")
+        raise UsageError(f"damaged files in {show(folder)} (md5 differs from the official one): {some(changed)}")

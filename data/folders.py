@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.console import some
 from data.images import DataError
 from data.listing import Notes, entries, image_names, subfolders
 from data.presets import SMALL_LIMIT
+from utils.system.terminal import some
 
 PROBES = 8
 

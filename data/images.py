@@ -13,8 +13,10 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from tqdm import tqdm
 
+from utils.system.errors import UsageError
 
-class DataError(ValueError):
+
+class DataError(UsageError):
     """Data that cannot be used: the message is one line that names what and where."""
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.console import WorkError, reason
+from utils.system.errors import WorkError
+from utils.system.terminal import reason
 
 # What Pillow calls the content that a name with this extension promises. MPO is a JPEG with more pictures behind it.
 FORMATS = {

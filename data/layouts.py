@@ -1,6 +1,6 @@
 """One reader per data set: unpacked official folder -> the pictures in it, with their classes.
 
-Facts about the layouts and their mirrors: `docs/datasets.md`. A reader refuses with UseError, in one line with
+Facts about the layouts and their mirrors: `docs/datasets.md`. A reader refuses with UsageError, in one line with
 names and line numbers, whatever would make a wrong data set, and notes whatever it leaves out.
 """
 
@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data import class_names
-from data.console import UseError, show, some
 from data.flowers_lists import image_ids, read_labels, read_parts
 from data.leaf_map import assign_leaves, find_leaf_map
 from data.listing import Notes, descend, find_file, image_names, subfolders
 from data.mit67_lists import read_lists
+from utils.system.errors import UsageError
+from utils.system.terminal import show, some
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ FACTS = {
 def read_layout(name: str, source: Path, rule: str, skip_bad_lines: bool = False) -> Layout:
     """Read the unpacked download of one of the folder sets (a key of FACTS).
 
-    `rule` is the split rule that will be applied: files that it does not need may be absent. Raises UseError
+    `rule` is the split rule that will be applied: files that it does not need may be absent. Raises UsageError
     for a layout that is not the data set's, OSError for a folder that cannot be read.
     """
     reader = READERS.get(name, _read_class_folders)
@@ -99,7 +100,7 @@ def _pictures_by_folder(name: str, root: Path, notes: Notes) -> list[Picture]:
         if not names:
             empty.append(folders[label])
     if empty:
-        raise UseError(f"class folders without an image in {show(root)}: {some(empty)}")
+        raise UsageError(f"class folders without an image in {show(root)}: {some(empty)}")
     return pictures
 
 
@@ -114,12 +115,12 @@ def _class_folders(name: str, root: Path, notes: Notes) -> dict[str, str]:
             continue
         label = class_names.canonical(folder, facts.classes)
         if label in found:
-            raise UseError(f"two folders are the class {show(label)}: {some([found[label], folder])}")
+            raise UsageError(f"two folders are the class {show(label)}: {some([found[label], folder])}")
         found[label] = folder
     missing = [label for label in facts.classes if label not in found]
     unknown = [found[label] for label in sorted(found) if label not in facts.classes]
     if len(found) != len(facts.classes):
-        raise UseError(
+        raise UsageError(
             f"{len(found)} class folders in {show(root)}, but {name} has {len(facts.classes)} classes; "
             f"missing: {some(missing) or 'none'}; unexpected: {some(unknown) or 'none'}"
         )
@@ -143,7 +144,7 @@ def _read_mit67(name: str, source: Path, rule: str, skip_bad_lines: bool) -> Lay
     known = {(picture.label, picture.name) for picture in pictures}
     parts, bad = read_lists(lists, known, spelling, trail[-1])
     if bad and not skip_bad_lines:
-        raise UseError(
+        raise UsageError(
             f"{len(bad)} bad list lines: {'; '.join(bad[:20])}"
             + (f"; and {len(bad) - 20} more" if len(bad) > 20 else "")
             + " (--bad_lines skip leaves them out)"
@@ -175,7 +176,7 @@ def _read_plantvillage(name: str, source: Path, rule: str, skip_bad_lines: bool)
     notes = Notes(source)
     trail = descend(source, FACTS[name].hints, notes)
     if "with_augmentation" in trail[-1].name.casefold():
-        raise UseError(
+        raise UsageError(
             f"{show(trail[-1])} holds augmented copies, which a split would spread over both parts: "
             "use the download without augmentation"
         )
@@ -217,5 +218,5 @@ def _beside(trail: Sequence[Path]) -> list[Path]:
 def _required_file(folders: Sequence[Path], name: str, rule: str) -> Path:
     found = find_file(folders, name)
     if found is None:
-        raise UseError(f"the rule {rule} needs {name}, which is not in {some(folders)}")
+        raise UsageError(f"the rule {rule} needs {name}, which is not in {some(folders)}")
     return found

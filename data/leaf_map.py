@@ -17,8 +17,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from data.console import UseError, reason, show
 from data.listing import find_file, is_image_name
+from utils.system.errors import UsageError
+from utils.system.terminal import reason, show
 
 MARK = ":::"  # between class and leaf number in the official file
 
@@ -38,7 +39,7 @@ def assign_leaves(file: Path, images: Sequence[tuple[str, str]]) -> tuple[list[s
     """A leaf for each (class, file name), and how many of them the map knows.
 
     Two images of a class have the same leaf exactly where the map says so, or where the map does not know them
-    and they have the same identifier (copies of one photo). UseError for a map of an unknown form, or one that
+    and they have the same identifier (copies of one photo). UsageError for a map of an unknown form, or one that
     knows none of the images.
     """
     content = _read(file)
@@ -46,7 +47,7 @@ def assign_leaves(file: Path, images: Sequence[tuple[str, str]]) -> tuple[list[s
     known = [choose(label, name) for label, name in images]
     matched = sum(leaf is not None for leaf in known)
     if not matched:
-        raise UseError(
+        raise UsageError(
             f"{show(file)} knows none of the {len(images)} images: give the map that belongs to this copy, "
             "or split without it (--split random-80-20)"
         )
@@ -61,10 +62,10 @@ def _read(file: Path) -> dict[str, list[str]]:
     try:
         content = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise UseError(f"{show(file)} is no readable JSON: {reason(error)}") from error
+        raise UsageError(f"{show(file)} is no readable JSON: {reason(error)}") from error
     good = isinstance(content, dict) and content and all(_is_names(value) for value in content.values())
     if not good:
-        raise UseError(f"{show(file)} is not of a known form: an object whose values are lists of texts")
+        raise UsageError(f"{show(file)} is not of a known form: an object whose values are lists of texts")
     return content
 
 
@@ -92,7 +93,7 @@ def _leaf_of_photo(content: dict[str, list[str]]):
 
 def _leaf_of_file(content: dict[str, list[str]], file: Path):
     if not all(is_image_name(item) for item in _values(content)):
-        raise UseError(
+        raise UsageError(
             f"{show(file)} is not of a known form: the lists must hold either class{MARK}leaf or image file names"
         )
     leaf_of: dict[str, str] = {}
@@ -100,6 +101,6 @@ def _leaf_of_file(content: dict[str, list[str]], file: Path):
         for name in names:
             base = name.split("/")[-1]
             if leaf_of.setdefault(base, leaf) != leaf:
-                raise UseError(f"{show(file)}: {show(base)} is in two leaves, {show(leaf_of[base])} and {show(leaf)}")
+                raise UsageError(f"{show(file)}: {show(base)} is in two leaves, {show(leaf_of[base])} and {show(leaf)}")
 
     return lambda label, name: leaf_of.get(name)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.console import UseError, show, some
+from utils.system.errors import UsageError
+from utils.system.terminal import show, some
 
 # What torchvision's ImageFolder takes for an image, so that nothing prepared here is skipped in training.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -103,10 +104,10 @@ def descend(source: Path, hints: Sequence[str], notes: Notes, flat: bool = False
             break
         trail.append(trail[-1] / (hinted or names)[0])
     if holds_images(trail[-1]) and not flat:
-        raise UseError(f"the images lie directly in {show(trail[-1])}, without class folders")
+        raise UsageError(f"the images lie directly in {show(trail[-1])}, without class folders")
     wanted = "folder of images" if flat else "class folders with images"
     there = some(names) or "no folder"
-    raise UseError(f"no {wanted} found in {show(source)}: looked in {show(trail[-1])}, which holds {there}")
+    raise UsageError(f"no {wanted} found in {show(source)}: looked in {show(trail[-1])}, which holds {there}")
 
 
 def _any_holds_images(folder: Path, names: list[str]) -> bool:

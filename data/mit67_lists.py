@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.console import show
+from utils.system.terminal import show
 
 
 def read_lists(

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.console import UseError, WorkError, shielded, show, some
+from utils.system.errors import UsageError, WorkError
+from utils.system.interrupts import shielded
+from utils.system.terminal import show, some
 
 TOOL = "data.prepare"  # in split.json: marks a folder as written here
 RECORD, CLASSES = "split.json", "classes.json"
@@ -17,24 +19,26 @@ HARMLESS = {".ds_store", "thumbs.db", "desktop.ini"}  # what file managers drop 
 
 
 def check_out(out: Path, source: Path, force: bool) -> Path:
-    """The real path of the output folder; UseError unless it can be written and nothing foreign is in the way.
+    """The real path of the output folder; UsageError unless it can be written and nothing foreign is in the way.
 
     It must not exist, or be empty, or, with `force`, hold nothing but what this tool wrote there. It must not
     lie in the source folder, nor the source folder in it.
     """
     out, source = Path(os.path.realpath(out)), Path(os.path.realpath(source))
     if one_in_the_other(out, source):
-        raise UseError(f"--out and --source must not lie in one another: {show(out)}, {show(source)}")
+        raise UsageError(f"--out and --source must not lie in one another: {show(out)}, {show(source)}")
     if out.exists() and not out.is_dir():
-        raise UseError(f"--out is no folder: {show(out)}")
+        raise UsageError(f"--out is no folder: {show(out)}")
     if os.path.ismount(out):
-        raise UseError(f"--out is a mount point, which cannot be replaced: choose a folder in it, {show(out / 'data')}")
+        raise UsageError(
+            f"--out is a mount point, which cannot be replaced: choose a folder in it, {show(out / 'data')}"
+        )
     if out.is_dir() and os.listdir(out):
         if not force:
-            raise UseError(f"--out is not empty: {show(out)} (--force replaces what data.prepare wrote there)")
+            raise UsageError(f"--out is not empty: {show(out)} (--force replaces what data.prepare wrote there)")
         foreign = foreign_files(out)
         if foreign:
-            raise UseError(f"--force would delete files that data.prepare did not write: {some(foreign)}")
+            raise UsageError(f"--force would delete files that data.prepare did not write: {some(foreign)}")
     check_writable(out.parent)
     return out
 
@@ -46,10 +50,10 @@ def one_in_the_other(one: Path, other: Path) -> bool:
 
 
 def check_writable(folder: Path) -> None:
-    """UseError where files could not be made in the folder, or it could not be made itself."""
+    """UsageError where files could not be made in the folder, or it could not be made itself."""
     nearest = _nearest(folder)
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise UseError(f"cannot write in {show(nearest)}")
+        raise UsageError(f"cannot write in {show(nearest)}")
 
 
 def _nearest(folder: Path) -> Path:
@@ -86,11 +90,11 @@ def leftovers(out: Path) -> list[Path]:
 
 
 def check_space(out: Path, size: int) -> None:
-    """UseError where `size` bytes do not fit on the disk of `out`."""
+    """UsageError where `size` bytes do not fit on the disk of `out`."""
     parent = _nearest(out.parent)
     free = shutil.disk_usage(parent).free
     if size > free:
-        raise UseError(f"{size / 1e9:.2f} GB to copy, but {free / 1e9:.2f} GB free in {show(parent)}: try --link")
+        raise UsageError(f"{size / 1e9:.2f} GB to copy, but {free / 1e9:.2f} GB free in {show(parent)}: try --link")
 
 
 @contextmanager

@@ -22,10 +22,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.console import OneLineParser, UseError, WorkError, complain, interrupts, reason, say, show
 from data.layouts import FACTS, Layout, Picture, read_layout
 from data.output_folder import CLASSES, RECORD, TOOL, check_out, check_space, fresh_folder, leftovers
 from data.split_rules import DEFAULT_RATIOS, RULES, divide
+from utils.system.errors import UsageError, WorkError
+from utils.system.interrupts import interrupts
+from utils.system.terminal import OneLineParser, complain, reason, say, show
 
 COMMAND = "data.prepare"
 ALIASES = {"flowers": "flowers102", "nwpuresisc45": "nwpu", "resisc45": "nwpu", "nwpu45": "nwpu"}
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interrupts():
             write(make_plan(parse(argv)))
         return 0
-    except UseError as error:
+    except UsageError as error:
         complain(COMMAND, error)
         return 2
     except (WorkError, OSError) as error:
@@ -48,20 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; UseError for whatever is wrong with it as such."""
+    """Read the command line; UsageError for whatever is wrong with it as such."""
     args = _parser().parse_args(argv)
     rules = RULES[args.name]
     args.split = args.split or next(iter(rules))
     if args.split not in rules:
-        raise UseError(f"--split {show(args.split)} is no rule of {args.name}; its rules: {', '.join(rules)}")
+        raise UsageError(f"--split {show(args.split)} is no rule of {args.name}; its rules: {', '.join(rules)}")
     if args.train_ratio is not None and args.name not in DEFAULT_RATIOS:
-        raise UseError(f"--train_ratio means nothing for {args.name}, whose rules are: {', '.join(rules)}")
+        raise UsageError(f"--train_ratio means nothing for {args.name}, whose rules are: {', '.join(rules)}")
     if args.train_ratio is None:
         args.train_ratio = DEFAULT_RATIOS.get(args.name)
     if args.bad_lines is not None and (args.name != "mit67" or args.split == "80-20"):
-        raise UseError(f"--bad_lines means nothing for {args.name} with the rule {args.split}: it reads no lists")
+        raise UsageError(f"--bad_lines means nothing for {args.name} with the rule {args.split}: it reads no lists")
     if args.link and args.name not in FACTS:
-        raise UseError(f"--link means nothing for {args.name}, whose images have no files of their own")
+        raise UsageError(f"--link means nothing for {args.name}, whose images have no files of their own")
     return args
 
 
@@ -169,15 +171,15 @@ class Plan:
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
-    """Check the folders, read the source and divide it; UseError for anything that is not as it must be."""
+    """Check the folders, read the source and divide it; UsageError for anything that is not as it must be."""
     try:
         if not args.source.is_dir():
             what = "a file; unpack it first" if args.source.is_file() else "not there"
-            raise UseError(f"--source is {what}: {show(args.source)}")
+            raise UsageError(f"--source is {what}: {show(args.source)}")
         args.source = Path(os.path.abspath(args.source))  # so that `.` has a parent, where lists may lie
         out = check_out(args.out, args.source, args.force)
     except ValueError as error:  # a zero byte in a path
-        raise UseError(f"no possible path: {show(args.source)}, {show(args.out)}") from error
+        raise UsageError(f"no possible path: {show(args.source)}, {show(args.out)}") from error
     if args.name in FACTS:
         layout = read_layout(args.name, args.source, args.split, args.bad_lines == "skip")
         place = _link if args.link else _copy

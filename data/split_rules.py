@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from data.console import UseError, some
 from data.layouts import Picture
+from utils.system.errors import UsageError
+from utils.system.terminal import some
 
 EIGHTY = Fraction(4, 5)
 
@@ -33,7 +34,7 @@ def by_share(pictures: Sequence[Picture], seed: int, share: Fraction) -> tuple[l
     train, val = [], []
     for label, members in _by_class(pictures).items():
         if len(members) < 2:
-            raise UseError(f"the class {label} has a single image, which cannot be on both sides")
+            raise UsageError(f"the class {label} has a single image, which cannot be on both sides")
         count = min(max(1, int(share * len(members))), len(members) - 1)
         ordered = _shuffled(members, seed)
         train += ordered[:count]
@@ -48,7 +49,7 @@ def by_counts(num_train: int, num_val: int):
         classes = _by_class(pictures)
         small = [f"{label} ({len(found)})" for label, found in classes.items() if len(found) < num_train + num_val]
         if small:
-            raise UseError(f"the rule needs {num_train + num_val} images of each class; too few in: {some(small)}")
+            raise UsageError(f"the rule needs {num_train + num_val} images of each class; too few in: {some(small)}")
         train, val = [], []
         for members in classes.values():
             ordered = _shuffled(members, seed)
@@ -78,7 +79,7 @@ def by_leaf(pictures: Sequence[Picture], seed: int, share: Fraction) -> tuple[li
         for picture in members:
             leaves[picture.leaf].append(picture)
         if len(leaves) < 2:
-            raise UseError(f"all images of the class {label} show one leaf, which cannot be on both sides")
+            raise UsageError(f"all images of the class {label} show one leaf, which cannot be on both sides")
         ordered = sorted(leaves, key=lambda leaf: _rank(seed, label, leaf))
         count, taken = 0, 0
         for leaf in ordered[:-1]:
@@ -134,14 +135,14 @@ def divide(
     """Apply a rule: train and val, each sorted by class and file name.
 
     `ratio` is the share of train for the rule `ratio`, strictly between 0 and 1; other rules do not look at it.
-    Raises UseError where a class would be missing on one side, naming it.
+    Raises UsageError where a class would be missing on one side, naming it.
     """
     share = Fraction(repr(ratio)) if ratio is not None else EIGHTY  # exact: 0.29 of 100 is 29, not 28
     train, val = rule.divide(pictures, seed, share)
     for side, chosen in (("train", train), ("val", val)):
         missing = sorted({p.label for p in pictures} - {p.label for p in chosen})
         if missing:
-            raise UseError(f"{len(missing)} classes would have no image in {side}: {some(missing)}")
+            raise UsageError(f"{len(missing)} classes would have no image in {side}: {some(missing)}")
     return _sorted(train), _sorted(val)
 
 

@@ -10,6 +10,7 @@ from models.plan import BlockPlan, plan_blocks
 from models.stems import build_stems, run_stems, stem_size
 from ops.drop_path import keep_masks
 from ops.genotype import NUM_NODES, Genotype
+from utils.system.errors import UsageError
 
 
 def smallest_map(blocks: Sequence[int], stem: str, image_size: int) -> int:
@@ -17,7 +18,7 @@ def smallest_map(blocks: Sequence[int], stem: str, image_size: int) -> int:
     return stem_size(stem, image_size) // 2 ** len(blocks)
 
 
-class SizeError(ValueError):
+class SizeError(UsageError):
     """Images or batches that a network of this shape cannot take: one line."""
 
 

@@ -13,8 +13,8 @@ from models.stems import STEMS
 from ops.genotype import Genotype
 from ops.primitives import ANTIALIAS
 from utils import export as exports
-from utils.config import UsageError
 from utils.export import KINDS, ExportError, export, fold_batch_norms, read_metadata, require_packages
+from utils.system.errors import UsageError
 
 # Every operation at stride 1 and 2, on both inputs.
 GENOTYPE = Genotype.from_lists([[0, 0, 1, 1, 0, 2, 1, 3, 2, 4, 0, 0, 1, 1, 3, 2, 0, 3, 1, 4]] * 2)

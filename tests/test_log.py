@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.commands import scalars
-from utils.config import UsageError
 from utils.log import RunLog, make_folder, write_json
+from utils.system.errors import UsageError
 
 JSON = st.recursive(
     st.none()

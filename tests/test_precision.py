@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from tests.runs import metrics, only_run, start
-from utils.config import UsageError
 from utils.engine import Meter, NotFiniteError, train_epoch
 from utils.log import RunLog
 from utils.precision import Apex, Float16, Precision, choose_precision
 from utils.progress import Reporter
 from utils.schedule import Schedule
+from utils.system.errors import UsageError
 
 CPU = torch.device("cpu")
 gpu = pytest.mark.gpu

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 import zipfile
@@ -13,10 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from utils.system.errors import UsageError
+from utils.system.files import write_whole
+
 WRAPPERS = ("module.", "_orig_mod.")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UsageError):
     """A checkpoint that cannot be read or does not fit: one line that names the file and what is wrong."""
 
 
@@ -25,15 +27,9 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
     Raises OSError, with the old file untouched, when the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.writing")
     try:
-        with open(temporary, "wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, lambda file: torch.save(dict(state), file))
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         raise OSError(f"{path.name} could not be written, the one before is kept: {error}") from error
 
 

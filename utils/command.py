@@ -8,9 +8,10 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from utils.config import UsageError
+from ops.genotype import GenotypeError
 from utils.log import RunLog
 from utils.signals import Stopped
+from utils.system.errors import UsageError
 
 
 class Command:
@@ -24,8 +25,8 @@ class Command:
 
 
 @contextmanager
-def command(name: str, refusals: tuple[type[Exception], ...]) -> Iterator[Command]:
-    """Turn exceptions into one line and an exit status. ``refusals``: what speaks of wrong use or bad input.
+def command(name: str) -> Iterator[Command]:
+    """Turn exceptions into one line and an exit status.
 
     The traceback of a fault goes to the run's log.txt, where it helps, not to the user's terminal.
     """
@@ -36,7 +37,7 @@ def command(name: str, refusals: tuple[type[Exception], ...]) -> Iterator[Comman
         _end(name, "interrupted", 130)
     except Stopped as stop:
         _end(name, f"{stop}; --resume goes on from here", 128 + stop.number)
-    except (UsageError, *refusals) as error:
+    except (UsageError, GenotypeError) as error:
         _end(name, error, 2 if state.log is None else 1, state.log)
     except Exception as error:
         text = str(error) if str(error).strip() else type(error).__name__

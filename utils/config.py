@@ -13,10 +13,6 @@ from utils.recipes import RECIPES
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
 
 
-class UsageError(ValueError):
-    """Flags that cannot work together or with the data: one line, exit status 2."""
-
-
 @dataclass(frozen=True)
 class CommonConfig:
     """What both scripts are told. Names and defaults are the flags'; None means: as the data suggests."""

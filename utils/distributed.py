@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from utils.config import UsageError
+from utils.system.errors import UsageError
 
 TIMEOUT = timedelta(hours=2)  # one process may read or download data while the others wait
 

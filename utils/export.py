@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from utils.checkpoint import unwrap
-from utils.config import UsageError
 from utils.measures import agreement
 from utils.runtime import measure_latency
+from utils.system.errors import UsageError
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "pt2": ".pt2"}
 KINDS = tuple(SUFFIXES)

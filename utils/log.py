@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -15,7 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from utils.config import UsageError
+from utils.system.errors import UsageError
+from utils.system.files import write_text
 
 
 def make_folder(result: str, kind: str, save: str) -> Path:
@@ -41,12 +41,10 @@ def make_folder(result: str, kind: str, save: str) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Write readable JSON, whole or not at all; numbers that are not finite become null."""
-    temporary = path.with_name(f".{path.name}.writing")
     text = json.dumps(_plain(value), indent=1, allow_nan=False)
     # Lists of numbers on one line each. A line end within brackets is never inside a JSON string.
     text = re.sub(r"\[\n[^\[\]{}\"]*\]", lambda numbers: "".join(numbers[0].split()).replace(",", ", "), text)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, text + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utils.config import UsageError
+from utils.system.errors import UsageError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 # NVIDIA's levels in terms of torch's autocast; O3, pure half precision, has no counterpart that trains.

@@ -14,12 +14,14 @@ from typing import Any
 
 from utils import plots
 from utils.log import write_json
+from utils.system.errors import UsageError
+from utils.system.files import write_text
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
 PHASES = {"search": ("weights", "strategy", "report"), "retrain": ("train", "valid")}
 
 
-class ReportError(ValueError):
+class ReportError(UsageError):
     """A folder that is no run, in one line."""
 
 
@@ -107,7 +109,7 @@ def write(folder: Path, *, result: Mapping[str, Any]) -> None:
     _draw_curves(run)
     write_json(folder / "report.json", document(run))
     text = render([run]).replace(f"]({folder}/", "](")  # the pictures lie beside the report
-    (folder / "report.md").write_text(text, encoding="utf-8")
+    write_text(folder / "report.md", text)
 
 
 CURVES = {"loss": ("shared/loss", "train/loss", "valid/loss"), "top1": ("shared/top1", "train/top1", "valid/top1")}
@@ -229,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.output is None:
             print(text, end="")
         else:
-            args.output.write_text(text, encoding="utf-8")
+            write_text(args.output, text)
     except (ReportError, OSError) as error:
         print(f"utils.report: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from utils.checkpoint import CheckpointError, load
-from utils.config import CommonConfig, UsageError
+from utils.config import CommonConfig
+from utils.system.errors import UsageError
+from utils.system.files import write_text
 
 CHECKPOINT = "checkpoint.pt"
 # What may change between the two parts of a run without changing what it computes.
@@ -121,6 +123,4 @@ def forget_from(folder: Path, epoch: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue  # cut short when the run was killed
-    temporary = path.with_name(".metrics.jsonl.writing")
-    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, "".join(f"{line}\n" for line in kept))

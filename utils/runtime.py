@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from utils.config import UsageError
+from utils.system.errors import UsageError
 
 PACKAGES = ("torch", "torchvision", "numpy", "tensorboard", "scikit-learn", "pytorch-optimizer")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as in glibc's malloc.h

@@ -1,30 +1,21 @@
-"""What the commands of this folder share with a terminal: one-line errors, odd file names, signals."""
+"""What a person sees: one line at a time, which no name and no console can make fail."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
-
-class UseError(Exception):
-    """Wrong use or bad input, found before anything is written: one line, exit status 2."""
-
-
-class WorkError(Exception):
-    """A fault while working, after which nothing half-done is left: one line, exit status 1."""
+from utils.system.errors import UsageError
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser that refuses with a UseError in place of printing its usage and exiting."""
+    """An argument parser that refuses with a UsageError in place of printing its usage and exiting."""
 
     def error(self, message: str):
-        raise UseError(f"{message} (see --help)")
+        raise UsageError(f"{message} (see --help)")
 
 
 def show(name: object) -> str:
@@ -69,35 +60,3 @@ def say(text: str, stream=None) -> None:
 def complain(command: str, message: object) -> None:
     """One line on standard error, in the name of the command."""
     say(f"{command}: {' '.join(str(message).splitlines())}", sys.stderr or sys.stdout)
-
-
-def _interrupt(number, frame):
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def interrupts() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP raise KeyboardInterrupt like Ctrl-C, so that clean-up code runs."""
-    with _handlers(_interrupt, "SIGTERM", "SIGHUP"):
-        yield
-
-
-@contextmanager
-def shielded() -> Iterator[None]:
-    """Ignore Ctrl-C, SIGTERM and SIGHUP for the few moments of a clean-up or a rename."""
-    with _handlers(signal.SIG_IGN, "SIGINT", "SIGTERM", "SIGHUP"):
-        yield
-
-
-@contextmanager
-def _handlers(handler, *names: str) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # Python lets only that one set handlers
-        yield
-        return
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, signal.SIG_DFL if old is None else old)

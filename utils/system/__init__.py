@@ -1,0 +1,1 @@
+"""The ground floor, which every room may import and which imports nothing of ours."""
