@@ -10,7 +10,7 @@ import torch
 import retrainer_cifar
 import train_search_cifar
 
-TINY = ["--data", "digits", "--child_out_filters", "4", "--batch_size", "160", "--save", "tiny"]
+TINY = ["--data", "digits", "--child_out_filters", "4", "--batch_size", "160", "--save", "tiny", "--device", "cpu"]
 SEARCH = [*TINY, "--blocks", "[1]", "--controller_steps", "3", "--valid_steps", "2", "--derive_samples", "3"]
 RETRAIN = [*TINY, "--blocks", "[1]", "--stem", "quarter"]
 MAINS = {"search": train_search_cifar.main, "retrain": retrainer_cifar.main}

@@ -56,14 +56,14 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def choose_kernels(*, deterministic: bool, tf32: bool) -> None:
     """``deterministic``: the same bits on every run, also on a GPU, where the fastest kernels do not give that.
 
-    Else cuDNN tries its kernels out and keeps the fastest. ``tf32``: float32 products with 10 bits of mantissa on
-    GPUs that have it.
+    ``tf32``: float32 products with 10 bits of mantissa on GPUs that have it. cuDNN does not try its kernels out: these
+    networks wait for launches, and trying took 40 s before the first step of a run (benchmarks/README.md).
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory; it costs 13 %
-    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.benchmark = False
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
 
 
