@@ -29,8 +29,8 @@ from data.loaders import Loader, derived_seed, make_loader
 from data.mixing import MixedLoader
 from data.presets import Preset, as_trained
 from data.splits import split_indices
-from models.backbone import require_batch, require_size
 from models.network import Network
+from models.spec import NetworkSpec
 from models.supernet import SuperNet
 from ops.genotype import Genotype, read_candidate
 from utils import checkpoint, measures, predict, report, resume
@@ -306,22 +306,27 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
     }
 
 
+def network_spec(config: RetrainConfig, preset: Preset, blocks: Sequence[int], outputs: int) -> NetworkSpec:
+    """The shape of the network."""
+    return NetworkSpec(
+        blocks,
+        config.child_out_filters,
+        outputs,
+        config.stem or preset.retrain_stem,
+        config.antialias,
+        config.child_use_aux_heads,
+    )
+
+
 def build(run: Session, dataset: Dataset, genotype: Genotype, blocks: Sequence[int], outputs: int) -> Retraining:
     """Network, optimizer and loaders, every random number of them from the seed."""
     config, preset = run.config, dataset.preset
     recipe = choose_recipe(config.recipe, vars(config))
     loaders = make_loaders(run, dataset, recipe, outputs)
     torch.manual_seed(derived_seed(config.seed, "network"))
-    network = Network(
-        genotype,
-        blocks,
-        config.child_out_filters,
-        outputs,
-        stem=config.stem or preset.retrain_stem,
-        antialias=config.antialias,
-        aux=config.child_use_aux_heads,
-    )
-    require_batch(blocks, network.stem, preset.image_size, loaders["train"].smallest_batch)
+    spec = network_spec(config, preset, blocks, outputs)
+    network = Network.of(genotype, spec)
+    spec.require_batch(preset.image_size, loaders["train"].smallest_batch)
     if config.inherit:
         inherit(network, Path(config.inherit).expanduser())
     network.to(run.device)
@@ -356,7 +361,7 @@ def inherit(network: Network, run: Path) -> None:
     """Give the network the weights that the supernet of a search holds for its genotype. Raises CheckpointError."""
     path = run / resume.CHECKPOINT if run.is_dir() else run
     state = resume.read_run(path, "search")
-    supernet = SuperNet(**state["network"])
+    supernet = SuperNet.from_arguments(state["network"])
     checkpoint.load_weights(supernet, state["model"], path)
     mine, theirs = network.arguments(), supernet.arguments()
     differing = [key for key in mine if key in theirs and mine[key] != theirs[key]]
@@ -460,7 +465,7 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
         candidate.genotype.require_fit(blocks)
         source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
         outputs = num_outputs(source, config.num_class, run.note)
-        require_size(blocks, config.stem or source.preset.retrain_stem, source.preset.image_size)
+        network_spec(config, source.preset, blocks, outputs).require_size(source.preset.image_size)
         with run.world.main_first():
             dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=run.note)
         r = build(run, dataset, candidate.genotype, blocks, outputs)

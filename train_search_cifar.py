@@ -14,21 +14,22 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
 
-from controller.derive import Ranked, derive, genotype_document
 from controller.limits import Limits, pareto_front
 from controller.pictures import likely_pictures
-from controller.space import Fits, NothingFitsError, uniform
+from controller.ranking import Ranked, genotype_document, rank
+from controller.sampling import Fits, NothingFitsError, uniform
 from controller.statistics import Seen, shares, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loaders import Batch, Loader, derived_seed, forever, make_search_loaders
-from models.backbone import require_batch, require_size
+from data.presets import Preset
 from models.deployment import Deployment
+from models.spec import NetworkSpec
 from models.supernet import SuperNet
 from ops.genotype import Genotype, num_cells
 from utils import plots, report
@@ -81,7 +82,7 @@ def train_weights(s: Search) -> None:
     """Phase 1: the shared weights, one sampled genotype a batch; uniform ones during the warm-up."""
     at, config = s.training.at, s.config
     s.limits.take_acceptance()
-    paths = s.drawn(s.strategy.paths, len(s.weights), "paths", at.epoch)
+    paths = s.drawn(s.strategy.sample, len(s.weights), "paths", at.epoch)
     accepted = s.limits.take_acceptance()
     if at.epoch < config.warmup_epochs:
         cells = len(paths[0].cells)
@@ -128,10 +129,10 @@ def teach(s: Search) -> None:
     with s.training.reporter("strategy", steps) as reporter:
         for step in range(at.step, steps):
             batch = next(batches)
-            genotypes = s.drawn(s.strategy.propose, s.config.controller_samples, "propose", at.epoch, step)
+            genotypes = s.drawn(s.strategy.ask, s.config.controller_samples, "propose", at.epoch, step)
             s.seen.add(genotypes)
             scores = [s.limits.reward(score(s, genotype, [batch]).top1, genotype) for genotype in genotypes]
-            at.rows.append(s.strategy.learn(scores))
+            at.rows.append(s.strategy.tell(scores))
             at.step = step + 1
             reporter(step)
             s.training.stop.check()
@@ -145,7 +146,7 @@ def look(s: Search) -> None:
     at, steps = s.training.at, s.config.valid_steps
     if not steps:
         return
-    genotypes = s.drawn(s.strategy.paths, steps, "report", at.epoch)
+    genotypes = s.drawn(s.strategy.sample, steps, "report", at.epoch)
     batches = forever(s.valid, at.epoch * steps + at.step)
     for step, batch in enumerate(islice(batches, steps - at.step), at.step):
         averages = score(s, genotypes[step], [batch])
@@ -163,7 +164,7 @@ def run_epoch(s: Search) -> None:
     bound = {name: lambda phase=phase: phase(s) for name, phase in phases.items()}
     record = s.training.run_epoch(bound, s.weights.num_images)
     if epoch >= s.config.warmup_epochs and s.config.controller_steps:
-        sample = s.drawn(s.strategy.paths, 20, "sample", epoch)
+        sample = s.drawn(s.strategy.sample, 20, "sample", epoch)
         entropy = record.get("controller/entropy")
         s.training.notes.setdefault("entropy", entropy)
         first = s.training.notes["entropy"]
@@ -180,7 +181,7 @@ def derive_result(s: Search) -> None:
     config, training, limits = s.config, s.training, s.limits
     began = time.perf_counter()
     s.rewards.set_epoch(0)
-    drawn = s.drawn(s.strategy.paths, config.derive_samples, "derive")
+    drawn = s.drawn(s.strategy.sample, config.derive_samples, "derive")
     candidates = sorted(genotype for genotype in set(drawn) if limits.weight or limits.meets(genotype))
     if not candidates:
         raise UsageError(limits.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
@@ -192,7 +193,7 @@ def derive_result(s: Search) -> None:
             training.stop.check()
             return top1
 
-        ranked = derive(candidates, score_on_all, len(candidates))
+        ranked = rank(candidates, score_on_all, len(candidates))
     if training.world.is_main:
         front = pareto_front(ranked, lambda r: r.score, lambda r: limits.cost(front_cost(config), r.genotype))
         write_genotypes(s, ranked, front)
@@ -278,6 +279,18 @@ def make_limits(run: Session, deployment: Deployment) -> Limits:
     return Limits(costs, maxima, config.cost_weight)
 
 
+def search_spec(config: SearchConfig, preset: Preset, outputs: int) -> NetworkSpec:
+    """The shape of the supernet."""
+    return NetworkSpec(
+        config.blocks,
+        config.child_out_filters,
+        outputs,
+        config.stem or preset.search_stem,
+        config.antialias,
+        config.child_use_aux_heads,
+    )
+
+
 def build(run: Session, dataset: Dataset, outputs: int) -> Search:
     """Networks, optimizers and loaders, every random number of them from the seed."""
     config, device, preset = run.config, run.device, dataset.preset
@@ -296,31 +309,20 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
     )
     deploy_size = config.deploy_image_size or preset.image_size
     retrain_preset = find_dataset(config.data, config.dataset, deploy_size).preset  # another stem for larger images
-    deployment = Deployment(
-        config.sharing,
-        config.deploy_blocks or config.blocks,
-        config.deploy_filters or config.child_out_filters,
-        outputs,
-        retrain_preset.retrain_stem,
-        config.antialias,
-        config.child_use_aux_heads,
-        deploy_size,
+    spec = search_spec(config, preset, outputs)
+    deployed = replace(
+        spec,
+        blocks=config.deploy_blocks or config.blocks,
+        filters=config.deploy_filters or config.child_out_filters,
+        stem=retrain_preset.retrain_stem,
     )
+    deployment = Deployment(deployed, config.sharing, deploy_size)
     deployment.require_fit(config.blocks)
     limits = make_limits(run, deployment)
     torch.manual_seed(derived_seed(config.seed, "supernet"))
-    supernet = SuperNet(
-        config.blocks,
-        config.child_out_filters,
-        outputs,
-        stem=config.stem or preset.search_stem,
-        sharing=config.sharing,
-        antialias=config.antialias,
-        aux=config.child_use_aux_heads,
-        bn_stats=config.bn_stats,
-    ).to(device)
+    supernet = SuperNet.of(spec, config.sharing, config.bn_stats).to(device)
     for loader in loaders.values():
-        require_batch(config.blocks, supernet.stem, preset.image_size, loader.smallest_batch)
+        spec.require_batch(preset.image_size, loader.smallest_batch)
     if config.sync_bn and run.world.size > 1:
         synchronise_norms(supernet)
     torch.manual_seed(derived_seed(config.seed, "controller"))
@@ -365,13 +367,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
         outputs = num_outputs(source, config.num_class, run.note)
-        require_size(config.blocks, config.stem or source.preset.search_stem, source.preset.image_size)
+        search_spec(config, source.preset, outputs).require_size(source.preset.image_size)
         with run.world.main_first():
             dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=run.note)
         s = build(run, dataset, outputs)
         if run.saved is not None:
             s.training.restore(run.saved, run.path)
-        s.drawn(s.strategy.paths, 1, "limits")  # refuses limits that nothing meets before anything is made
+        s.drawn(s.strategy.sample, 1, "limits")  # refuses limits that nothing meets before anything is made
         s.training.log = run.open_run(
             {**dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
         )

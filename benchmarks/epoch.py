@@ -79,9 +79,7 @@ class Clocks:
         @wraps(forward)
         def counted(net: SuperNet, images: torch.Tensor, genotype: Any, *rest: Any) -> Any:
             if self.now is not None:
-                shape = (net.stage_blocks, net.filters, net.num_classes)
-                options = {"stem": net.stem, "antialias": net.antialias, "image_size": images.shape[-1]}
-                flops = 2 * network_cost(genotype, *shape, **options).macs * len(images)
+                flops = 2 * network_cost(genotype, net.spec, images.shape[-1]).macs * len(images)
                 self.now["flops"] = self.now.get("flops", 0.0) + flops * (TRAINING if net.training else 1)
             return forward(net, images, genotype, *rest)
 
@@ -98,7 +96,7 @@ def clocks(device: torch.device, *, detailed: bool) -> Iterator[Clocks]:
         new.append((SuperNet, "forward", c.counting(forward)))
         for owner, name in ((Precision, "step"), (Float16, "step"), (losses, "search_loss")):
             new.append((owner, name, c.around(getattr(owner, name), lambda _args: "training")))
-        for name in ("propose", "paths", "learn"):
+        for name in ("ask", "sample", "tell"):
             new.append((Reinforce, name, c.around(getattr(Reinforce, name), lambda _args: "controller")))
     old = [(owner, name, getattr(owner, name)) for owner, name, _ in new]
     try:

@@ -13,7 +13,7 @@ from torchvision.models import shufflenet_v2_x1_0
 from benchmarks.common import Row, Work, measure
 from controller.policy import Controller
 from controller.reinforce import Reinforce
-from controller.space import uniform
+from controller.sampling import uniform
 from data.loaders import Batch
 from models.cost import count_macs, network_cost
 from models.network import Network
@@ -95,9 +95,7 @@ def _supernet(s: Settings) -> tuple[SuperNet, Batch, list[float]]:
     torch.manual_seed(0)
     net = SuperNet(s.blocks, s.size(16, 4), CLASSES, stem="quarter")
     batch = random_batch(s, s.size(96, 4), 32)
-    shape = (s.blocks, net.filters, CLASSES)
-    options = {"stem": "quarter", "antialias": "conv", "image_size": 32}
-    flops = [2 * network_cost(g, *shape, **options).macs * len(batch.labels) for g in genotypes(s)]
+    flops = [2 * network_cost(g, net.spec, 32).macs * len(batch.labels) for g in genotypes(s)]
     return s.place(net), batch, flops
 
 
@@ -222,8 +220,8 @@ def update(s: Settings, *, alone: bool) -> Row:
     times: list[float] = []
     warmup = s.size(5, 1)
     for i in range(warmup * (s.repeats + 1)):
-        proposing = measure([lambda: strategy.propose(1, generator)], 1, s.device, warmup=0)
-        learning = measure([lambda reward=50.0 + i % 7: strategy.learn([reward])], 1, s.device, warmup=0)
+        proposing = measure([lambda: strategy.ask(1, generator)], 1, s.device, warmup=0)
+        learning = measure([lambda reward=50.0 + i % 7: strategy.tell([reward])], 1, s.device, warmup=0)
         if i >= warmup:
             times.append(learning[0] + (0 if alone else proposing[0]))
     return Row("learn" if alone else "update", times, published=None if alone else 0.036)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from controller.space import Fits, draw_fitting, from_genes, genes_of, options, uniform
+from controller.sampling import Fits, draw_fitting, from_genes, gene_sizes, genes_of, uniform
 from ops.genotype import Genotype
 
 POPULATION = 20
@@ -26,39 +26,39 @@ class Evolution:
     mutates besides.
     """
 
-    def __init__(self, num_cells: int, sharing: str) -> None:
-        self.num_cells, self.sharing = num_cells, sharing
+    def __init__(self, num_cells: int, sharing: str, space: str = "slnas") -> None:
+        self.num_cells, self.sharing, self.space = num_cells, sharing, space
         self.generation = 0
         self.scored: list[tuple[Genotype, float]] = []  # of this generation, so far
         self.waiting: list[Genotype] = []
         self.parents: list[tuple[Genotype, float]] = []  # the last complete generation
-        self._proposed: tuple[Genotype, ...] = ()
+        self._asked: tuple[Genotype, ...] = ()
 
-    def propose(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """The next ``n`` members that have no score yet; a new generation is bred when there are too few."""
         while len(self.waiting) < n:
             self.waiting += self._breed(generator, fits)
-        self._proposed = tuple(self.waiting[:n])
-        return self._proposed
+        self._asked = tuple(self.waiting[:n])
+        return self._asked
 
-    def paths(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """Children of the last generation, bred as the next one is; uniform before there is one."""
         return draw_fitting(lambda count: self._children(count, generator), n, fits)
 
-    def learn(self, scores: Sequence[float]) -> dict[str, float]:
-        """Note the scores of the proposed members; a complete generation becomes the parents of the next."""
-        if len(scores) != len(self._proposed) or not self._proposed:
-            raise ValueError("learn() takes one score for each genotype of the last propose()")
-        self.scored += zip(self._proposed, scores, strict=True)
-        self.waiting = self.waiting[len(self._proposed) :]
-        self._proposed = ()
+    def tell(self, scores: Sequence[float]) -> dict[str, float]:
+        """Note the scores of the members that were asked for; a complete generation becomes the parents of the next."""
+        if len(scores) != len(self._asked) or not self._asked:
+            raise ValueError("tell() takes one score for each genotype of the last ask()")
+        self.scored += zip(self._asked, scores, strict=True)
+        self.waiting = self.waiting[len(self._asked) :]
+        self._asked = ()
         while len(self.scored) >= POPULATION:
             self.parents, self.scored = self.scored[:POPULATION], self.scored[POPULATION:]
             self.generation += 1
         best = max(score for _, score in self.parents or self.scored)
         return {"reward": sum(scores) / len(scores), "best": best, "generation": float(self.generation)}
 
-    def likely(self) -> Genotype | None:
+    def argmax(self) -> Genotype | None:
         """The best of the last complete generation."""
         ranked = sorted(self.parents or self.scored, key=lambda pair: (-pair[1], pair[0]))
         return ranked[0][0] if ranked else None
@@ -71,13 +71,13 @@ class Evolution:
 
     def _children(self, n: int, generator: torch.Generator) -> tuple[Genotype, ...]:
         if not self.parents:
-            return uniform(n, self.num_cells, self.sharing, generator)
+            return uniform(n, self.num_cells, self.sharing, generator, self.space)
         weights = torch.tensor([max(score, 0.0) ** 2 for _, score in self.parents], dtype=torch.float64)
         if not weights.sum() > 0:
             weights = torch.ones_like(weights)
         picked = torch.multinomial(weights, SELECTED, replacement=True, generator=generator).tolist()
         pool = [self.parents[i][0] for i in picked]
-        pool += uniform(POPULATION - SELECTED, self.num_cells, self.sharing, generator)
+        pool += uniform(POPULATION - SELECTED, self.num_cells, self.sharing, generator, self.space)
         rows = torch.tensor([genes_of(genotype) for genotype in pool])
         pairs = torch.randint(len(pool), (2, n), generator=generator)
         first, second = rows[pairs[0]], rows[pairs[1]]
@@ -86,9 +86,9 @@ class Evolution:
         if self.generation % EXTRA_MUTATION_EVERY == 0:
             columns = torch.randint(genes.shape[1], (n,), generator=generator)
             mutated[torch.arange(n), columns] = True
-        sizes = torch.tensor([options(i) for i in range(genes.shape[1])])
+        sizes = gene_sizes(self.num_cells, self.space)
         fresh = (torch.rand(genes.shape, generator=generator, dtype=torch.float64) * sizes).long()
-        return tuple(from_genes(row, self.sharing) for row in torch.where(mutated, fresh, genes).tolist())
+        return tuple(from_genes(row, self.sharing, self.space) for row in torch.where(mutated, fresh, genes).tolist())
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values: the members with their scores, and who waits for one."""
@@ -101,7 +101,7 @@ class Evolution:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         def genotype(lists: list[list[int]]) -> Genotype:
-            return Genotype.from_lists(lists, self.sharing)
+            return Genotype.from_lists(lists, self.sharing, self.space)
 
         self.generation = state["generation"]
         self.scored = [(genotype(lists), score) for lists, score in state["scored"]]

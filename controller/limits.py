@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from controller.space import NothingFitsError
+from controller.sampling import NothingFitsError
 from ops.genotype import Genotype
 
 CostFunctions = Mapping[str, Callable[[Genotype], float]]
@@ -60,12 +60,14 @@ class Limits:
 
     def state_dict(self) -> dict[str, Any]:
         """What was measured rather than computed, and so would not come out the same again."""
-        found = [[g.to_lists(), g.sharing, value] for (name, g), value in self.known.items() if name == MEASURED]
+        found = [
+            [g.to_lists(), g.sharing, value, g.space] for (name, g), value in self.known.items() if name == MEASURED
+        ]
         return {"measured": found}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for lists, sharing, value in state["measured"]:
-            self.known[MEASURED, Genotype.from_lists(lists, sharing)] = value
+        for lists, sharing, value, *space in state["measured"]:  # files before there were spaces name none
+            self.known[MEASURED, Genotype.from_lists(lists, sharing, *space)] = value
 
     def take_acceptance(self) -> float:
         """The share of draws that were accepted since this was last asked."""

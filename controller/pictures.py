@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ops.genotype import OPERATIONS
+from ops.space import SPACES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from controller.strategies import Strategy
 
 HeatMap = Callable[[Mapping[str, Sequence[float]], Sequence[str], str], "Figure"]
-INPUTS = ("s0", "s1", "node 0", "node 1", "node 2", "node 3")
 
 
 def likely_pictures(strategy: Strategy, heat_map: HeatMap) -> Iterator[tuple[str, Figure]]:
@@ -21,7 +20,7 @@ def likely_pictures(strategy: Strategy, heat_map: HeatMap) -> Iterator[tuple[str
 
     Nothing for a strategy that favours none. ``heat_map(rows, columns, title)`` draws a table of probabilities.
     """
-    genotype = strategy.likely()
+    genotype = strategy.argmax()
     if genotype is None:
         return
     from ops.draw import draw
@@ -30,8 +29,9 @@ def likely_pictures(strategy: Strategy, heat_map: HeatMap) -> Iterator[tuple[str
     controller = getattr(strategy, "controller", None)
     if controller is None:
         return
-    short = [name.removesuffix("_3x3") if "pool" in name else name for name in OPERATIONS]
+    space = SPACES[genotype.space]
+    short = [name.removesuffix("_3x3") if "pool" in name else name for name in space.operations]
     for cell, tables in enumerate(controller.probabilities(genotype)):
-        for name, columns, table in zip(("inputs", "operations"), (INPUTS, short), tables, strict=True):
+        for name, columns, table in zip(("inputs", "operations"), (space.states, short), tables, strict=True):
             rows = {f"node {i // 2}, edge {i % 2 + 1}": row.flatten().tolist() for i, row in enumerate(table)}
             yield f"controller/{name}_{cell}", heat_map(rows, columns, f"{name} of encoding {cell}")

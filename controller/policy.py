@@ -1,4 +1,4 @@
-"""The two recurrent samplers of the controller (METHOD section 3; ENAS, Pham et al., arXiv 1802.03268)."""
+"""The two recurrent samplers of the controller (docs/method.md, section 3; ENAS, Pham et al., arXiv 1802.03268)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,13 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ops.genotype import NUM_NODES, OPERATIONS, Genotype
+from ops.genotype import Genotype
+from ops.space import SPACES, Space
 
 HIDDEN = 256
 TEMPERATURE = 5.0
 TANH_CONSTANT = 1.1
 OPERATION_REDUCTION = 2.5
-CHOICES = 2 * NUM_NODES
 
 
 class Sample(NamedTuple):
@@ -24,18 +24,18 @@ class Sample(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """Ten choices for each of n rows: indices (n, 10), and for each choice log-probabilities (n, options)."""
+    """Two choices a node for each of n rows: indices (n, 2 * nodes), and for each log-probabilities (n, options)."""
 
     indices: Tensor
     log_probs: list[Tensor]
 
     def taken(self) -> Tensor:
-        """The log-probability of what was chosen, summed over the ten: (n,)."""
+        """The log-probability of what was chosen, summed over all: (n,)."""
         chosen = [lp.gather(1, self.indices[:, i : i + 1]) for i, lp in enumerate(self.log_probs)]
         return torch.cat(chosen, dim=1).sum(dim=1)
 
     def entropy(self) -> Tensor:
-        """Summed over the ten distributions: (n,), detached."""
+        """Summed over the distributions: (n,), detached."""
         return -sum((lp.exp() * lp).sum(dim=1) for lp in (lp.detach() for lp in self.log_probs))
 
 
@@ -50,10 +50,11 @@ def _draw(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
 class ConnectionSampler(nn.Module):
     """Sampler 1: for each node two inputs, by attention over the states that exist so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: Space) -> None:
         super().__init__()
+        self.nodes = space.nodes
         # Row 0 is the start token; the published table has a row per node.
-        self.embedding = nn.Embedding(NUM_NODES, HIDDEN)
+        self.embedding = nn.Embedding(space.nodes, HIDDEN)
         self.lstm = nn.LSTMCell(HIDDEN, HIDDEN)
         self.anchor = nn.Linear(HIDDEN, HIDDEN, bias=False)
         self.query = nn.Linear(HIDDEN, HIDDEN, bias=False)
@@ -62,20 +63,23 @@ class ConnectionSampler(nn.Module):
     def forward(
         self, state: tuple[Tensor, Tensor], given: Tensor | None, uniform: Tensor | None
     ) -> tuple[Choices, tuple[Tensor, Tensor]]:
-        """One encoding for n rows from the (h, c) of the one before. ``given`` (n, 10): what was chosen;
-        without it ``uniform`` (n, 10) decides, and without both the likeliest is taken."""
+        """One encoding for n rows from the (h, c) of the one before.
+
+        ``given`` (n, 2 * nodes): what was chosen; without it ``uniform`` (n, 2 * nodes) decides, and without both the
+        likeliest is taken.
+        """
         n = state[0].shape[0]
-        start = self.embedding.weight[0].expand(n, HIDDEN)
+        start = self.embedding.weight[0].expand(n, HIDDEN)  # (n, 256)
         carried = self.lstm(start, state)  # both start steps begin at the carried state: one result
         values = [torch.zeros_like(start), torch.zeros_like(start)]
         keys = [self.anchor(carried[0])] * 2
         state, token = carried, start
         indices, log_probs = [], []
-        for _node in range(NUM_NODES):
-            stacked_keys, stacked_values = torch.stack(keys, dim=1), torch.stack(values, dim=1)
+        for _node in range(self.nodes):
+            stacked_keys, stacked_values = torch.stack(keys, dim=1), torch.stack(values, dim=1)  # (n, anchors, 256)
             for _side in range(2):
                 state = self.lstm(token, state)
-                logits = self.score((stacked_keys + self.query(state[0])[:, None]).tanh()).squeeze(2)
+                logits = self.score((stacked_keys + self.query(state[0])[:, None]).tanh()).squeeze(2)  # (n, anchors)
                 log_prob = (TANH_CONSTANT * (logits / TEMPERATURE).tanh()).log_softmax(dim=1)
                 i = len(indices)
                 if given is not None:
@@ -93,13 +97,13 @@ class ConnectionSampler(nn.Module):
 
 
 class OperationSampler(nn.Module):
-    """Sampler 2: ten operations, by a bidirectional LSTM over the ten connections."""
+    """Sampler 2: an operation for every connection, by a bidirectional LSTM over the connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: Space) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(NUM_NODES + 1, HIDDEN)
+        self.embedding = nn.Embedding(space.nodes + 1, HIDDEN)
         self.lstm = nn.LSTM(HIDDEN, HIDDEN, bidirectional=True, batch_first=True)
-        self.classifier = nn.Linear(2 * HIDDEN, len(OPERATIONS))
+        self.classifier = nn.Linear(2 * HIDDEN, len(space.operations))
 
     def forward(
         self,
@@ -108,8 +112,8 @@ class OperationSampler(nn.Module):
         given: Tensor | None,
         uniform: Tensor | None,
     ) -> tuple[Choices, tuple[Tensor, Tensor]]:
-        """``connections`` (n, 10) and the (h, c) of the encoding before, each (2, n, 256)."""
-        hidden, state = self.lstm(self.embedding(connections), state)
+        """``connections`` (n, 2 * nodes) and the (h, c) of the encoding before, each (2, n, 256)."""
+        hidden, state = self.lstm(self.embedding(connections), state)  # (n, 2 * nodes, 512)
         scale = TANH_CONSTANT / OPERATION_REDUCTION
         log_probs = (scale * (self.classifier(hidden) / TEMPERATURE).tanh()).log_softmax(dim=2)
         columns = list(log_probs.unbind(dim=1))
@@ -122,17 +126,18 @@ class OperationSampler(nn.Module):
 class Controller(nn.Module):
     """A policy over genotypes of ``num_cells`` encodings. Weights start uniform in ±0.1, as in ENAS."""
 
-    def __init__(self, num_cells: int, sharing: str = "type") -> None:
+    def __init__(self, num_cells: int, sharing: str = "type", space: str = "slnas") -> None:
         super().__init__()
-        self.num_cells, self.sharing = num_cells, sharing
-        self.connection = ConnectionSampler()
-        self.operation = OperationSampler()
+        self.num_cells, self.sharing, self.space = num_cells, sharing, SPACES[space]
+        self.choices = 2 * self.space.nodes  # connections of an encoding, and as many operations
+        self.connection = ConnectionSampler(self.space)
+        self.operation = OperationSampler(self.space)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.1, 0.1)
 
     def sample(self, n: int = 1, generator: torch.Generator | None = None) -> Sample:
         """Draw ``n`` genotypes in one pass, from ``generator`` (a CPU generator) alone."""
-        uniform = torch.rand(n, self.num_cells, 2 * CHOICES, generator=generator, dtype=torch.float64)
+        uniform = torch.rand(n, self.num_cells, 2 * self.choices, generator=generator, dtype=torch.float64)
         weight = self.connection.score.weight
         cells = self._walk(n, None, uniform.to(weight.device, weight.dtype))
         return Sample(self._genotypes(cells), _total(cells), sum(c.entropy() for pair in cells for c in pair))
@@ -142,13 +147,13 @@ class Controller(nn.Module):
         return _total(self._walk(len(genotypes), self._given(genotypes), None))
 
     @torch.no_grad()
-    def likeliest(self) -> Genotype:
+    def argmax(self) -> Genotype:
         """The genotype of always taking the likeliest choice, given the choices before."""
         return self._genotypes(self._walk(1, None, None))[0]
 
     @torch.no_grad()
     def probabilities(self, genotype: Genotype) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """For each encoding the ten connection and ten operation distributions, given the choices before."""
+        """For each encoding the connection and operation distributions, given the choices before."""
         cells = self._walk(1, self._given([genotype]), None)
         return [tuple([lp[0].exp() for lp in c.log_probs] for c in pair) for pair in cells]
 
@@ -160,7 +165,7 @@ class Controller(nn.Module):
 
     def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[tuple[Choices, Choices]]:
         """Both samplers over all encodings, (h, c) carried on. The last axis of ``given`` and ``uniform``
-        holds ten connections, then ten operations."""
+        holds the connections, then the operations."""
         zeros = self.connection.score.weight.new_zeros
         connection_state = (zeros(n, HIDDEN), zeros(n, HIDDEN))
         operation_state = (zeros(2, n, HIDDEN), zeros(2, n, HIDDEN))
@@ -168,7 +173,7 @@ class Controller(nn.Module):
         for cell in range(self.num_cells):
             parts = [
                 [None if x is None else x[:, cell, part] for x in (given, uniform)]
-                for part in (slice(0, CHOICES), slice(CHOICES, None))
+                for part in (slice(0, self.choices), slice(self.choices, None))
             ]
             connections, connection_state = self.connection(connection_state, *parts[0])
             operations, operation_state = self.operation(connections.indices, operation_state, *parts[1])
@@ -177,7 +182,7 @@ class Controller(nn.Module):
 
     def _genotypes(self, cells: list[tuple[Choices, Choices]]) -> tuple[Genotype, ...]:
         encodings = torch.stack([torch.stack((c.indices, o.indices), dim=2).flatten(1) for c, o in cells], dim=1)
-        return tuple(Genotype.from_lists(lists, self.sharing) for lists in encodings.tolist())
+        return tuple(Genotype.from_lists(lists, self.sharing, self.space.name) for lists in encodings.tolist())
 
 
 def _total(cells: list[tuple[Choices, Choices]]) -> Tensor:

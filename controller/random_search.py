@@ -7,30 +7,30 @@ from typing import Any
 
 import torch
 
-from controller.space import Fits, draw_fitting, uniform
+from controller.sampling import Fits, draw_fitting, uniform
 from ops.genotype import Genotype
 
 
 class RandomSearch:
     """Uniform genotypes; nothing is learned. See :class:`controller.strategies.Strategy`."""
 
-    def __init__(self, num_cells: int, sharing: str) -> None:
-        self.num_cells, self.sharing, self.waiting = num_cells, sharing, 0
+    def __init__(self, num_cells: int, sharing: str, space: str = "slnas") -> None:
+        self.num_cells, self.sharing, self.space, self.waiting = num_cells, sharing, space, 0
 
-    def propose(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         self.waiting = n
-        return self.paths(n, generator, fits)
+        return self.sample(n, generator, fits)
 
-    def paths(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
-        return draw_fitting(lambda count: uniform(count, self.num_cells, self.sharing, generator), n, fits)
+    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+        return draw_fitting(lambda count: uniform(count, self.num_cells, self.sharing, generator, self.space), n, fits)
 
-    def learn(self, scores: Sequence[float]) -> dict[str, float]:
+    def tell(self, scores: Sequence[float]) -> dict[str, float]:
         if not scores or len(scores) != self.waiting:
-            raise ValueError("learn() takes one score for each genotype of the last propose()")
+            raise ValueError("tell() takes one score for each genotype of the last ask()")
         self.waiting = 0
         return {"reward": sum(scores) / len(scores)}
 
-    def likely(self) -> Genotype | None:
+    def argmax(self) -> Genotype | None:
         return None
 
     def has_moved(self) -> bool:

@@ -9,16 +9,16 @@ from pytorch_optimizer import Ranger
 from torch import Tensor
 
 from controller.policy import Controller, Sample
-from controller.space import Fits, draw_fitting
+from controller.sampling import Fits, draw_fitting
 from ops.genotype import Genotype
 
 
 class Reinforce:
-    """A controller and what teaches it. ``learn`` answers the last ``propose``.
+    """A controller and what teaches it. ``tell`` answers the last ``ask``.
 
     Reward = score (percent) + ``entropy_weight`` * entropy (nats). The baseline starts at the first reward
     and moves by ``1 - baseline_decay`` towards the mean reward before it is used. The loss is the mean over
-    the proposed genotypes of -log_prob * (reward - baseline); the advantage carries no gradient.
+    the genotypes that were asked for of -log_prob * (reward - baseline); the advantage carries no gradient.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Reinforce:
             use_gc=False,
             degenerated_to_sgd=True,
         )
-        self._proposed: Sample | None = None
+        self._asked: Sample | None = None
 
-    def propose(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
-        """``n`` genotypes whose scores ``learn`` will be told.
+    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+        """``n`` genotypes whose scores ``tell`` will be told.
 
         Those that do not fit are drawn again; the log-probabilities stay those of the policy without limits.
         """
@@ -60,33 +60,33 @@ class Reinforce:
 
         genotypes = draw_fitting(draw, n, fits)
         log_prob, entropy = (torch.stack(column) for column in zip(*(drawn[g] for g in genotypes), strict=True))
-        self._proposed = Sample(genotypes, log_prob, entropy)
+        self._asked = Sample(genotypes, log_prob, entropy)
         return genotypes
 
     @torch.no_grad()
-    def paths(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """``n`` genotypes to train shared weights on or to rank: nothing is learned from them."""
         return draw_fitting(lambda count: self.controller.sample(count, generator).genotypes, n, fits)
 
-    def likely(self) -> Genotype:
+    def argmax(self) -> Genotype:
         """The genotype that the policy finds likeliest, choice by choice."""
-        return self.controller.likeliest()
+        return self.controller.argmax()
 
     def has_moved(self) -> bool:
         """Whether any weight of the controller differs from what it started with."""
         parameters = zip(self.controller.parameters(), self._start, strict=True)
         return any(not torch.equal(now, start) for now, start in parameters)
 
-    def learn(self, scores: Sequence[float]) -> dict[str, float]:
-        """Take the scores of the proposed genotypes, in percent, and do one update. Returns what to log.
+    def tell(self, scores: Sequence[float]) -> dict[str, float]:
+        """Take the scores of the genotypes that were asked for, in percent, and do one update. Returns what to log.
 
         Raises ValueError on a score that is not finite: such an update would spoil the policy for good.
         """
-        if self._proposed is None or len(scores) != len(self._proposed.genotypes):
-            raise ValueError("learn() takes one score for each genotype of the last propose()")
+        if self._asked is None or len(scores) != len(self._asked.genotypes):
+            raise ValueError("tell() takes one score for each genotype of the last ask()")
         if not all(math.isfinite(score) for score in scores):
             raise ValueError(f"a reward is not finite: {list(scores)}")
-        sample, self._proposed = self._proposed, None
+        sample, self._asked = self._asked, None
         rewards = torch.tensor(scores, dtype=torch.float64) + self.entropy_weight * sample.entropy.cpu()
         reward = rewards.mean().item()
         if self.baseline is None:

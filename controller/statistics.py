@@ -7,17 +7,18 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ops.genotype import NUM_NODES, OPERATIONS, Genotype
+from ops.genotype import Genotype
+from ops.space import SPACES
 
 
 def shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
     """The share of each operation and of each input among all edges of the genotypes."""
     inputs = [i for genotype in genotypes for cell in genotype.cells for i in cell[0::2]]
     ops = [op for genotype in genotypes for cell in genotype.cells for op in cell[1::2]]
-    names = ("s0", "s1", *(f"node{n}" for n in range(NUM_NODES - 1)))
+    space = SPACES[genotypes[0].space]
     return {
-        **{f"operations/{name}": ops.count(i) / len(ops) for i, name in enumerate(OPERATIONS)},
-        **{f"inputs/{name}": inputs.count(i) / len(inputs) for i, name in enumerate(names)},
+        **{f"operations/{name}": ops.count(i) / len(ops) for i, name in enumerate(space.operations)},
+        **{f"inputs/{name}": inputs.count(i) / len(inputs) for i, name in enumerate(space.states)},
     }
 
 

@@ -11,7 +11,7 @@ from controller.evolution import Evolution
 from controller.policy import Controller
 from controller.random_search import RandomSearch
 from controller.reinforce import Reinforce
-from controller.space import Fits
+from controller.sampling import Fits
 from ops.genotype import Genotype
 
 
@@ -21,16 +21,16 @@ class Strategy(Protocol):
     ``fits``: genotypes for which it is false are drawn again; NothingFitsError where none is met.
     """
 
-    def propose(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
-        """``n`` genotypes whose scores ``learn`` will be told."""
+    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+        """``n`` genotypes whose scores ``tell`` will be told."""
 
-    def paths(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """``n`` genotypes to train shared weights on or to rank: nothing is learned from them."""
 
-    def learn(self, scores: Sequence[float]) -> dict[str, float]:
-        """Take the scores of the proposed genotypes, in percent; returns what to log, ``reward`` at least."""
+    def tell(self, scores: Sequence[float]) -> dict[str, float]:
+        """Take the scores, in percent, of what the last ``ask`` gave; returns what to log, ``reward`` at least."""
 
-    def likely(self) -> Genotype | None:
+    def argmax(self) -> Genotype | None:
         """The genotype that the strategy favours now, to look at; None if it favours none."""
 
     def has_moved(self) -> bool:
@@ -43,17 +43,21 @@ class Strategy(Protocol):
         """Go on exactly from there."""
 
 
-def _rl(num_cells: int, sharing: str, **options: Any) -> Reinforce:
-    return Reinforce(Controller(num_cells, sharing), **options)
+def _rl(num_cells: int, sharing: str, space: str, **options: Any) -> Reinforce:
+    return Reinforce(Controller(num_cells, sharing, space), **options)
 
 
-STRATEGIES: dict[str, Callable[..., Strategy]] = {
-    "rl": _rl,
-    "random": lambda num_cells, sharing, **_options: RandomSearch(num_cells, sharing),
-    "evolution": lambda num_cells, sharing, **_options: Evolution(num_cells, sharing),
-}
+def _random(num_cells: int, sharing: str, space: str, **_options: Any) -> RandomSearch:
+    return RandomSearch(num_cells, sharing, space)
 
 
-def make_strategy(name: str, num_cells: int, sharing: str, **options: Any) -> Strategy:
-    """A strategy for genotypes of ``num_cells`` encodings. ``options``: those of Reinforce, for ``rl``."""
-    return STRATEGIES[name](num_cells, sharing, **options)
+def _evolution(num_cells: int, sharing: str, space: str, **_options: Any) -> Evolution:
+    return Evolution(num_cells, sharing, space)
+
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {"rl": _rl, "random": _random, "evolution": _evolution}
+
+
+def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Strategy:
+    """A strategy for genotypes of ``num_cells`` encodings of a space. ``options``: those of Reinforce, for ``rl``."""
+    return STRATEGIES[name](num_cells, sharing, space, **options)

@@ -1,52 +1,22 @@
-"""What the supernet and the chosen network share: stems, blocks in order, heads, initialisation."""
+"""What the supernet and the chosen network share: stems, cells in order, heads, initialisation."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from models.block import Block
-from models.plan import BlockPlan, plan_blocks
-from models.stems import build_stems, run_stems, stem_size
+from models.cell import CELLS
+from models.heads import HEADS, Features
+from models.plan import CellPlan, plan_cells
+from models.spec import NetworkSpec
+from models.stems import build_stems, run_stems
 from ops.drop_path import keep_masks
-from ops.genotype import NUM_NODES, Genotype
-from utils.system.errors import UsageError
-
-
-def smallest_map(blocks: Sequence[int], stem: str, image_size: int) -> int:
-    """The side in pixels of the last block's output; 0 means that the image is too small for the stages."""
-    return stem_size(stem, image_size) // 2 ** len(blocks)
-
-
-class SizeError(UsageError):
-    """Images or batches that a network of this shape cannot take: one line."""
-
-
-def require_size(blocks: Sequence[int], stem: str, image_size: int) -> None:
-    """Refuse, with SizeError, images that the stages would shrink to nothing."""
-    if smallest_map(blocks, stem, image_size) < 1:
-        needed = 2 ** len(blocks) * (1 if stem == "full" else 4)
-        raise SizeError(
-            f"image size {image_size} is too small for {len(blocks)} stages behind the {stem} stem: "
-            f"at least {needed - (0 if stem == 'full' else 3)} pixels are needed"
-        )
-
-
-def require_batch(blocks: Sequence[int], stem: str, image_size: int, smallest_batch: int) -> None:
-    """Refuse, with SizeError, a batch that leaves a batch norm a single value to take statistics of.
-
-    Nodes of the last reduction block halve maps that are halved already.
-    """
-    side = -(-smallest_map(blocks, stem, image_size) // 2)
-    if smallest_batch * side * side < 2:
-        raise SizeError(
-            f"a batch of {smallest_batch} image at size {image_size} leaves batch norm with {smallest_batch} value "
-            f"a channel on {side}x{side} maps: use a larger --batch_size, larger images or fewer stages"
-        )
+from ops.genotype import Genotype
 
 
 def initialise(module: nn.Module) -> None:
-    """Convolutions kaiming-normal fan_out, BN 1/0, linear maps normal(0, 0.01) (METHOD section 4)."""
+    """Convolutions kaiming-normal fan_out, BN 1/0, linear maps normal(0, 0.01) (docs/method.md, section 4)."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
@@ -58,68 +28,64 @@ def initialise(module: nn.Module) -> None:
 
 
 class Backbone(nn.Module):
-    """Stems, blocks and heads over edges that a subclass chooses.
+    """Stems, cells and heads of the shape ``spec``, over edges that a subclass chooses.
 
-    ``blocks``: normal blocks per stage; ``filters``: channels of the first stage, even. Raises ValueError.
+    ``build_edge(plan, node, side)`` makes the module of an edge. Raises ValueError for impossible shapes.
     """
 
-    def __init__(
-        self,
-        blocks: Sequence[int],
-        filters: int,
-        num_classes: int,
-        *,
-        stem: str,
-        antialias: str,
-        aux: bool,
-        build_edge: Callable[[BlockPlan, int, str], nn.Module],
-    ) -> None:
+    def __init__(self, spec: NetworkSpec, build_edge: Callable[[CellPlan, int, str], nn.Module]) -> None:
         super().__init__()
-        plans = plan_blocks(blocks, filters)
-        self.stem, self.antialias, self.aux = stem, antialias, aux
-        self.stage_blocks, self.filters, self.num_classes = tuple(blocks), filters, num_classes
-        self.stems = build_stems(stem, filters, antialias)
-        self.blocks = nn.ModuleList(Block(plan, lambda n, side, plan=plan: build_edge(plan, n, side)) for plan in plans)
-        heads = [plan.out_width for plan in plans if plan.ends_stage] if aux else []
-        self.aux_heads = nn.ModuleList(nn.Linear(width, num_classes, bias=False) for width in heads)
-        self.head = nn.Linear(plans[-1].out_width, num_classes, bias=False)
+        self.spec = spec
+        space, plans = spec.search_space, plan_cells(spec.blocks, spec.filters)
+        self.stems = build_stems(spec.stem, spec.filters, spec.antialias)
+        self.blocks = nn.ModuleList(
+            CELLS[spec.space](plan, space, lambda n, side, plan=plan: build_edge(plan, n, side)) for plan in plans
+        )
+        self.head, aux = HEADS[spec.head](spec, plans)
+        self.aux_heads = nn.ModuleList(aux if spec.aux else [])
         initialise(self)
 
-    def run(self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
-        """(N, 3, H, W) -> logits (N, classes) and one (N, classes) for each auxiliary head."""
-        s0, s1 = run_stems(self.stems, images)
+    def features(self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0) -> Features:
+        """What stems and cells make of (N, 3, H, W). Paths drop in training only."""
+        s0, s1 = run_stems(self.stems, images)  # (N, C, H', W') each
         keep = self._keep_masks(s1, drop_path)
-        aux: list[Tensor] = []
-        for block in self.blocks:
-            plan = block.plan
+        stage_ends: list[Tensor] = []
+        by_stride: dict[int, Tensor] = {}
+        for cell in self.blocks:
+            plan = cell.plan
+            if plan.is_reduction:
+                by_stride[round(images.shape[-1] / s1.shape[-1])] = s1
             encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-            s0, s1 = block(s0, s1, encoding, keep=None if keep is None else keep[plan.index])
-            if plan.ends_stage and len(self.aux_heads):
-                aux.append(self.aux_heads[plan.stage](s1.mean(dim=(2, 3))))
-        return self.head(s1.mean(dim=(2, 3))), aux
+            s0, s1 = cell(s0, s1, encoding, keep=None if keep is None else keep[plan.index])
+            if plan.ends_stage:
+                stage_ends.append(s1)
+        by_stride[round(images.shape[-1] / s1.shape[-1])] = s1
+        return Features(s1, stage_ends, by_stride)  # s1: (N, C * 2^S, h, w)
+
+    def run(self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
+        """(N, 3, H, W) -> what the head gives, (N, classes) for a classifier, and as much for each auxiliary head."""
+        features = self.features(images, genotype, drop_path)
+        return self.head(features), [head(features) for head in self.aux_heads]
 
     def _keep_masks(self, like: Tensor, drop_path: float | Tensor) -> Tensor | None:
+        """Drop-path factors, (cells, 2 * nodes, N, 1, 1, 1), or None where nothing drops."""
         if not self.training or (isinstance(drop_path, int | float) and drop_path == 0):
             return None
-        paths = 2 * NUM_NODES
+        paths = 2 * self.spec.search_space.nodes
         masks = keep_masks(len(self.blocks) * paths, like.shape[0], drop_path, like)
         return masks.unflatten(0, (len(self.blocks), paths))
 
-    def arguments(self) -> dict[str, Any]:
-        """What the constructor takes to build this network again, as plain values."""
-        return {
-            "blocks": list(self.stage_blocks),
-            "filters": self.filters,
-            "num_classes": self.num_classes,
-            "stem": self.stem,
-            "antialias": self.antialias,
-            "aux": self.aux,
-        }
+    @property
+    def num_classes(self) -> int:
+        """How many outputs the head has."""
+        return self.spec.num_classes
 
     @property
     def num_parameters(self) -> int:
+        """All parameters, auxiliary heads included."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def num_aux_parameters(self) -> int:
+        """Parameters of the auxiliary heads, which only training uses."""
         return sum(parameter.numel() for parameter in self.aux_heads.parameters())

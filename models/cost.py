@@ -13,12 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.block import Output
-from models.plan import BlockPlan, plan_blocks
+from models.cell import Output
+from models.plan import CellPlan, plan_cells
+from models.spec import NetworkSpec
 from models.stems import build_stems, stem_size
-from ops.genotype import Genotype, edges
+from ops.genotype import Genotype
 from ops.primitives import pointwise
 from ops.registry import build_operation
+from ops.space import edges
 
 
 class Cost(NamedTuple):
@@ -57,13 +59,13 @@ def _measured(module: nn.Module, channels: int, size: int) -> Cost:
 
 
 @cache
-def _edge(op: int, width: int, out_width: int, stride: int, antialias: str, size: int) -> Cost:
+def _edge(op: str, width: int, out_width: int, stride: int, antialias: str, size: int) -> Cost:
     return _measured(build_operation(op, width, out_width, stride=stride, antialias=antialias), width, size)
 
 
 @cache
 def _output(width: int, out_width: int, size: int) -> Cost:
-    return _measured(Output(width, out_width), 5 * width, size)
+    return _measured(Output(width, out_width), width, size)
 
 
 @cache
@@ -72,39 +74,31 @@ def _stems(kind: str, channels: int, antialias: str, size: int) -> Cost:
     return first + second
 
 
-def network_cost(
-    genotype: Genotype,
-    blocks: Sequence[int],
-    filters: int,
-    num_classes: int,
-    *,
-    stem: str,
-    antialias: str,
-    image_size: int,
-) -> Cost:
-    """The cost of ``Network(genotype, blocks, filters, num_classes, stem, antialias)`` on square images."""
-    plans = plan_blocks(blocks, filters)
-    size = stem_size(stem, image_size)
-    total = _stems(stem, filters, antialias, image_size)
+def network_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost:
+    """The cost of ``Network.of(genotype, spec)`` on square images."""
+    plans = plan_cells(spec.blocks, spec.filters)
+    size = stem_size(spec.stem, image_size)
+    total = _stems(spec.stem, spec.filters, spec.antialias, image_size)
     for plan in plans:
         encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-        total += _block(plan, encoding, size, antialias)
+        total += _cell(plan, encoding, size, spec)
         size = size // 2 if plan.is_reduction else size
-    head = plans[-1].out_width * num_classes
+    head = plans[-1].out_width * spec.num_classes
     return total + Cost(head, head)
 
 
-def _block(plan: BlockPlan, encoding: Sequence[int], size: int, antialias: str) -> Cost:
+def _cell(plan: CellPlan, encoding: Sequence[int], size: int, spec: NetworkSpec) -> Cost:
+    space = spec.search_space
     out = size // 2 if plan.is_reduction else size
     stride = 2 if plan.is_reduction else 1
-    total = _output(plan.width, plan.out_width, out)
+    total = _output(space.nodes * plan.width, plan.out_width, out)
     for pair in edges(encoding):
         for edge in pair:
-            read = size if edge.input < 2 else out  # nodes of a reduction block are halved already
-            total += _edge(edge.op, plan.width, plan.out_width, stride, antialias, read)
+            read = size if edge.input < 2 else out  # nodes of a reduction are halved already
+            total += _edge(space.operations[edge.op], plan.width, plan.out_width, stride, spec.antialias, read)
     if plan.is_reduction:
         calibrate = pointwise(plan.out_width, plan.width).weight.numel()
-        total += Cost(calibrate, 5 * calibrate * out * out)
+        total += Cost(calibrate, space.nodes * calibrate * out * out)
         if not plan.is_last:
             total += Cost(calibrate, calibrate * size * size)
     return total

@@ -1,6 +1,9 @@
 """The chosen network: only the operations that a genotype names, trained from scratch."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,7 +11,8 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone
 from models.cost import count_macs
-from models.plan import BlockPlan
+from models.plan import CellPlan
+from models.spec import NetworkSpec
 from ops.genotype import Genotype
 from ops.registry import build_operation
 
@@ -28,35 +32,42 @@ class Network(Backbone):
         stem: str = "full",
         antialias: str = "conv",
         aux: bool = True,
+        head: str = "classify",
     ) -> None:
         genotype.require_fit(blocks)
-
-        def build_edge(plan: BlockPlan, n: int, side: str) -> nn.Module:
-            encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-            op = encoding[4 * n + (1 if side == "x" else 3)]
-            stride = 2 if plan.is_reduction else 1
-            return build_operation(op, plan.width, plan.out_width, stride=stride, antialias=antialias)
-
-        super().__init__(blocks, filters, num_classes, stem=stem, antialias=antialias, aux=aux, build_edge=build_edge)
         self.genotype = genotype
+        spec = NetworkSpec(blocks, filters, num_classes, stem, antialias, aux, genotype.space, head)
+        super().__init__(spec, self._build_edge)
+
+    @classmethod
+    def of(cls, genotype: Genotype, spec: NetworkSpec) -> Network:
+        """The network of a genotype in the shape ``spec``, with fresh weights."""
+        values = {key: value for key, value in vars(spec).items() if key != "space"}  # the genotype names its own
+        return cls(genotype, **values)
+
+    def _build_edge(self, plan: CellPlan, n: int, side: str) -> nn.Module:
+        encoding = self.genotype.cell(plan.stage, plan.index, plan.is_reduction)
+        op = self.spec.search_space.operations[encoding[4 * n + (1 if side == "x" else 3)]]
+        stride = 2 if plan.is_reduction else 1
+        return build_operation(op, plan.width, plan.out_width, stride=stride, antialias=self.spec.antialias)
 
     def forward(self, images: Tensor, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
         """(N, 3, H, W) -> (logits (N, classes), auxiliary logits). Paths drop in training only."""
         return self.run(images, self.genotype, drop_path)
 
     def arguments(self) -> dict[str, Any]:
-        """As :meth:`Backbone.arguments`; ``cells`` and ``sharing`` stand for the genotype."""
+        """What rebuilds this network, as plain values; ``cells`` and ``sharing`` stand for the genotype."""
         return {
-            **super().arguments(),
+            **self.spec.as_plain(),
             "cells": self.genotype.to_lists(),
             "sharing": self.genotype.sharing,
         }
 
     @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Any]) -> "Network":
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Network:
         """The network that :meth:`arguments` describes, with fresh weights."""
-        rest = {key: value for key, value in arguments.items() if key not in ("cells", "sharing")}
-        return cls(Genotype.from_lists(arguments["cells"], arguments["sharing"]), **rest)
+        spec = NetworkSpec.from_plain(arguments)
+        return cls.of(Genotype.from_lists(arguments["cells"], arguments["sharing"], spec.space), spec)
 
     @torch.no_grad()
     def macs(self, image_size: int) -> int:
@@ -64,7 +75,5 @@ class Network(Backbone):
 
         Counted by running the network on the meta device, where nothing is computed.
         """
-        twin = Network(
-            self.genotype, self.stage_blocks, self.filters, self.num_classes, self.stem, self.antialias, False
-        )
+        twin = Network.of(self.genotype, replace(self.spec, aux=False))
         return count_macs(twin.to("meta").eval(), torch.empty(1, 3, image_size, image_size, device="meta"))

@@ -1,6 +1,6 @@
-"""The weight-shared supernet: an edge holds all operations, a genotype picks one (METHOD section 4)."""
+"""The weight-shared supernet: an edge holds all operations, a genotype picks one (docs/method.md, section 4)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone
 from models.network import Network
-from models.plan import BlockPlan
-from ops.genotype import OPERATIONS, Genotype
+from models.plan import CellPlan
+from models.spec import NetworkSpec
+from ops.genotype import Genotype
 from ops.registry import build_operation
 
 BN_STATS = ("batch", "recalibrate", "running")
@@ -35,22 +36,27 @@ class SuperNet(Backbone):
         antialias: str = "conv",
         aux: bool = True,
         bn_stats: str = "batch",
+        space: str = "slnas",
+        head: str = "classify",
     ) -> None:
         if bn_stats not in BN_STATS:
             raise ValueError(f"bn_stats {bn_stats!r} is none of {', '.join(BN_STATS)}")
-
-        def build_edge(plan: BlockPlan, _node: int, _side: str) -> nn.Module:
-            stride = 2 if plan.is_reduction else 1
-            return nn.ModuleList(
-                build_operation(op, plan.width, plan.out_width, stride=stride, antialias=antialias)
-                for op in range(len(OPERATIONS))
-            )
-
-        super().__init__(blocks, filters, num_classes, stem=stem, antialias=antialias, aux=aux, build_edge=build_edge)
+        spec = NetworkSpec(blocks, filters, num_classes, stem, antialias, aux, space, head)
+        super().__init__(spec, lambda plan, _node, _side: _all_operations(spec, plan))
         self.sharing, self.bn_stats = sharing, bn_stats
         if bn_stats != "running":
             for norm in self._norms():
                 _forget_statistics(norm)
+
+    @classmethod
+    def of(cls, spec: NetworkSpec, sharing: str = "type", bn_stats: str = "batch") -> "SuperNet":
+        """A supernet of the shape ``spec``, with fresh weights."""
+        return cls(**vars(spec), sharing=sharing, bn_stats=bn_stats)
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> "SuperNet":
+        """The supernet that :meth:`arguments` describes, with fresh weights."""
+        return cls.of(NetworkSpec.from_plain(arguments), arguments["sharing"], arguments["bn_stats"])
 
     def forward(
         self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0
@@ -59,23 +65,16 @@ class SuperNet(Backbone):
         return self.run(images, genotype, drop_path)
 
     def arguments(self) -> dict[str, Any]:
-        return {**super().arguments(), "sharing": self.sharing, "bn_stats": self.bn_stats}
+        """What rebuilds this supernet, as plain values."""
+        return {**self.spec.as_plain(), "sharing": self.sharing, "bn_stats": self.bn_stats}
 
     def inherit(self, genotype: Genotype) -> Network:
         """The network of ``genotype`` with the weights that the supernet holds for it.
 
         Batch norms that keep no running statistics here start from 0 and 1 there.
         """
-        genotype.require_fit(self.stage_blocks)
-        network = Network(
-            genotype,
-            self.stage_blocks,
-            self.filters,
-            self.num_classes,
-            self.stem,
-            self.antialias,
-            self.aux,
-        ).to(self.head.weight.device, self.head.weight.dtype)
+        like = next(self.parameters())
+        network = Network.of(genotype, self.spec).to(like.device, like.dtype)
         own, weights = self.state_dict(), network.state_dict()
         for key in weights:
             shared = self._shared_key(key, genotype)
@@ -127,6 +126,15 @@ class SuperNet(Backbone):
         self.train()
         for images in calibration:
             self(images, genotype)
+
+
+def _all_operations(spec: NetworkSpec, plan: CellPlan) -> nn.ModuleList:
+    """The module of an edge: every operation of the space, of which a genotype picks one."""
+    stride = 2 if plan.is_reduction else 1
+    return nn.ModuleList(
+        build_operation(name, plan.width, plan.out_width, stride=stride, antialias=spec.antialias)
+        for name in spec.search_space.operations
+    )
 
 
 def _forget_statistics(norm: nn.BatchNorm2d) -> None:

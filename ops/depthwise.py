@@ -1,20 +1,10 @@
-"""Depthwise convolution whose weight gradient stays on oneDNN's fast path on CPUs.
-
-oneDNN has a depthwise weight gradient for kernels up to three wide. Wider ones take a general kernel that is up to
-fifteen times slower (benchmarks/README.md), so that of a 5x5 convolution is put together from three of 5x3.
-"""
-
-from __future__ import annotations
+"""Depthwise convolution: one square kernel a channel."""
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-from ops.by_hand import by_hand
-from ops.layout import format_of
-
-ENOUGH = 2**17  # values of an input from which on three calls are cheaper than the slow one
+from ops.cpu_kernels import use_cpu_kernel
+from ops.cpu_kernels.depthwise import depthwise_5x5, is_faster
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -24,47 +14,8 @@ class DepthwiseConv2d(nn.Conv2d):
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = self.kernel_size == (5, 5) and self.stride == (1, 1)
-        if wide and by_hand(x) and torch.is_grad_enabled() and _is_slow(x):
-            return _Depthwise5.apply(x, self.weight)
+        """Convolve every channel with its own kernel."""
+        is_5x5 = self.kernel_size == (5, 5) and self.stride == (1, 1)
+        if is_5x5 and torch.is_grad_enabled() and use_cpu_kernel(x) and is_faster(x):
+            return depthwise_5x5(x, self.weight)
         return super().forward(x)
-
-
-def _is_slow(x: Tensor) -> bool:
-    return x.numel() >= ENOUGH and format_of(x) == torch.channels_last
-
-
-class _Depthwise5(torch.autograd.Function):
-    @staticmethod
-    def forward(context, x: Tensor, weight: Tensor) -> Tensor:
-        context.save_for_backward(x, weight)
-        return F.conv2d(x, weight, padding=2, groups=len(weight))
-
-    @staticmethod
-    @once_differentiable
-    def backward(context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = context.saved_tensors
-        of_input = of_weight = None
-        if context.needs_input_grad[0]:
-            of_input = _backward(gradient, x, weight, (2, 2), (True, False))[0]
-        if context.needs_input_grad[1]:
-            of_weight = _weight_gradient(gradient, x, weight)
-        return of_input, of_weight
-
-
-def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Columns 0 to 2 from the input moved by a pixel to the right, 2 to 4 from one moved to the left, 1 to 3 from the
-    input itself. A move pushes a column out of the map that column 2 needs, so the unmoved input comes last."""
-    found, narrow = torch.empty_like(weight), weight[..., :3].contiguous()
-    for first in (0, 2, 1):
-        moved = x if first == 1 else F.pad(x, (1 - first, first - 1))
-        found[..., first : first + 3] = _backward(gradient, moved, narrow, (2, 1), (False, True))[1]
-    return found
-
-
-def _backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int], wanted: tuple[bool, bool]
-) -> tuple[Tensor, ...]:
-    """Gradients of the input and of the weight of a depthwise convolution of stride 1; None for what is not wanted."""
-    options = ((1, 1), padding, (1, 1), False, (0, 0), len(weight))
-    return torch.ops.aten.convolution_backward(gradient, x, weight, None, *options, (*wanted, False))

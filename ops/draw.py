@@ -2,10 +2,10 @@
 
     python -m ops.draw genotypes.json#0 -o cell.svg
 
-Inputs stand on the left, the output (the concatenation of the five nodes) on the right. Nodes stand in
+Inputs stand on the left, the output (the concatenation of the nodes) on the right. Nodes stand in
 columns by depth, each in a row of its own, and a line changes rows only in the gap behind its source, where
 neither a node nor a name lies; then it keeps to its target's row. So no line touches a foreign node or name,
-and what remains, the crossings, is settled by trying all 120 orders. Lengths are in points (1/72 inch).
+and what remains, the crossings, is settled by trying all orders. Lengths are in points (1/72 inch).
 """
 
 import argparse
@@ -26,7 +26,8 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
-from ops.genotype import NUM_NODES, OPERATIONS, SHARINGS, Genotype, GenotypeError, edges, read_candidate
+from ops.genotype import SHARINGS, Genotype, GenotypeError, read_candidate
+from ops.space import SPACES, Space, edges
 
 DPI, MAX_PIXELS, FONT = 300, 10**8, "DejaVu Sans"  # matplotlib brings this font along: the same everywhere
 WIDTH, GUTTER = 8.5 / 2.54 * 72, 12.0  # of a cell; between two cells
@@ -41,18 +42,19 @@ STYLES = {
     "max_pool_3x3": {"ls": (0, (7, 1.5, 1.2, 1.5)), "lw": 0.9, "ec": "#0065a4"},
     "conv_1x1": {"ls": (0, (1, 1.1)), "lw": 1.1, "ec": "#a63f00"},
 }
+PLAIN = {"ls": "-", "lw": 0.7, "ec": "black"}  # an operation that has no style of its own
 CONCAT = {"ls": "-", "lw": 0.6, "ec": "0.55"}
 
 # By state: layer (its depth) and row, 0 at the top. By layer: x and the room for names before it.
 Layout = namedtuple("Layout", "layer row x names folded")
 
 
-def graph(encoding: Sequence[int]) -> tuple[nx.MultiDiGraph, dict[int, int]]:
-    """The ten edges, with an attribute ``op``, and every state's depth: the longest way from an input."""
+def graph(encoding: Sequence[int], space: Space) -> tuple[nx.MultiDiGraph, dict[int, int]]:
+    """The edges, with an attribute ``op``, and every state's depth: the longest way from an input."""
     wiring = nx.MultiDiGraph()
-    wiring.add_nodes_from(range(NUM_NODES + 2))
+    wiring.add_nodes_from(range(space.nodes + 2))
     for state, pair in enumerate(edges(encoding), 2):
-        wiring.add_edges_from((source, state, {"op": OPERATIONS[op]}) for source, op in pair)
+        wiring.add_edges_from((source, state, {"op": space.operations[op]}) for source, op in pair)
     return wiring, {s: depth for depth, layer in enumerate(nx.topological_generations(wiring)) for s in layer}
 
 
@@ -70,14 +72,15 @@ def crossings(wiring: nx.MultiDiGraph, layer: dict[int, int], row: dict[int, flo
 
 def best_rows(wiring: nx.MultiDiGraph, layer: dict[int, int]) -> dict[int, float]:
     """Rows with the fewest crossings, then the shortest ways; input 0 above 1, both near their readers."""
+    nodes = len(layer) - 2  # all states but the two inputs
 
     def place(order: Sequence[int]) -> dict[int, float]:
         row = {state: float(position) for state, position in enumerate(order, 2)}
-        for state, unread in ((0, 1.0), (1, NUM_NODES - 2.0)):
+        for state, unread in ((0, 1.0), (1, nodes - 2.0)):
             read = [row[target] for target in wiring.successors(state)] or [unread]
             row[state] = sum(read) / len(read)
         if row[1] - row[0] < 1:
-            middle = min(max((row[0] + row[1]) / 2, 0.5), NUM_NODES - 1.5)
+            middle = min(max((row[0] + row[1]) / 2, 0.5), nodes - 1.5)
             row[0], row[1] = middle - 0.5, middle + 0.5
         return row
 
@@ -85,7 +88,7 @@ def best_rows(wiring: nx.MultiDiGraph, layer: dict[int, int]) -> dict[int, float
         travel = sum(abs(row[source] - row[state]) for source, state in wiring.edges())
         return crossings(wiring, layer, row), round(travel, 6)
 
-    return min(map(place, permutations(range(NUM_NODES))), key=cost)
+    return min(map(place, permutations(range(nodes))), key=cost)
 
 
 @lru_cache
@@ -96,9 +99,9 @@ def _label(op: str, folded: bool) -> tuple[str, float, float]:
     return text, size, max(path.get_extents().width for path in paths)
 
 
-def lay_out(encoding: Sequence[int], folded: bool = False) -> Layout:
+def lay_out(encoding: Sequence[int], space: Space, folded: bool = False) -> Layout:
     """Spread the layers over the width; where names in one line leave too narrow gaps, fold all of them."""
-    wiring, layer = graph(encoding)
+    wiring, layer = graph(encoding, space)
     depth = max(layer.values())
     names = [0.0] * (depth + 1)
     for _, state, op in wiring.edges(data="op"):
@@ -106,7 +109,7 @@ def lay_out(encoding: Sequence[int], folded: bool = False) -> Layout:
     taken = 2 * MARGIN + INPUT + RADIUS + sum(names) + depth * 2 * RADIUS + TAIL + BAR
     gap = (WIDTH - taken) / (depth + 0.5)
     if gap < 6 and not folded:
-        return lay_out(encoding, True)
+        return lay_out(encoding, space, True)
     x, behind = [MARGIN + INPUT / 2], MARGIN + INPUT + RADIUS + 0.5 * gap  # most lines turn in the first gap
     for width in names[1:]:
         x.append(behind + gap + width + RADIUS)
@@ -116,10 +119,11 @@ def lay_out(encoding: Sequence[int], folded: bool = False) -> Layout:
 
 def draw(genotype: Genotype) -> Figure:
     """A figure, known to no pyplot state, of all cells: a column of up to 4, else a grid in reading order."""
-    places = [lay_out(cell) for cell in genotype.cells]
+    space = SPACES[genotype.space]
+    places = [lay_out(cell, space) for cell in genotype.cells]
     columns = 1 if len(places) <= 4 else max(2, math.ceil(math.sqrt(len(places) / 6)))
     bands = [places[start : start + columns] for start in range(0, len(places), columns)]
-    heights = [TITLE + NUM_NODES * (37.0 if any(p.folded for p in band) else 25.0) for band in bands]
+    heights = [TITLE + space.nodes * (37.0 if any(p.folded for p in band) else 25.0) for band in bands]
     width, height = columns * (WIDTH + GUTTER) - GUTTER, sum(heights) + GUTTER * (len(bands) - 1)
     figure = Figure(figsize=(width / 72, height / 72), dpi=DPI)
     for index, (cell, place) in enumerate(zip(genotype.cells, places, strict=True)):
@@ -130,13 +134,13 @@ def draw(genotype: Genotype) -> Figure:
         axes.set_axis_off()
         title = ("normal cell", "reduction cell")[index] if genotype.sharing == "type" else None
         _write(axes, MARGIN, -1, title or f"{genotype.sharing} {index}", ha="left", va="top", size=7)
-        _draw_cell(axes, cell, place, (heights[down] - TITLE) / NUM_NODES)
+        _draw_cell(axes, cell, place, (heights[down] - TITLE) / space.nodes, space)
     return figure
 
 
-def _draw_cell(axes: Axes, encoding: Sequence[int], place: Layout, pitch: float) -> None:
+def _draw_cell(axes: Axes, encoding: Sequence[int], place: Layout, pitch: float, space: Space) -> None:
     at = {s: (place.x[layer], -TITLE - (place.row[s] + 0.5) * pitch) for s, layer in place.layer.items()}
-    bar, height = WIDTH - MARGIN - BAR, NUM_NODES * pitch
+    bar, height = WIDTH - MARGIN - BAR, space.nodes * pitch
     for state, pair in enumerate(edges(encoding), 2):
         x, y = at[state]
         _draw_line(axes, [(x, y), (bar - 1, y)], bar, CONCAT)
@@ -144,7 +148,7 @@ def _draw_cell(axes: Axes, encoding: Sequence[int], place: Layout, pitch: float)
         last = max(place.layer[edge.input] for edge in pair)
         rise = [at[edge.input][1] - y if place.layer[edge.input] == last else 0.0 for edge in pair]
         for edge, side in zip(pair, (1, -1) if rise[0] >= rise[1] else (-1, 1), strict=True):
-            _draw_edge(axes, place, at, edge.input, OPERATIONS[edge.op], state, side)
+            _draw_edge(axes, place, at, edge.input, space.operations[edge.op], state, side)
         axes.add_patch(Circle((x, y), RADIUS, fc="white", ec="black", lw=0.7, zorder=3))
         _write(axes, x, y, str(state - 2))
     for state in (0, 1):
@@ -160,7 +164,7 @@ def _draw_edge(axes: Axes, place: Layout, at: dict, source: int, op: str, state:
     middle, y = (start + turned) / 2, at[state][1] + side * PORT
     curve = [(start, at[source][1]), (middle, at[source][1]), (middle, y), (turned, y)]
     tip = at[state][0] - math.sqrt(RADIUS**2 - PORT**2)
-    _draw_line(axes, [*curve, (tip - 1.5, y)], tip, STYLES[op])
+    _draw_line(axes, [*curve, (tip - 1.5, y)], tip, STYLES.get(op, PLAIN))
     (text, size, _), x = _label(op, place.folded), at[state][0] - RADIUS - place.names[depth] / 2
     _write(axes, x, y + side * 1.2, text, va="bottom" if side > 0 else "top", size=size)
 

@@ -1,21 +1,19 @@
 """The genotype: which operations a network is made of, as a small immutable value.
 
-A *cell encoding* is 20 integers: 5 nodes, each ``(input_1, op_1, input_2, op_2)``. Node ``n`` may read inputs
-``0 .. n + 1``: 0 is the state before the previous one, 1 the previous state, ``k >= 2`` the output of node
-``k - 2``. Operations are indices into :data:`OPERATIONS`. Standard library only; nothing is evaluated.
+Encodings of cells (``ops.space`` says what their integers mean), how the cells of a network share them, and the
+space that they are of. Standard library only; nothing is evaluated.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-NUM_NODES = 5
-ENCODING_LENGTH = 4 * NUM_NODES
-OPERATIONS = ("shuffle_3x3", "shuffle_5x5", "avg_pool_3x3", "max_pool_3x3", "conv_1x1")
+from ops.space import SPACES, Space
+
 SHARINGS = ("type", "stage", "block")
 
 Encoding = tuple[int, ...]
@@ -25,22 +23,8 @@ class GenotypeError(ValueError):
     """A genotype that cannot be: the message names the cell, the node and the value, in one line."""
 
 
-class Edge(NamedTuple):
-    """One of the two edges that enter a node: which state it reads and what it does to it."""
-
-    input: int
-    op: int
-
-
-def edges(encoding: Sequence[int]) -> Iterator[tuple[Edge, Edge]]:
-    """The two edges of each node, in node order."""
-    for n in range(NUM_NODES):
-        input_1, op_1, input_2, op_2 = encoding[4 * n : 4 * n + 4]
-        yield Edge(input_1, op_1), Edge(input_2, op_2)
-
-
 def num_cells(sharing: str, blocks: Sequence[int]) -> int:
-    """How many encodings a network with these stages needs (METHOD section 1)."""
+    """How many encodings a network with these stages needs (docs/method.md, section 1)."""
     return {"type": 2, "stage": len(blocks), "block": sum(blocks) + len(blocks)}[sharing]
 
 
@@ -49,31 +33,37 @@ class Genotype:
     """Cell encodings and how they are shared over a network: hashable, ordered, validated on construction.
 
     ``type``: two encodings, [normal, reduction]; ``stage``: one per stage, its reduction block included;
-    ``block``: one per block in network order. Raises :class:`GenotypeError`.
+    ``block``: one per block in network order. ``space``: the name of a search space. Raises
+    :class:`GenotypeError`.
     """
 
     cells: tuple[Encoding, ...]
     sharing: str = "type"
+    space: str = "slnas"
 
     def __post_init__(self) -> None:
         if self.sharing not in SHARINGS:
             raise GenotypeError(f"sharing {self.sharing!r} is none of {', '.join(SHARINGS)}")
-        object.__setattr__(self, "cells", _validated(self.cells))
+        if self.space not in SPACES:
+            raise GenotypeError(f"space {_short(self.space)} is none of {', '.join(SPACES)}")
+        object.__setattr__(self, "cells", _validated(self.cells, SPACES[self.space]))
         if self.sharing == "type" and len(self.cells) != 2:
             raise GenotypeError(
                 f"sharing 'type' takes 2 encodings, [normal, reduction], but {len(self.cells)} were given"
             )
 
     @classmethod
-    def from_lists(cls, lists: Sequence[Sequence[int]], sharing: str = "type") -> Genotype:
-        return cls(tuple(lists) if isinstance(lists, list | tuple) else lists, sharing)
+    def from_lists(cls, lists: Sequence[Sequence[int]], sharing: str = "type", space: str = "slnas") -> Genotype:
+        """A genotype from lists, as JSON holds them."""
+        return cls(tuple(lists) if isinstance(lists, list | tuple) else lists, sharing, space)
 
     @classmethod
-    def widest(cls, count: int, sharing: str = "type") -> Genotype:
-        """``[0, 1] * 10`` in every encoding: the genotype that needs the most memory."""
-        return cls((tuple([0, 1] * (ENCODING_LENGTH // 2)),) * count, sharing)
+    def widest(cls, count: int, sharing: str = "type", space: str = "slnas") -> Genotype:
+        """The genotype of ``count`` encodings that needs the most memory."""
+        return cls((SPACES[space].widest,) * count, sharing, space)
 
     def to_lists(self) -> list[list[int]]:
+        """The encodings as lists, for JSON."""
         return [list(cell) for cell in self.cells]
 
     def cell(self, stage: int, block: int, is_reduction: bool) -> Encoding:
@@ -97,7 +87,7 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _validated(cells: Any) -> tuple[Encoding, ...]:
+def _validated(cells: Any, space: Space) -> tuple[Encoding, ...]:
     if not isinstance(cells, list | tuple):
         raise GenotypeError(f"a genotype is a list of encodings, not {_short(cells)}")
     if not cells:
@@ -107,14 +97,14 @@ def _validated(cells: Any) -> tuple[Encoding, ...]:
             f"a genotype is a list of encodings, but {len(cells)} bare integers were given: "
             "write [[normal ...], [reduction ...]]"
         )
-    return tuple(_validated_cell(index, cell) for index, cell in enumerate(cells))
+    return tuple(_validated_cell(index, cell, space) for index, cell in enumerate(cells))
 
 
-def _validated_cell(index: int, cell: Any) -> Encoding:
+def _validated_cell(index: int, cell: Any, space: Space) -> Encoding:
     if not isinstance(cell, list | tuple):
-        raise GenotypeError(f"cell {index} is {_short(cell)}, not a list of {ENCODING_LENGTH} integers")
-    if len(cell) != ENCODING_LENGTH:
-        raise GenotypeError(f"cell {index} has {len(cell)} values, but an encoding has {ENCODING_LENGTH}")
+        raise GenotypeError(f"cell {index} is {_short(cell)}, not a list of {space.length} integers")
+    if len(cell) != space.length:
+        raise GenotypeError(f"cell {index} has {len(cell)} values, but an encoding has {space.length}")
     for position, value in enumerate(cell):
         n, field = divmod(position, 4)
         name = ("input_1", "op_1", "input_2", "op_2")[field]
@@ -123,8 +113,8 @@ def _validated_cell(index: int, cell: Any) -> Encoding:
             raise GenotypeError(f"{where}, not an integer")
         if field % 2 == 0 and not 0 <= value <= n + 1:
             raise GenotypeError(f"{where}, but node {n} reads inputs 0 to {n + 1}")
-        if field % 2 == 1 and not 0 <= value < len(OPERATIONS):
-            named = ", ".join(f"{i} {operation}" for i, operation in enumerate(OPERATIONS))
+        if field % 2 == 1 and not 0 <= value < len(space.operations):
+            named = ", ".join(f"{i} {operation}" for i, operation in enumerate(space.operations))
             raise GenotypeError(f"{where}, but the operations are {named}")
     return tuple(cell)
 
@@ -141,6 +131,15 @@ class Candidate(NamedTuple):
     blocks: tuple[int, ...] | None
 
 
+class Stated(NamedTuple):
+    """What a text or a file says of a genotype, before it is validated."""
+
+    cells: Any
+    sharing: str | None = None
+    blocks: tuple[int, ...] | None = None
+    space: str = "slnas"
+
+
 def read_candidate(
     text_or_path: str | Path, sharing: str | None = None, blocks: Sequence[int] | None = None
 ) -> Candidate:
@@ -153,11 +152,11 @@ def read_candidate(
     if not text:
         raise GenotypeError("the genotype is empty: give a JSON list, a genotypes.json, or genotypes.json#RANK")
     if text[0] in "[{":
-        cells, stated_sharing, stated_blocks = _json(text, "the genotype"), None, None
+        stated = Stated(_json(text, "the genotype"))
     else:
-        cells, stated_sharing, stated_blocks = _from_file(text)
-    genotype = Genotype(cells, sharing or stated_sharing or "type")
-    blocks = stated_blocks if blocks is None else tuple(blocks)
+        stated = _from_file(text)
+    genotype = Genotype.from_lists(stated.cells, sharing or stated.sharing or "type", stated.space)
+    blocks = stated.blocks if blocks is None else tuple(blocks)
     if blocks is not None:
         genotype.require_fit(blocks)
     return Candidate(genotype, blocks)
@@ -179,13 +178,13 @@ def _json(text: str, what: str) -> Any:
         raise GenotypeError(f"{what} is not JSON: {' '.join(str(error).split())}: {_short(text)}") from None
 
 
-def _from_file(text: str) -> tuple[Any, str | None, tuple[int, ...] | None]:
+def _from_file(text: str) -> Stated:
     path, rank = _split_rank(text)
     document = _json(_file_text(path), str(path))
     if isinstance(document, list):
         if rank:
             raise GenotypeError(f"{path} holds a bare list: it has no candidate of rank {rank}")
-        return document, None, None
+        return Stated(document)
     if not isinstance(document, dict) or not isinstance(document.get("candidates"), list):
         raise GenotypeError(f"{path} is no genotype file: it has no list named 'candidates'")
     candidates = document["candidates"]
@@ -201,7 +200,7 @@ def _from_file(text: str) -> tuple[Any, str | None, tuple[int, ...] | None]:
         if not isinstance(blocks, list) or not blocks or not all(_is_int(b) and b >= 0 for b in blocks):
             raise GenotypeError(f"{path}: blocks is {_short(blocks)}, not a list of whole numbers")
         blocks = tuple(blocks)
-    return candidate["cells"], sharing, blocks
+    return Stated(candidate["cells"], sharing, blocks, document.get("space", "slnas"))
 
 
 def _split_rank(text: str) -> tuple[Path, int]:

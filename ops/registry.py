@@ -1,4 +1,4 @@
-"""The one table of operations: id -> name -> builder. A new operation is one line here and one class."""
+"""The one table of operations: name -> builder. A new operation is one line here and one class."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,11 +6,10 @@ from functools import partial
 from torch import nn
 
 from ops import primitives
-from ops.genotype import OPERATIONS
 
 Builder = Callable[[int, int, int, str], nn.Module]
 
-BUILDERS: dict[str, Builder] = {
+OPERATIONS: dict[str, Builder] = {
     "shuffle_3x3": partial(primitives.shuffle, 3),
     "shuffle_5x5": partial(primitives.shuffle, 5),
     "avg_pool_3x3": partial(primitives.pool, "avg"),
@@ -19,6 +18,6 @@ BUILDERS: dict[str, Builder] = {
 }
 
 
-def build_operation(op: int, width: int, out_width: int, *, stride: int, antialias: str) -> nn.Module:
-    """The module of operation ``op``: (N, width, H, W) -> (N, out_width, ...). Stride 1 keeps the width."""
-    return BUILDERS[OPERATIONS[op]](width, out_width, stride, antialias)
+def build_operation(name: str, width: int, out_width: int, *, stride: int, antialias: str) -> nn.Module:
+    """The module of an operation: (N, width, H, W) -> (N, out_width, ...). Stride 1 keeps the width."""
+    return OPERATIONS[name](width, out_width, stride, antialias)

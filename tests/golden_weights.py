@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.network import Network
-from ops.genotype import OPERATIONS
+from ops.space import SLNAS
 
 
 def owns_parameters(layer: nn.Module) -> bool:
@@ -30,7 +30,7 @@ def golden_layers(network: Network) -> Iterator[tuple[str, nn.Module]]:
         encoding = network.genotype.cell(plan.stage, plan.index, plan.is_reduction)
         for n, node in enumerate(block.nodes):
             for position, side in ((1, "x"), (3, "y")):
-                name = OPERATIONS[encoding[4 * n + position]]
+                name = SLNAS.operations[encoding[4 * n + position]]
                 for j, layer in enumerate(owners(node[side])):
                     yield f"blocks.{i}.nodes.{n}.{side}.{name}.{j}", layer
         for name, layer in block.named_modules(prefix=f"blocks.{i}"):

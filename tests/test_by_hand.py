@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ops import depthwise, mish, squeeze_excite
+from ops.cpu_kernels import depthwise, mish, squeeze_excite
 from ops.depthwise import DepthwiseConv2d
 from ops.layout import format_of
 from ops.mish import Mish

@@ -13,9 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import retrainer_cifar
 from controller.limits import pareto_front
-from controller.space import uniform
+from controller.sampling import uniform
 from models.cost import network_cost
 from models.network import Network
+from models.spec import NetworkSpec
 from ops.genotype import Genotype, parse_genotype
 from tests.runs import metrics, only_run, start
 from tests.test_resume import stop_after
@@ -39,8 +40,8 @@ def parameters(genotype: Genotype) -> int:
 def limit():
     """Parameters that half of all genotypes do not exceed."""
     pool = uniform(40, 2, "type", torch.Generator().manual_seed(0))
-    flags = {"stem": "full", "antialias": "all", "image_size": 12}
-    return sorted(network_cost(g, [1, 0], 6, 10, **flags).parameters for g in pool)[20]
+    spec = NetworkSpec((1, 0), 6, 10, "full", "all")
+    return sorted(network_cost(g, spec, 12).parameters for g in pool)[20]
 
 
 def search(result, *more: str):
@@ -204,7 +205,7 @@ def plain(tmp_path_factory):
 
 @pytest.mark.parametrize("searcher", ["rl", "random", "evolution"])
 def test_a_limit_that_nothing_meets_is_refused_with_the_smallest_value(searcher, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("controller.space.MAX_DRAWS", 50)
+    monkeypatch.setattr("controller.sampling.MAX_DRAWS", 50)
     assert start("search", tmp_path, *SMALL, "--searcher", searcher, "--max_macs", "1000") == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

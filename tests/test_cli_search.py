@@ -13,7 +13,8 @@ from data.loaders import make_loader
 from data.splits import split_indices
 from models.network import Network
 from models.supernet import SuperNet
-from ops.genotype import OPERATIONS, Genotype, parse_genotype
+from ops.genotype import Genotype, parse_genotype
+from ops.space import SLNAS
 from tests.commands import SCRIPTS, TINY_SEARCH, genotypes, in_subprocess, refusal, run, scalars
 from tests.runs import metrics
 from utils.checkpoint import load_weights
@@ -22,7 +23,7 @@ TAGS = {
     *(f"shared/{name}" for name in ("loss", "top1", "lr", "drop_path")),
     *(f"controller/{name}" for name in ("loss", "reward", "baseline", "entropy", "advantage")),
     *(f"valid/{name}" for name in ("loss", "top1")),
-    *(f"operations/{name}" for name in OPERATIONS),
+    *(f"operations/{name}" for name in SLNAS.operations),
     *(f"time/{name}" for name in ("epoch_s", "images_per_s")),
 }
 
@@ -68,7 +69,7 @@ def test_schedules_and_shares_follow_their_formulas(searched):
         epoch = line["epoch"]
         assert line["shared/lr"] == pytest.approx(0.0125 * (1 + math.cos(math.pi * epoch / 2)))
         assert line["shared/drop_path"] == pytest.approx(0.35 * epoch / 2)
-        assert sum(line[f"operations/{name}"] for name in OPERATIONS) == pytest.approx(1)
+        assert sum(line[f"operations/{name}"] for name in SLNAS.operations) == pytest.approx(1)
 
 
 def test_candidates_are_ranked_and_their_costs_are_those_of_the_network_to_retrain(searched):

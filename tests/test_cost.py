@@ -6,22 +6,23 @@ import pytest
 import torch
 from torch import nn
 
-from controller.space import uniform
-from models.backbone import smallest_map
+from controller.sampling import uniform
 from models.cost import count_macs, network_cost
 from models.deployment import Deployment
 from models.network import Network
+from models.spec import NetworkSpec
 from models.stems import STEMS
-from ops.genotype import OPERATIONS, SHARINGS, Genotype, num_cells
+from ops.genotype import SHARINGS, Genotype, num_cells
 from ops.primitives import ANTIALIAS
+from ops.space import SLNAS
 
 BLOCKS = [(0,), (1,), (2, 0), (1, 1), (0, 1, 1)]
 SIZES = [16, 29, 32, 33, 35, 37, 46, 51, 64, 75]
 
 
 def same_cost(genotype, blocks, filters, classes, stem, antialias, size) -> None:
-    found = network_cost(genotype, blocks, filters, classes, stem=stem, antialias=antialias, image_size=size)
-    network = Network(genotype, blocks, filters, classes, stem, antialias, aux=True)
+    spec = NetworkSpec(blocks, filters, classes, stem, antialias)
+    found, network = network_cost(genotype, spec, size), Network.of(genotype, spec)
     assert found.parameters == network.num_parameters - network.num_aux_parameters
     assert found.macs == network.macs(size)
 
@@ -33,12 +34,12 @@ def test_the_sum_over_parts_is_the_cost_of_the_network(sharing, stem, antialias)
     rng = random.Random(f"{sharing}{stem}{antialias}")
     generator = torch.Generator().manual_seed(rng.randrange(10**6))
     blocks = rng.choice(BLOCKS)
-    size = rng.choice([size for size in SIZES if smallest_map(blocks, stem, size) >= 1])
+    size = rng.choice([size for size in SIZES if NetworkSpec(blocks, 2, 2, stem).smallest_map(size) >= 1])
     (genotype,) = uniform(1, num_cells(sharing, blocks), sharing, generator)
     same_cost(genotype, blocks, rng.choice([2, 4, 6]), rng.choice([2, 10]), stem, antialias, size)
 
 
-@pytest.mark.parametrize("op", range(len(OPERATIONS)), ids=OPERATIONS)
+@pytest.mark.parametrize("op", range(5), ids=SLNAS.operations)
 def test_every_operation_alone_at_an_odd_size(op):
     genotype = Genotype.from_lists([[0, op, 1, op] * 5] * 2)
     same_cost(genotype, (1, 1), 4, 3, "full", "conv", 21)
@@ -53,7 +54,7 @@ def test_multiply_accumulates_of_layers_that_can_be_counted_by_hand():
 
 
 def test_a_deployment_states_the_cost_of_its_network():
-    deployment = Deployment("type", (1, 1), 6, 10, "quarter", "all", True, 33)
+    deployment = Deployment(NetworkSpec((1, 1), 6, 10, "quarter", "all"), "type", 33)
     (genotype,) = uniform(1, 2, "type", torch.Generator().manual_seed(1))
     network = deployment.network(genotype)
     assert deployment.cost(genotype).parameters == network.num_parameters - network.num_aux_parameters

@@ -15,8 +15,9 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.transforms import Bbox
 
-from ops.draw import OPERATIONS, STYLES, best_rows, crossings, draw, graph, main, render
-from ops.genotype import Genotype, edges
+from ops.draw import STYLES, best_rows, crossings, draw, graph, main, render
+from ops.genotype import Genotype
+from ops.space import SLNAS, edges
 
 ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
 FLAT = tuple([0, 3, 1, 3] * 5)
@@ -25,12 +26,12 @@ DOUBLE = (0, 3, 0, 3, 2, 3, 2, 3, 3, 3, 3, 3, 4, 3, 4, 3, 5, 3, 5, 3)
 FAN = (0, 3, 0, 2, 2, 3, 1, 2, 3, 3, 2, 3, 4, 3, 2, 2, 5, 3, 2, 3)
 
 encodings = st.tuples(
-    *[st.integers(0, high) for n in range(5) for _ in range(2) for high in (n + 1, len(OPERATIONS) - 1)]
+    *[st.integers(0, high) for n in range(5) for _ in range(2) for high in (n + 1, len(SLNAS.operations) - 1)]
 )
 
 
 def random_encoding(rng):
-    return tuple(rng.randrange(high) for n in range(5) for _ in range(2) for high in (n + 2, len(OPERATIONS)))
+    return tuple(rng.randrange(high) for n in range(5) for _ in range(2) for high in (n + 2, len(SLNAS.operations)))
 
 
 def drawn(figure):
@@ -55,8 +56,8 @@ def test_every_edge_is_named_and_nothing_covers_a_name_or_leaves_the_page(normal
     assert figure.get_size_inches()[0] * 2.54 == pytest.approx(8.5)
     for axes, encoding in zip(figure.axes, (normal, reduction), strict=True):
         names = [text.get_text().replace("\n", "_") for text in axes.texts]
-        written = [name for name in names if name in OPERATIONS]
-        assert sorted(written) == sorted(OPERATIONS[e.op] for pair in edges(encoding) for e in pair)
+        written = [name for name in names if name in SLNAS.operations]
+        assert sorted(written) == sorted(SLNAS.operations[e.op] for pair in edges(encoding) for e in pair)
         assert {"s0", "s1", "output", *"01234"} <= set(names)
         boxes = [text.get_window_extent(renderer) for text in axes.texts]
         assert all(text.get_fontsize() >= 5.5 for text in axes.texts)
@@ -66,7 +67,7 @@ def test_every_edge_is_named_and_nothing_covers_a_name_or_leaves_the_page(normal
         assert not any(Bbox.intersection(a, b) for a, b in combinations(boxes, 2))
         lines = [p.get_transform().transform_path(p.get_path()) for p in axes.patches if type(p) is PathPatch]
         assert len(lines) == 15
-        labels = [box for box, name in zip(boxes, names, strict=True) if name in OPERATIONS]
+        labels = [box for box, name in zip(boxes, names, strict=True) if name in SLNAS.operations]
         assert not any(line.intersects_bbox(shrunk(box, 1), filled=False) for line in lines for box in labels)
         states = [p.get_window_extent() for p in axes.patches if isinstance(p, Circle | FancyBboxPatch)]
         assert not any(Bbox.intersection(a, b) for a in labels for b in states)
@@ -109,7 +110,7 @@ def test_the_picture_has_exactly_the_crossings_that_the_best_order_needs(encodin
     (axes,) = draw(Genotype((encoding,), "stage")).axes
     lines = [polyline(p) for p in axes.patches if type(p) is PathPatch]
     seen = sum(crossed(a, b) for a, b in combinations(lines, 2))
-    wiring, layer = graph(encoding)
+    wiring, layer = graph(encoding, SLNAS)
     row = best_rows(wiring, layer)
     assert seen == crossings(wiring, layer, row)
     middle = {0: 1.9, 1: 2.1}
@@ -118,8 +119,8 @@ def test_the_picture_has_exactly_the_crossings_that_the_best_order_needs(encodin
 
 
 def test_families_and_members_differ_without_colour():
-    assert set(STYLES) == set(OPERATIONS)
-    assert len({(str(style["ls"]), style["lw"]) for style in STYLES.values()}) == len(OPERATIONS)
+    assert set(STYLES) == set(SLNAS.operations)
+    assert len({(str(style["ls"]), style["lw"]) for style in STYLES.values()}) == len(SLNAS.operations)
     family = {op: str(style["ls"]) for op, style in STYLES.items()}
     assert family["shuffle_3x3"] == family["shuffle_5x5"]
     assert len(set(family.values())) == 4

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.limits import Limits, pareto_front
-from controller.space import NothingFitsError, draw_fitting, uniform
+from controller.sampling import NothingFitsError, draw_fitting, uniform
 from ops.genotype import Genotype
 
 POOL = uniform(200, 2, "type", torch.Generator().manual_seed(0))

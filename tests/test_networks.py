@@ -5,11 +5,12 @@ import random
 import pytest
 import torch
 
-from models.backbone import SizeError, require_batch, require_size
 from models.network import Network
+from models.spec import NetworkSpec, SizeError
 from models.stems import STEMS, build_stems, run_stems, stem_size
 from models.supernet import BN_STATS, SuperNet
-from ops.genotype import NUM_NODES, OPERATIONS, Genotype, num_cells
+from ops.genotype import Genotype, num_cells
+from ops.space import SLNAS
 
 STAGES = [(1,), (1, 1), (1, 1, 1)]
 SIZES = [*range(20, 65), 224]
@@ -22,13 +23,13 @@ def _seed():
 
 def drawn(seed: int, cells: int = 2, sharing: str = "type") -> Genotype:
     rng = random.Random(seed)
-    encodings = [[v for n in range(NUM_NODES) for _ in "xy" for v in (rng.randrange(n + 2), rng.randrange(5))]]
+    encodings = [[v for n in range(SLNAS.nodes) for _ in "xy" for v in (rng.randrange(n + 2), rng.randrange(5))]]
     encodings += [list(drawn(seed + 1000, cells - 1, "block").cells[i]) for i in range(cells - 1)] if cells > 1 else []
     return Genotype.from_lists(encodings, sharing)
 
 
 def constant(op: int) -> Genotype:
-    return Genotype.from_lists([[0, op, 1, op] * NUM_NODES] * 2)
+    return Genotype.from_lists([[0, op, 1, op] * SLNAS.nodes] * 2)
 
 
 def train_once(forward, size: int) -> None:
@@ -50,15 +51,16 @@ def test_stems_give_two_maps_of_the_promised_side_for_every_size(stem):
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("blocks", STAGES, ids=str)
 def test_every_size_trains_or_is_refused(stem, blocks):
-    supernet, sides = SuperNet(blocks, 2, 3, stem=stem), set()
+    spec, sides = NetworkSpec(blocks, 2, 3, stem), set()
+    supernet = SuperNet.of(spec)
     for size in SIZES:
         side = stem_size(stem, size)
         if side < 2 ** len(blocks):
             with pytest.raises(SizeError, match=f"image size {size} is too small"):
-                require_size(blocks, stem, size)
+                spec.require_size(size)
             continue
-        require_size(blocks, stem, size)
-        require_batch(blocks, stem, size, 2)
+        spec.require_size(size)
+        spec.require_batch(size, 2)
         if side in sides or (size > 64 and (stem == "full" or len(blocks) < 3)):
             continue  # behind the stem, only the side of its maps matters
         sides.add(side)
@@ -71,12 +73,13 @@ def test_every_size_trains_or_is_refused(stem, blocks):
 @pytest.mark.parametrize("stem", STEMS)
 def test_the_smallest_size_that_a_refusal_names_is_accepted(stem):
     for blocks in STAGES:
+        spec = NetworkSpec(blocks, 2, 3, stem)
         with pytest.raises(SizeError) as error:
-            require_size(blocks, stem, 1)
+            spec.require_size(1)
         needed = int(str(error.value).split("at least ")[1].split()[0])
-        require_size(blocks, stem, needed)
+        spec.require_size(needed)
         with pytest.raises(SizeError):
-            require_size(blocks, stem, needed - 1)
+            spec.require_size(needed - 1)
 
 
 @pytest.mark.parametrize("size", [8, 16, 17, 32, 44, 45, 64])
@@ -84,12 +87,12 @@ def test_a_batch_of_one_trains_or_is_refused(size):
     blocks, halving = (0, 1), Genotype.from_lists([[0, 0, 1, 0] + [n for i in range(2, 6) for n in (i, 0, i, 3)]] * 2)
     supernet = SuperNet(blocks, 2, 3)
     if size > 44:
-        require_batch(blocks, "quarter", size, 1)
+        supernet.spec.require_batch(size, 1)
         for genotype in [halving, *map(drawn, range(5))]:
             supernet(torch.randn(1, 3, size, size), genotype)[0].sum().backward()
     else:
         with pytest.raises(SizeError, match="batch of 1"):
-            require_batch(blocks, "quarter", size, 1)
+            supernet.spec.require_batch(size, 1)
         with pytest.raises(ValueError, match="more than 1 value"):  # with good reason
             supernet(torch.randn(1, 3, size, size), halving)
 
@@ -162,7 +165,7 @@ def test_paths_drop_in_training_only_and_none_at_probability_zero():
     assert torch.equal(network(images, 0.5)[0], network(images)[0])
 
 
-@pytest.mark.parametrize("op", range(5), ids=OPERATIONS)
+@pytest.mark.parametrize("op", range(5), ids=SLNAS.operations)
 def test_macs_are_those_counted_by_hand(op):
     c, k, big, small = 4, 10, 8 * 8, 4 * 4  # one reduction block of 4 -> 8 channels, 8x8 -> 4x4 pixels
     depthwise = {0: 9, 1: 25}.get(op, 0)
@@ -176,7 +179,7 @@ def test_macs_are_those_counted_by_hand(op):
 
 def test_parameters_add_up():
     blocks = (1, 1)
-    networks = [Network(constant(op), blocks, 4, 3, stem="quarter") for op in range(len(OPERATIONS))]
+    networks = [Network(constant(op), blocks, 4, 3, stem="quarter") for op in range(len(SLNAS.operations))]
     edges = [sum(p.numel() for key, p in n.named_parameters() if ".nodes." in key) for n in networks]
     [shared] = {n.num_parameters - e for n, e in zip(networks, edges, strict=True)}
     assert SuperNet(blocks, 4, 3).num_parameters == shared + sum(edges)

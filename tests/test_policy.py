@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from controller.policy import CHOICES, Controller
+from controller.policy import Controller
 from ops.genotype import Genotype, num_cells
+from ops.space import SLNAS
 from tests.golden_weights import draw
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "controller_log_probs.json").read_text())
@@ -50,7 +51,7 @@ def test_golden_probabilities(case):
     controller = golden_controller()
     genotype = Genotype((tuple(case["encoding"]),), "block")
     [(connections, operations)] = controller.probabilities(genotype)
-    assert len(connections) == len(operations) == CHOICES
+    assert len(connections) == len(operations) == 2 * SLNAS.nodes
     for ours, theirs in zip(connections + operations, case["connection_probs"] + case["operation_probs"], strict=True):
         torch.testing.assert_close(ours, torch.tensor(theirs, dtype=torch.float64), rtol=1e-8, atol=1e-10)
     nll = case["connection_nll"] + case["operation_nll_sum"]

@@ -17,7 +17,7 @@ def learner(**settings) -> Reinforce:
 
 
 def probability_of_first_op(rl: Reinforce, op: int) -> float:
-    genotypes = rl.paths(64, torch.Generator().manual_seed(9))
+    genotypes = rl.sample(64, torch.Generator().manual_seed(9))
     return sum(rl.controller.probabilities(g)[0][1][0][op].item() for g in genotypes) / len(genotypes)
 
 
@@ -28,8 +28,8 @@ def test_a_rewarded_operation_becomes_likelier_and_a_punished_one_rarer(sign):
     before = probability_of_first_op(rl, 3)
     assert before == pytest.approx(0.2, abs=0.02)
     for _ in range(200):
-        genotypes = rl.propose(4, source)
-        rl.learn([sign * float(g.cells[0][1] == 3) for g in genotypes])
+        genotypes = rl.ask(4, source)
+        rl.tell([sign * float(g.cells[0][1] == 3) for g in genotypes])
     after = probability_of_first_op(rl, 3)
     assert after > 0.24 if sign > 0 else after < 0.17
 
@@ -39,8 +39,8 @@ def test_a_constant_reward_leaves_the_policy_alone():
     before = {name: p.clone() for name, p in rl.controller.named_parameters()}
     source = torch.Generator().manual_seed(0)
     for _ in range(20):
-        rl.propose(1, source)
-        stats = rl.learn([50.0])
+        rl.ask(1, source)
+        stats = rl.tell([50.0])
         assert stats["advantage"] == 0
         assert stats["baseline"] == 50
     for name, parameter in rl.controller.named_parameters():
@@ -54,16 +54,16 @@ def test_the_baseline_follows_the_stated_recursion_and_moves_before_use():
     for reward in (40.0, 60.0, 10.0, 90.0):
         baseline = reward if baseline is None else baseline
         baseline = baseline - 0.05 * (baseline - reward)
-        rl.propose(1, source)
-        stats = rl.learn([reward])
+        rl.ask(1, source)
+        stats = rl.tell([reward])
         assert stats["baseline"] == pytest.approx(baseline)
         assert stats["advantage"] == pytest.approx(reward - baseline, rel=1e-5, abs=1e-6)
 
 
 def test_the_entropy_bonus_enters_the_reward():
     rl = learner(entropy_weight=0.5)
-    rl.propose(1, torch.Generator().manual_seed(0))
-    stats = rl.learn([10.0])
+    rl.ask(1, torch.Generator().manual_seed(0))
+    stats = rl.tell([10.0])
     assert stats["reward"] == pytest.approx(10 + 0.5 * stats["entropy"])
 
 
@@ -78,16 +78,16 @@ def test_the_advantage_carries_no_gradient():
 @pytest.mark.parametrize("scores", [[float("nan")], [float("inf")], [1.0, 2.0], []])
 def test_scores_that_cannot_be_learned_from_are_refused(scores):
     rl = learner()
-    rl.propose(1, torch.Generator().manual_seed(0))
+    rl.ask(1, torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match=r"finite|one score"):
-        rl.learn(scores)
+        rl.tell(scores)
 
 
 def test_a_saved_learner_goes_on_bit_for_bit():
     def steps(rl, source, count):
         for _ in range(count):
-            genotypes = rl.propose(1, source)
-            rl.learn([float(sum(genotypes[0].cells[0]))])
+            genotypes = rl.ask(1, source)
+            rl.tell([float(sum(genotypes[0].cells[0]))])
 
     source = torch.Generator().manual_seed(0)
     straight = learner(lr=1e-3)

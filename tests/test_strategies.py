@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from controller import evolution, space
+from controller import evolution, sampling
 from controller.evolution import Evolution
-from controller.space import NothingFitsError, draw_fitting, from_genes, genes_of, options, uniform
+from controller.sampling import NothingFitsError, draw_fitting, from_genes, genes_of, uniform
 from controller.strategies import STRATEGIES, make_strategy
-from ops.genotype import ENCODING_LENGTH, SHARINGS, Genotype
+from ops.genotype import SHARINGS, Genotype
+from ops.space import SLNAS
 
 NAMES = sorted(STRATEGIES)
-GENES = 2 * ENCODING_LENGTH
+GENES = 2 * SLNAS.length
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -35,15 +36,15 @@ def drive(strategy, generator, rounds: int = 4, n: int = 7) -> list:
     """Everything that comes out of some rounds; 20 scores complete a generation."""
     found = []
     for _ in range(rounds):
-        genotypes = strategy.propose(n, generator)
-        found.append((genotypes, strategy.learn([share_of_max_pool(g) for g in genotypes])))
-        found.append((strategy.paths(2, generator), strategy.likely()))
+        genotypes = strategy.ask(n, generator)
+        found.append((genotypes, strategy.tell([share_of_max_pool(g) for g in genotypes])))
+        found.append((strategy.sample(2, generator), strategy.argmax()))
     return found
 
 
 def all_from(inputs: str, op: int) -> Genotype:
     """The same operation everywhere; all inputs the first or the last that there is."""
-    genes = [op if i % 2 else 0 if inputs == "first" else options(i) - 1 for i in range(GENES)]
+    genes = [op if i % 2 else 0 if inputs == "first" else SLNAS.options(i) - 1 for i in range(GENES)]
     return from_genes(genes, "type")
 
 
@@ -78,21 +79,21 @@ def test_only_what_fits_is_proposed(name):
         return genotype.cells[0][1] == 2
 
     for _ in range(4):
-        genotypes = strategy.propose(8, generator, fits)
-        strategy.learn([50.0] * 8)
-        assert all(fits(g) for g in (*genotypes, *strategy.paths(3, generator, fits)))
+        genotypes = strategy.ask(8, generator, fits)
+        strategy.tell([50.0] * 8)
+        assert all(fits(g) for g in (*genotypes, *strategy.sample(3, generator, fits)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_limit_that_nothing_meets_ends_after_a_bounded_number_of_draws(name, monkeypatch):
-    monkeypatch.setattr(space, "MAX_DRAWS", 60)
+    monkeypatch.setattr(sampling, "MAX_DRAWS", 60)
     tried = []
 
     def fits(genotype):
         tried.append(genotype)
         return False
 
-    for method in (make(name).propose, make(name).paths):
+    for method in (make(name).ask, make(name).sample):
         tried.clear()
         with pytest.raises(NothingFitsError):
             method(2, source(), fits)
@@ -100,7 +101,7 @@ def test_a_limit_that_nothing_meets_ends_after_a_bounded_number_of_draws(name, m
 
 
 def test_misses_are_counted_in_a_row_and_the_order_of_the_draws_is_kept(monkeypatch):
-    monkeypatch.setattr(space, "MAX_DRAWS", 100)
+    monkeypatch.setattr(sampling, "MAX_DRAWS", 100)
     pool = iter(uniform(2000, 2, "type", source()))
     handed = []
 
@@ -123,13 +124,13 @@ def test_uniform_genotypes_are_valid_and_their_genes_are_read_back(sharing, cell
 
 
 @pytest.mark.parametrize(
-    "draw", [lambda n: uniform(n, 2, "type", source(3)), lambda n: make("random").paths(n, source())]
+    "draw", [lambda n: uniform(n, 2, "type", source(3)), lambda n: make("random").sample(n, source())]
 )
 def test_uniform_is_uniform_in_every_gene(draw):
     rows = torch.tensor([genes_of(genotype) for genotype in draw(6000)])
     for i, column in enumerate(rows.unbind(1)):
-        counts = torch.bincount(column, minlength=options(i))
-        assert len(counts) == options(i)
+        counts = torch.bincount(column, minlength=SLNAS.options(i))
+        assert len(counts) == SLNAS.options(i)
         assert chisquare(counts).pvalue > 1e-4, i
     pair = torch.bincount(rows[:, 1] * 5 + rows[:, 3], minlength=25)
     assert chisquare(pair).pvalue > 1e-4, "genes are independent"
@@ -140,8 +141,8 @@ def test_evolution_climbs_and_random_search_does_not():
     for name in ("evolution", "random"):
         strategy, generator, means[name] = make(name), source(), []
         for _ in range(30):
-            scores = [share_of_max_pool(g) for g in strategy.propose(20, generator)]
-            strategy.learn(scores)
+            scores = [share_of_max_pool(g) for g in strategy.ask(20, generator)]
+            strategy.tell(scores)
             means[name].append(sum(scores) / 20)
     late = {name: sum(values[-10:]) / 10 for name, values in means.items()}
     assert late["evolution"] > means["evolution"][0] + 4, "half of the parents are fresh, so there is a ceiling"
@@ -153,8 +154,8 @@ def test_evolution_climbs_and_random_search_does_not():
 def test_scores_that_are_not_positive_do_no_harm(scores):
     strategy, generator = make("evolution"), source()
     for _ in range(3):
-        assert len(strategy.propose(20, generator)) == 20
-        strategy.learn(scores)
+        assert len(strategy.ask(20, generator)) == 20
+        strategy.tell(scores)
     assert (strategy.generation, strategy.has_moved()) == (3, True)
 
 
@@ -167,7 +168,7 @@ def bred(monkeypatch):
     def breed(generation: int, n: int) -> torch.Tensor:
         strategy = Evolution(2, "type")
         strategy.parents, strategy.generation = [(a, 10.0)] * 20, generation
-        return torch.tensor([genes_of(child) for child in strategy.paths(n, source(generation))])
+        return torch.tensor([genes_of(child) for child in strategy.sample(n, source(generation))])
 
     return torch.tensor([genes_of(a), genes_of(b)]), breed
 
@@ -178,8 +179,8 @@ def test_children_have_the_genes_of_their_parents_but_for_rare_mutations(bred):
     for generation in (1, 9, 10, 11, 20):
         rows = breed(generation, n)
         strange = ((rows != parents[0]) & (rows != parents[1])).sum().item()
-        chances = sum((options(i) - 2) / options(i) for i in range(GENES))  # that a fresh value is of neither parent
-        expected = n * chances * (0.001 + (1 / GENES if generation % 10 == 0 else 0))
+        fresh = [(SLNAS.options(i) - 2) / SLNAS.options(i) for i in range(GENES)]  # chance of being of neither parent
+        expected = n * sum(fresh) * (0.001 + (1 / GENES if generation % 10 == 0 else 0))
         assert strange == pytest.approx(expected, abs=5 * expected**0.5), generation
 
 
@@ -196,53 +197,53 @@ def test_parents_are_picked_by_their_squared_score(monkeypatch):
     monkeypatch.setattr(evolution, "uniform", lambda n, *_: (all_from("last", 1),) * n)
     strategy, generator = Evolution(2, "type"), source()
     strategy.parents, strategy.generation = [(all_from("first", 0), 10.0), (all_from("first", 4), 20.0)] * 10, 1
-    ops = torch.tensor([genes_of(c)[1::2] for _ in range(800) for c in strategy.paths(2, generator)])
+    ops = torch.tensor([genes_of(c)[1::2] for _ in range(800) for c in strategy.sample(2, generator)])
     low, high = (ops == 0).sum().item(), (ops == 4).sum().item()
     assert high / (low + high) == pytest.approx(0.8, abs=0.03)
     strategy.parents = [(all_from("first", 0), 0.0)] * 19 + [(all_from("first", 4), 1.0)]
-    ops = torch.tensor([genes_of(c)[1::2] for _ in range(50) for c in strategy.paths(4, generator)])
+    ops = torch.tensor([genes_of(c)[1::2] for _ in range(50) for c in strategy.sample(4, generator)])
     assert (ops == 0).sum().item() < 8, "what scored nothing is never picked; mutations are rare"
 
 
 def test_evolution_favours_the_best_of_the_last_complete_generation():
     strategy, generator = make("evolution"), source()
-    assert strategy.likely() is None
-    first = strategy.propose(20, generator)
+    assert strategy.argmax() is None
+    first = strategy.ask(20, generator)
     assert not strategy.has_moved()
-    assert strategy.learn(list(range(20))) == {"reward": 9.5, "best": 19, "generation": 1}
-    strategy.propose(3, generator)
-    strategy.learn([90, 91, 92])
-    assert (strategy.likely(), make("random").likely()) == (first[19], None)
+    assert strategy.tell(list(range(20))) == {"reward": 9.5, "best": 19, "generation": 1}
+    strategy.ask(3, generator)
+    strategy.tell([90, 91, 92])
+    assert (strategy.argmax(), make("random").argmax()) == (first[19], None)
 
 
 @pytest.mark.parametrize("name", ["rl", "evolution"])
 def test_scores_that_answer_no_proposal_are_refused(name):
     strategy = make(name)
     with pytest.raises(ValueError, match="propose"):
-        strategy.learn([1.0])
-    strategy.propose(3, source())
+        strategy.tell([1.0])
+    strategy.ask(3, source())
     with pytest.raises(ValueError, match="propose"):
-        strategy.learn([1.0, 2.0])
-    strategy.learn([1.0, 2.0, 3.0])
+        strategy.tell([1.0, 2.0])
+    strategy.tell([1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="propose"):
-        strategy.learn([1.0, 2.0, 3.0])
+        strategy.tell([1.0, 2.0, 3.0])
 
 
 def test_the_policy_learns_from_the_log_probabilities_of_what_fitted():
     strategy = make_strategy("rl", 2, "type", lr=1e-2, entropy_weight=0.0)
-    genotypes = strategy.propose(5, source(), lambda genotype: genotype.cells[1][1] in (0, 4))
+    genotypes = strategy.ask(5, source(), lambda genotype: genotype.cells[1][1] in (0, 4))
     log_prob = strategy.controller.log_prob(genotypes).detach()
     scores = torch.tensor([1.0, 2.0, 3.0, 4.0, 50.0])
     expected = -(log_prob * (scores - scores.mean())).mean().item()
     assert not strategy.has_moved()
-    assert strategy.learn(scores.tolist())["loss"] == pytest.approx(expected, rel=1e-4)
+    assert strategy.tell(scores.tolist())["loss"] == pytest.approx(expected, rel=1e-4)
     assert strategy.has_moved()
 
 
 def test_the_likely_genotype_takes_the_likeliest_choice_everywhere():
     strategy = make("rl")
     drive(strategy, source())
-    genotype = strategy.likely()
+    genotype = strategy.argmax()
     for cell, tables in zip(genotype.cells, strategy.controller.probabilities(genotype), strict=True):
         for genes, rows in zip((cell[0::2], cell[1::2]), tables, strict=True):
             for gene, row in zip(genes, rows, strict=True):

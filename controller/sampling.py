@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
-from ops.genotype import ENCODING_LENGTH, OPERATIONS, Genotype
+from ops.genotype import Genotype
+from ops.space import SPACES
 
 Fits = Callable[[Genotype], bool]
 MAX_DRAWS = 2000  # for one genotype, before a limit counts as one that nothing meets
@@ -16,28 +18,31 @@ class NothingFitsError(RuntimeError):
     """No genotype of many draws meets the limits."""
 
 
-def options(position: int) -> int:
-    """How many values the integer at this position of an encoding can take."""
-    node, field = divmod(position % ENCODING_LENGTH, 4)
-    return node + 2 if field % 2 == 0 else len(OPERATIONS)
-
-
-def from_genes(genes: Sequence[int], sharing: str) -> Genotype:
+def from_genes(genes: Sequence[int], sharing: str, space: str = "slnas") -> Genotype:
     """A genotype from its integers in one row."""
-    cells = [genes[i : i + ENCODING_LENGTH] for i in range(0, len(genes), ENCODING_LENGTH)]
-    return Genotype.from_lists(cells, sharing)
+    length = SPACES[space].length
+    cells = [genes[i : i + length] for i in range(0, len(genes), length)]
+    return Genotype.from_lists(cells, sharing, space)
 
 
 def genes_of(genotype: Genotype) -> list[int]:
+    """All integers of a genotype in one row."""
     return [gene for cell in genotype.cells for gene in cell]
 
 
-def uniform(n: int, num_cells: int, sharing: str, generator: torch.Generator) -> tuple[Genotype, ...]:
+def gene_sizes(num_cells: int, space: str = "slnas") -> Tensor:
+    """How many values each integer of a genotype can take: (num_cells * length,)."""
+    one = [SPACES[space].options(position) for position in range(SPACES[space].length)]
+    return torch.tensor(one * num_cells)
+
+
+def uniform(
+    n: int, num_cells: int, sharing: str, generator: torch.Generator, space: str = "slnas"
+) -> tuple[Genotype, ...]:
     """``n`` genotypes, every integer uniform over what it can be."""
-    drawn = torch.rand(n, num_cells * ENCODING_LENGTH, generator=generator, dtype=torch.float64)
-    sizes = torch.tensor([options(i) for i in range(num_cells * ENCODING_LENGTH)])
-    rows = (drawn * sizes).long().tolist()
-    return tuple(from_genes(row, sharing) for row in rows)
+    sizes = gene_sizes(num_cells, space)
+    drawn = torch.rand(n, len(sizes), generator=generator, dtype=torch.float64)  # (n, genes)
+    return tuple(from_genes(row, sharing, space) for row in (drawn * sizes).long().tolist())
 
 
 def draw_fitting(draw: Callable[[int], Sequence[Genotype]], n: int, fits: Fits | None) -> tuple[Genotype, ...]:

@@ -1,10 +1,13 @@
-"""Derive: turn a policy into a ranked list of genotypes (METHOD section 6: the search must have a result)."""
+"""Rank genotypes: turn what a policy draws into a list with the best first (docs/method.md, section 6)."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ops.genotype import Genotype
+
+# What gives a genotype its score, higher is better: shared weights, a cost, a proxy without training.
+Ranker = Callable[[Genotype], float]
 
 
 class Ranked(NamedTuple):
@@ -14,7 +17,7 @@ class Ranked(NamedTuple):
     score: float
 
 
-def derive(candidates: Iterable[Genotype], score: Callable[[Genotype], float], top_k: int) -> list[Ranked]:
+def rank(candidates: Iterable[Genotype], score: Ranker, top_k: int) -> list[Ranked]:
     """The ``top_k`` best of the distinct candidates, best first.
 
     Each is scored once. Equal scores are ordered by genotype, so the order of sampling does not matter; a

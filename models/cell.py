@@ -1,4 +1,4 @@
-"""A block: the wiring of five nodes, written once for supernet and network (METHOD section 2)."""
+"""A cell: the wiring of its nodes, written once for supernet and network (docs/method.md, section 2)."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.plan import BlockPlan
-from ops.genotype import NUM_NODES, edges
+from models.plan import CellPlan
 from ops.layout import concatenate
 from ops.mish import Mish
 from ops.primitives import pointwise
+from ops.space import Space, edges
 from ops.squeeze_excite import SqueezeExcite
 
 EdgeBuilder = Callable[[int, str], nn.Module]
+SIDES = ("x", "y")  # the two edges of a node, as they are named in a state dict
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -31,58 +32,64 @@ def add(a: Tensor, b: Tensor, keep: Sequence[Tensor] | None = None) -> Tensor:
 
 
 class Output(nn.Module):
-    """Concatenated nodes (N, 5W, H, W) -> BN, Mish, squeeze-and-excitation, 1x1 conv -> (N, out, H, W)."""
+    """The nodes of a cell side by side, (N, nodes * W, H, W), joined to (N, out, H, W)."""
 
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm2d(NUM_NODES * width)
+        self.bn = nn.BatchNorm2d(width)
         self.act = Mish()
-        self.se = SqueezeExcite(NUM_NODES * width)
-        self.conv = pointwise(NUM_NODES * width, out_width)
+        self.se = SqueezeExcite(width)
+        self.conv = pointwise(width, out_width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, nodes * W, H, W) -> (N, out, H, W)."""
         return self.conv(self.se(self.act(self.bn(x))))
 
 
-class Block(nn.Module):
-    """One block. ``build_edge(node, side)`` makes the module of an edge; the caller says how it is applied.
+class Cell(nn.Module):
+    """One cell. ``build_edge(node, side)`` makes the module of an edge.
 
     An edge of the chosen network is one operation; an edge of the supernet is a list of all of them, of which
     the encoding picks one.
     """
 
-    def __init__(self, plan: BlockPlan, build_edge: EdgeBuilder) -> None:
+    def __init__(self, plan: CellPlan, space: Space, build_edge: EdgeBuilder) -> None:
         super().__init__()
         self.plan = plan
         self.nodes = nn.ModuleList(
-            nn.ModuleDict({side: build_edge(n, side) for side in ("x", "y")}) for n in range(NUM_NODES)
+            nn.ModuleDict({side: build_edge(n, side) for side in SIDES}) for n in range(space.nodes)
         )
         if plan.is_reduction:
             self.calibrate = pointwise(plan.out_width, plan.width)
             if not plan.is_last:
                 self.skip = pointwise(plan.width, plan.out_width)
-        self.out = Output(plan.width, plan.out_width)
+        self.out = Output(space.nodes * plan.width, plan.out_width)
 
     def forward(
         self, s0: Tensor, s1: Tensor, encoding: Sequence[int], *, keep: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The next (s0, s1). ``keep``: drop-path factors of the ten edges, (10, N, 1, 1, 1), or None."""
-        states = [resize(s0, s1.shape[-2:]), s1]
+        """The next (s0, s1). ``keep``: drop-path factors of all edges, (2 * nodes, N, 1, 1, 1), or None."""
+        states = [resize(s0, s1.shape[-2:]), s1]  # (N, W, H, H) each
         for n, pair in enumerate(edges(encoding)):
             x, y = (
-                self._edge(self.nodes[n][side], edge.op)(states[edge.input])
-                for side, edge in zip(("x", "y"), pair, strict=True)
+                self._operation(self.nodes[n][side], edge.op)(states[edge.input])
+                for side, edge in zip(SIDES, pair, strict=True)
             )
-            states.append(self._join(add(x, y, None if keep is None else keep[2 * n : 2 * n + 2]), s1))
-        out = self.out(concatenate(states[2:]))
+            node = add(x, y, None if keep is None else keep[2 * n : 2 * n + 2])
+            states.append(self._join(node, s1))  # (N, W, H, H), half of H in a reduction
+        out = self.out(concatenate(states[2:]))  # (N, W, H, H), or (N, 2W, H/2, H/2)
         has_skip = self.plan.is_reduction and not self.plan.is_last
         return (self.skip(s1) if has_skip else s1), out
 
-    def _join(self, y: Tensor, s1: Tensor) -> Tensor:
-        """A node of a reduction block is brought to half the size and back to W channels."""
+    def _join(self, node: Tensor, s1: Tensor) -> Tensor:
+        """A node of a reduction is brought to half the size and back to W channels, so that later nodes can read it."""
         if not self.plan.is_reduction:
-            return y
-        return self.calibrate(resize(y, (s1.shape[-2] // 2, s1.shape[-1] // 2)))
+            return node
+        return self.calibrate(resize(node, (s1.shape[-2] // 2, s1.shape[-1] // 2)))
 
-    def _edge(self, edge: nn.Module, op: int) -> nn.Module:
+    def _operation(self, edge: nn.Module, op: int) -> nn.Module:
         return edge[op] if isinstance(edge, nn.ModuleList) else edge
+
+
+# How the cells of a space are wired. A space of the same wiring names the same class.
+CELLS: dict[str, type[Cell]] = {"slnas": Cell}

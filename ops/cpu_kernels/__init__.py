@@ -1,16 +1,14 @@
-"""Where the gradients that are written by hand apply: in eager mode on a CPU.
+"""Gradients that are written by hand, for eager mode on CPUs, and the one switch that chooses them.
 
 There every operation reads and writes memory, and some kernels are slow (benchmarks/README.md). Elsewhere the
-same formula stands as plain torch operations, which a GPU runs well and which compilers and exporters understand.
+layers' formula stands as plain torch operations, which a GPU runs well and which compilers and exporters understand.
 """
 
 import torch
 from torch import Tensor
 
-PIECE = 2**18  # values to work on at a time, so that what is computed in between stays in the cache
 
-
-def by_hand(x: Tensor) -> bool:
+def use_cpu_kernel(x: Tensor) -> bool:
     """Whether ``x`` is worked on in eager mode on a CPU, in single or double precision."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return False

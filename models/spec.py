@@ -1,0 +1,77 @@
+"""Everything about a network but its genotype, as one value that all rooms pass on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from models.stems import stem_size
+from ops.space import SPACES, Space
+from utils.system.errors import UsageError
+
+
+class SizeError(UsageError):
+    """Images or batches that a network of this shape cannot take: one line."""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The shape of a network.
+
+    ``blocks``: normal cells of each stage; ``filters``: channels of the first stage, even; ``num_classes``: outputs of
+    the head; ``stem``, ``antialias``, ``space``, ``head``: names in the tables of models.stems, ops.primitives,
+    ops.space and models.heads; ``aux``: whether auxiliary heads are built.
+    """
+
+    blocks: tuple[int, ...]
+    filters: int
+    num_classes: int
+    stem: str = "full"
+    antialias: str = "conv"
+    aux: bool = True
+    space: str = "slnas"
+    head: str = "classify"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+
+    @property
+    def search_space(self) -> Space:
+        """The space that genotypes of this network are of."""
+        return SPACES[self.space]
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain values, for checkpoints and JSON."""
+        return {**asdict(self), "blocks": list(self.blocks)}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> NetworkSpec:
+        """The spec in plain values, whatever else stands beside it; what older files do not state is the default."""
+        own = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in own})
+
+    def smallest_map(self, image_size: int) -> int:
+        """The side in pixels of the last cell's output; 0 means that the image is too small for the stages."""
+        return stem_size(self.stem, image_size) // 2 ** len(self.blocks)
+
+    def require_size(self, image_size: int) -> None:
+        """Refuse, with SizeError, images that the stages would shrink to nothing."""
+        if self.smallest_map(image_size) < 1:
+            needed = 2 ** len(self.blocks) * (1 if self.stem == "full" else 4)
+            raise SizeError(
+                f"image size {image_size} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
+                f"at least {needed - (0 if self.stem == 'full' else 3)} pixels are needed"
+            )
+
+    def require_batch(self, image_size: int, smallest_batch: int) -> None:
+        """Refuse, with SizeError, a batch that leaves a batch norm a single value to take statistics of.
+
+        Nodes of the last reduction cell halve maps that are halved already.
+        """
+        side = -(-self.smallest_map(image_size) // 2)
+        if smallest_batch * side * side < 2:
+            raise SizeError(
+                f"a batch of {smallest_batch} image at size {image_size} leaves batch norm with {smallest_batch} value "
+                f"a channel on {side}x{side} maps: use a larger --batch_size, larger images or fewer stages"
+            )

@@ -1,0 +1,70 @@
+"""A search space as a value: which operations and nodes there are, and what each integer of an encoding may be.
+
+A *cell encoding* holds four integers a node, ``(input_1, op_1, input_2, op_2)``. Node ``n`` may read inputs
+``0 .. n + 1``: 0 is the state before the previous one, 1 the previous state, ``k >= 2`` the output of node
+``k - 2``. An operation is an index into :attr:`Space.operations`. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Edge(NamedTuple):
+    """One of the two edges that enter a node: which state it reads and what it does to it."""
+
+    input: int
+    op: int
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a search chooses from.
+
+    ``operations``: names, as in ``ops.registry``; the integer of an encoding is the index. ``heaviest``: the one that
+    needs the most memory. ``symmetric``: whether swapping the two edges of a node leaves the network the same.
+    """
+
+    name: str
+    operations: tuple[str, ...]
+    nodes: int
+    heaviest: str
+    symmetric: bool = True
+
+    @property
+    def length(self) -> int:
+        """How many integers an encoding has."""
+        return 4 * self.nodes
+
+    def options(self, position: int) -> int:
+        """How many values the integer at this position of an encoding can take."""
+        node, field = divmod(position % self.length, 4)
+        return node + 2 if field % 2 == 0 else len(self.operations)
+
+    @property
+    def widest(self) -> tuple[int, ...]:
+        """The encoding that needs the most memory: the heaviest operation on every edge."""
+        return (0, self.operations.index(self.heaviest)) * (2 * self.nodes)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of what an edge may read: the two inputs of a cell, then its nodes but the last."""
+        return ("s0", "s1", *(f"node{n}" for n in range(self.nodes - 1)))
+
+
+def edges(encoding: Sequence[int]) -> Iterator[tuple[Edge, Edge]]:
+    """The two edges of each node, in node order."""
+    for first in range(0, len(encoding), 4):
+        input_1, op_1, input_2, op_2 = encoding[first : first + 4]
+        yield Edge(input_1, op_1), Edge(input_2, op_2)
+
+
+SLNAS = Space(
+    "slnas",
+    operations=("shuffle_3x3", "shuffle_5x5", "avg_pool_3x3", "max_pool_3x3", "conv_1x1"),
+    nodes=5,
+    heaviest="shuffle_5x5",
+)
+SPACES: dict[str, Space] = {space.name: space for space in (SLNAS,)}
