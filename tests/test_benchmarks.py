@@ -62,7 +62,7 @@ def test_the_shares_of_a_search_epoch_are_its_whole_time(tmp_path, capsys):
 def test_clocks_leave_nothing_behind():
     def clocked() -> list:
         owners = (SuperNet, "forward"), (Training, "run_epoch"), (Precision, "step"), (Float16, "step")
-        names = *owners, (losses, "search_loss"), (Reinforce, "propose"), (Reinforce, "paths"), (Reinforce, "learn")
+        names = *owners, (losses, "search_loss"), (Reinforce, "ask"), (Reinforce, "sample"), (Reinforce, "tell")
         return [getattr(owner, name) for owner, name in names]
 
     before = clocked()

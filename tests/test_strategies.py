@@ -219,13 +219,13 @@ def test_evolution_favours_the_best_of_the_last_complete_generation():
 @pytest.mark.parametrize("name", ["rl", "evolution"])
 def test_scores_that_answer_no_proposal_are_refused(name):
     strategy = make(name)
-    with pytest.raises(ValueError, match="propose"):
+    with pytest.raises(ValueError, match="ask"):
         strategy.tell([1.0])
     strategy.ask(3, source())
-    with pytest.raises(ValueError, match="propose"):
+    with pytest.raises(ValueError, match="ask"):
         strategy.tell([1.0, 2.0])
     strategy.tell([1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="propose"):
+    with pytest.raises(ValueError, match="ask"):
         strategy.tell([1.0, 2.0, 3.0])
 
 
