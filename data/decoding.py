@@ -9,14 +9,14 @@ import functools
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from utils.system.errors import UsageError
-from utils.system.memory import memory_share
+from utils.system.memory import give_back, memory_share
 from utils.system.terminal import reason, show
 
 
@@ -32,10 +32,10 @@ def decode_array(path: Path, size: int, sharers: int = 1) -> np.ndarray:
     """
     quieten()
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (size, size))
-            with room_for(image, sharers):
-                image = rgb(image)
+        with Image.open(path) as original:
+            original.draft("RGB", (size, size))
+            with room_for(original, sharers), closing(original):  # which frees its pixels
+                image = rgb(original)
                 if image.size != (size, size):
                     image = image.resize((size, size), Image.Resampling.BILINEAR)
                 # Turned by NumPy: torch would start threads for it, which on busy cores takes longer than decoding.
@@ -120,6 +120,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 HEAVY = 2**26  # bytes that a picture may take without asking
+GIVEN_BACK = 2**28  # from so many on, what a picture took does not wait for the next one of the same thread
 BYTES_PER_PIXEL, BYTES_PER_ODD_PIXEL = 12, 24  # at the peak, with all copies; odd: transparent, or not of 8 bits
 
 
@@ -168,4 +169,6 @@ def room_for(image: Image.Image, sharers: int = 1) -> Iterator[None]:
     try:
         yield
     finally:
+        if needed > GIVEN_BACK:
+            give_back()
         _room.leave(needed)

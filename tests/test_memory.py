@@ -5,7 +5,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from data.datasets import DataError, find_dataset, load
+from utils.system import memory
 from utils.system.memory import UNKNOWN, available_memory, memory_share
 
 MB = 2**20
@@ -96,6 +99,43 @@ def test_a_share_leaves_half_and_is_divided_among_the_processes_of_the_machine(t
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert memory_share(root=root) == 1000 * MB
     assert memory_share(2, root=root) == 500 * MB
+
+
+def limited(monkeypatch, root: Path, allowed: int, processes: int = 1) -> None:
+    """Put this process into a container of its own, as far as it can see."""
+    root = system(root, "0::/\n", {"memory.max": allowed, "memory.current": 0})
+    real = memory.available_memory
+    monkeypatch.setattr(memory, "available_memory", lambda _root: real(root))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+
+
+def toy(root: Path, side: int) -> tuple[str, int]:
+    """A folder of four images: its name, and the bytes that they take when they are decoded for size 70, or small."""
+    for part in ("train", "val"):
+        for label in "ab":
+            (root / part / label).mkdir(parents=True)
+            Image.new("RGB", (side, side)).save(root / part / label / "x.png")
+    return str(root), 4 * 3 * (side if side < 65 else 80) ** 2
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("fits", [True, False])
+def test_images_are_kept_where_half_of_the_share_of_a_process_holds_them(fits, processes, tmp_path, monkeypatch):
+    root, needed = toy(tmp_path / "set", 70)
+    limited(monkeypatch, tmp_path / "root", 2 * processes * (needed + (1 if fits else 0)), processes)
+    lines = []
+    dataset = load(find_dataset(root, image_size=70), log=lines.append)
+    assert (dataset.train.pixels is not None) == fits
+    assert any("kept in memory" in line for line in lines) == fits
+    assert any("no image was checked" in line and "data.check" in line for line in lines) != fits
+
+
+@pytest.mark.parametrize(("side", "options"), [(70, {"cache": "ram"}), (32, {})])
+def test_what_memory_cannot_hold_is_refused_and_not_killed(side, options, tmp_path, monkeypatch):
+    root, needed = toy(tmp_path / "set", side)
+    limited(monkeypatch, tmp_path / "root", 2 * (needed - 1), 2)
+    with pytest.raises(DataError, match="of memory are left to each process"):
+        load(find_dataset(root, image_size=side), log=lambda line: None, **options)
 
 
 def test_a_real_cgroup_is_read(tmp_path):
