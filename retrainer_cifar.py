@@ -28,6 +28,7 @@ from data.listing import Notes, image_names
 from data.loaders import Loader, derived_seed, make_loader
 from data.mixing import MixedLoader
 from data.presets import Preset, as_trained
+from data.shares import HOLDOUT, LESS_HOLDOUT
 from data.splits import split_indices
 from models.backbone import require_batch, require_size
 from models.network import Network
@@ -286,11 +287,13 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
         if not len(held_out):
             raise DataError(f"--holdout {config.holdout} leaves no image of {len(train)} to choose on")
         train, valid = train.subset(rest), train.subset(held_out)
+    parts = (LESS_HOLDOUT, HOLDOUT) if config.holdout else (None, None)
     world, plain = (run.world.rank, run.world.size), {"augment": False, "shuffle": False}
     augmented = loader(
         train,
         "train",
         world=world,
+        part=parts[0],
         augment=True,
         shuffle=True,
         resolution_jitter=config.resolution_jitter,
@@ -301,7 +304,7 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
         augmented = MixedLoader(augmented, outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
     return {
         "train": augmented,
-        "valid": loader(valid, "valid", world=world, **plain),
+        "valid": loader(valid, "valid", world=world, part=parts[1], **plain),
         "test": loader(dataset.val, "test", world=(0, 1), **plain),
     }
 
@@ -321,7 +324,8 @@ def build(run: Session, dataset: Dataset, genotype: Genotype, blocks: Sequence[i
         antialias=config.antialias,
         aux=config.child_use_aux_heads,
     )
-    require_batch(blocks, network.stem, preset.image_size, loaders["train"].smallest_batch)
+    smallest, part = loaders["train"].smallest_batch, loaders["train"].part.name
+    require_batch(blocks, network.stem, preset.image_size, smallest, part, loaders["train"].remedy)
     if config.inherit:
         inherit(network, Path(config.inherit).expanduser())
     network.to(run.device)
