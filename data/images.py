@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +73,7 @@ def decode_all(
             return error
 
     with ThreadPoolExecutor() as pool:
-        progress = tqdm(_ordered(pool, one, paths), total=len(paths), desc=what, disable=None, leave=False)
+        progress = tqdm(in_order(pool, one, paths), total=len(paths), desc=what, disable=None, leave=False)
         for position, result in enumerate(progress):
             if isinstance(result, DataError):
                 if not skip_bad:
@@ -85,12 +86,12 @@ def decode_all(
     return (None if pixels is None else pixels[: len(good)]), good, bad
 
 
-def _ordered(pool: ThreadPoolExecutor, one, paths: Sequence[Path], ahead: int = 256):
-    """Results in the order of ``paths``; at most ``ahead`` of them wait in memory."""
-    waiting = []
-    for path in paths:
-        waiting.append(pool.submit(one, path))
+def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable, ahead: int = 256) -> Iterator:
+    """``one`` of every item, in the order of the items; at most ``ahead`` results wait in memory."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(one, item))
         if len(waiting) >= ahead:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
