@@ -14,20 +14,22 @@ import math
 import shlex
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from data.datasets import Dataset, find_dataset, load, num_outputs
-from data.images import DataError, Images, decode_all
-from data.listing import Notes, image_names
+from data.images import DataError, Images
 from data.loaders import Loader, derived_seed, make_loader
 from data.mixing import MixedLoader
+from data.predicting import Pictures
 from data.presets import Preset, as_trained
+from data.shares import HOLDOUT, LESS_HOLDOUT
 from data.splits import split_indices
 from models.backbone import require_batch, require_size
 from models.network import Network
@@ -48,6 +50,7 @@ from utils.runtime import keep_freed_memory, pick_device
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
 from utils.system.errors import UsageError
+from utils.system.terminal import say, show
 from utils.training import Training
 
 PROG = "retrainer_cifar.py"
@@ -185,7 +188,7 @@ def finish(r: Retraining) -> None:
     }
     if config.export:
         path = log.folder / f"network{SUFFIXES[config.export]}"
-        result["export"] = export_network(chosen, path, config, r.dataset.facts(), r.test)
+        result["export"] = export_network(chosen, path, config, r.dataset.facts(), first_images(r.test))
         log.line(result["export"]["line"])
     report.write(log.folder, result=result)
     last, best = result["last_top1"], r.best
@@ -223,13 +226,18 @@ def measure(network: Network, loader: Loader, classes: Sequence[str], seed: int)
     return found
 
 
-def export_network(
-    network: Network, path: Path, config: RetrainConfig, facts: dict[str, Any], loader: Loader
-) -> dict[str, Any]:
-    """Write the network as one file, compared with itself on images of the loader; returns what to report."""
-    mean, std = facts["statistics"]["mean"], facts["statistics"]["std"]
+def first_images(loader: Loader) -> Tensor:
+    """The images of the first batch."""
     loader.set_epoch(0)
-    images = next(iter(loader)).images[:32].cpu()
+    return next(iter(loader)).images
+
+
+def export_network(
+    network: Network, path: Path, config: RetrainConfig, facts: dict[str, Any], images: Tensor
+) -> dict[str, Any]:
+    """Write the network as one file, compared with itself on the images; returns what to report."""
+    mean, std = facts["statistics"]["mean"], facts["statistics"]["std"]
+    images = images[:32].cpu()
     if config.export_normalise:
         images = images * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
     written = export(
@@ -286,11 +294,13 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
         if not len(held_out):
             raise DataError(f"--holdout {config.holdout} leaves no image of {len(train)} to choose on")
         train, valid = train.subset(rest), train.subset(held_out)
+    parts = (LESS_HOLDOUT, HOLDOUT) if config.holdout else (None, None)
     world, plain = (run.world.rank, run.world.size), {"augment": False, "shuffle": False}
     augmented = loader(
         train,
         "train",
         world=world,
+        part=parts[0],
         augment=True,
         shuffle=True,
         resolution_jitter=config.resolution_jitter,
@@ -301,7 +311,7 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
         augmented = MixedLoader(augmented, outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
     return {
         "train": augmented,
-        "valid": loader(valid, "valid", world=world, **plain),
+        "valid": loader(valid, "valid", world=world, part=parts[1], **plain),
         "test": loader(dataset.val, "test", world=(0, 1), **plain),
     }
 
@@ -321,7 +331,8 @@ def build(run: Session, dataset: Dataset, genotype: Genotype, blocks: Sequence[i
         antialias=config.antialias,
         aux=config.child_use_aux_heads,
     )
-    require_batch(blocks, network.stem, preset.image_size, loaders["train"].smallest_batch)
+    smallest, part = loaders["train"].smallest_batch, loaders["train"].part.name
+    require_batch(blocks, network.stem, preset.image_size, smallest, part, loaders["train"].remedy)
     if config.inherit:
         inherit(network, Path(config.inherit).expanduser())
     network.to(run.device)
@@ -392,7 +403,9 @@ def use_checkpoint(config: RetrainConfig) -> None:
     options = {"batch_size": config.batch_size, "device": device, "seed": config.seed, "workers": config.workers}
     options |= {"augment": False, "shuffle": False}
     if config.predict:
-        predict_images(Path(config.predict).expanduser(), network, preset, state["classes"], options)
+        outputs = output_names(state["classes"], network.num_classes)
+        images = predict_images(Path(config.predict).expanduser(), network, preset, outputs, config.batch_size)
+        export_beside(path, network, config, state, images)
         return
     given = config.data if "data" in config.given else state["flags"]["data"]
     kind = config.dataset if {"data", "dataset"} & config.given else state["flags"]["dataset"]
@@ -406,9 +419,14 @@ def use_checkpoint(config: RetrainConfig) -> None:
     found = measure(network, loader, output_names(state["classes"], network.num_classes), config.seed)
     shown = ("images", "loss", "top1", "top5", "calibration_error", "shift_consistency")
     print(json.dumps({**{key: found[key] for key in shown}, "per_class": found["per_class"]}, indent=1))
+    export_beside(path, network, config, state, first_images(loader))
+
+
+def export_beside(path: Path, network: Network, config: RetrainConfig, facts: dict[str, Any], images: Tensor) -> None:
+    """``--export``: the network of the checkpoint at ``path``, beside it."""
     if config.export:
         target = path.with_name(f"network{SUFFIXES[config.export]}")
-        print(export_network(network, target, config, state, loader)["line"])
+        say(export_network(network, target, config, facts, images)["line"])
 
 
 def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence[str]) -> None:
@@ -421,30 +439,26 @@ def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence
         raise UsageError(f"{path} knows other classes than {name}: {differing[0]}")
 
 
-def predict_images(path: Path, network: Network, preset: Preset, classes: Sequence[str], options: dict) -> None:
-    """Print the likeliest classes of an image, or of all in a folder, and write predictions.csv here."""
-    if path.is_dir():
-        files = [path / name for name in image_names(path, Notes(path))]
-    else:
-        files = [path] if path.is_file() else []
-    if not files:
-        raise UsageError(f"--predict {path}: there is no image")
-    pixels, good, bad = decode_all(files, preset.decoded_size, keep=True, skip_bad=True, what="decoding")
-    for message in bad:
-        print(f"skipped: {message}", file=sys.stderr)
-    if not good:
-        raise UsageError(f"--predict {path}: no image can be decoded")
-    images = Images(torch.zeros(len(good), dtype=torch.long), preset.decoded_size, pixels)
-    loader = make_loader(images, preset, stream="predict", **options)
-    batches: Iterable[torch.Tensor] = (batch.images for batch in loader)
-    names = [files[i].name for i in good]
-    rows = list(zip(names, predict.probabilities(network, batches), strict=True))
-    outputs = output_names(classes, network.num_classes)
-    for name, values in rows:
-        print(predict.top_line(name, values, outputs))
+def predict_images(path: Path, network: Network, preset: Preset, outputs: Sequence[str], batch_size: int) -> Tensor:
+    """Print the likeliest classes of an image, or of all below a folder, and write predictions.csv here.
+
+    Both line by line: memory does not grow with the folder. Returns the images of the first batch.
+    """
+    pictures, first = Pictures(path, bad=lambda error: say(f"skipped: {error}", sys.stderr)), []
+
+    def rows() -> Iterator[tuple[str, Tensor]]:
+        for names, images in pictures.batches(preset, batch_size, network.head.weight.device):
+            first[:] = first or [images]
+            for name, values in zip(names, predict.probabilities(network, [images]), strict=True):
+                say(predict.top_line(name, values, outputs))
+                yield name, values
+        if not first:
+            raise UsageError(f"--predict {show(path)}: no image was found; left out: {pictures.left_out() or 'none'}")
+
     target = Path("predictions.csv")
-    predict.write_csv(target, rows, outputs)
-    print(f"written to {target}")
+    predict.write_csv(target, rows(), outputs)
+    say(f"written to {target}" + (f"; left out: {pictures.left_out()}" if pictures.left_out() else ""))
+    return first[0]
 
 
 def train_once(config: RetrainConfig, state: Command) -> Path:
@@ -454,6 +468,9 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
         keep_freed_memory(run.device)
         if run.is_complete():
             run.note(f"{run.path.parent} is complete: nothing to do")
+            if "export" in config.given and run.world.is_main:
+                chosen = run.path.with_name("best.pt") if config.holdout else run.path
+                use_checkpoint(replace(config, evaluate=str(chosen), predict=None))
             return run.path.parent
         candidate = read_candidate(config.arch, config.sharing, config.blocks)
         blocks = candidate.blocks or DEFAULT_BLOCKS

@@ -320,7 +320,8 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
         bn_stats=config.bn_stats,
     ).to(device)
     for loader in loaders.values():
-        require_batch(config.blocks, supernet.stem, preset.image_size, loader.smallest_batch)
+        smallest, name = loader.smallest_batch, loader.part.name
+        require_batch(config.blocks, supernet.stem, preset.image_size, smallest, name, loader.remedy)
     if config.sync_bn and run.world.size > 1:
         synchronise_norms(supernet)
     torch.manual_seed(derived_seed(config.seed, "controller"))

@@ -75,6 +75,8 @@ def find_dataset(
 def num_outputs(source: Source, asked: int | None, log: Callable[[str], None]) -> int:
     """Outputs of the network: the data's classes, or more if asked for. Raises DataError for fewer."""
     found = len(source.classes)
+    if found == 1:
+        log(f"warning: {source.name} has a single class ({source.classes[0]}): any network gets all of it right")
     if asked is not None and asked < found:
         raise DataError(f"--num_class {asked} is less than the {found} classes of {source.name}")
     if asked is not None and asked > found:
@@ -117,7 +119,8 @@ def load(
     """Read a data set. ``bad_images``: ``stop`` at one that cannot be decoded or ``skip`` it.
 
     ``cache``: keep decoded photographs in memory (``ram``), read them from disk (``none``), or ``auto``: keep
-    them where they take less than half of the free memory. Raises DataError.
+    them where they take less than half of the memory that is available, divided among the processes of the machine
+    (:func:`utils.system.memory.memory_share`). Raises DataError, also for more than there is memory for.
     """
     for notice in source.notices:
         log(notice)

@@ -19,6 +19,7 @@ from data.folders import FolderListing, list_folder, probe_size
 from data.images import DataError, DownloadError, Images, decode_all
 from data.presets import Preset
 from data.splits import split_indices
+from utils.system.memory import memory_share
 
 
 class Parts(NamedTuple):
@@ -76,6 +77,7 @@ CIFAR_FILES = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
     "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
 }
+CIFAR_COUNTS = (50_000, 10_000)
 
 
 def cifar(kind: str, root: Path, image_size: int | None) -> Source:
@@ -88,6 +90,7 @@ def cifar(kind: str, root: Path, image_size: int | None) -> Source:
         raise DataError(f"{root} is a file, not a folder for {kind}")
 
     def read(*, download: bool, log: Callable[[str], None], **_options) -> Parts:
+        _require_room(sum(CIFAR_COUNTS) * 3 * preset.image_size**2)
         parts = [_read_cifar(cls, kind, root, train, download, log) for train in (True, False)]
         images = [
             Images(
@@ -102,7 +105,7 @@ def cifar(kind: str, root: Path, image_size: int | None) -> Source:
     statistics = {"cifar10": presets.CIFAR10, "cifar100": presets.CIFAR100}[kind]
     preset = presets.small(image_size or 32, statistics)
     count = 10 if kind == "cifar10" else 100
-    return Source(kind, tuple(str(i) for i in range(count)), (50_000, 10_000), preset, (), read)
+    return Source(kind, tuple(str(i) for i in range(count)), CIFAR_COUNTS, preset, (), read)
 
 
 def _read_cifar(cls, kind: str, root: Path, train: bool, download: bool, log: Callable[[str], None]):
@@ -144,8 +147,16 @@ def _read_folder(
     sides, skipped = [], []
     size = preset.decoded_size
     needed = (len(listing.train[0]) + len(listing.val[0])) * 3 * size * size
-    keep = preset.is_small or cache == "ram" or (cache == "auto" and 2 * needed < free_memory())
-    log(f"decoded images take {needed / 1e9:.2f} GB: {'kept in memory' if keep else 'read from disk as needed'}")
+    share = memory_share()
+    keep = preset.is_small or cache == "ram" or (cache == "auto" and needed < share)
+    where = "kept in memory" if keep else "read from disk as needed"
+    if keep:
+        _require_room(needed)
+    elif cache == "auto":
+        where = f"more than the {share / 1e9:.2f} GB that may be kept, so they are {where}"
+    log(f"decoded images take {needed / 1e9:.2f} GB: {where}")
+    if not keep and bad_images == "stop":
+        log("no image was checked: a bad one stops the run when it is met; python -m data.check finds it before")
     for what, (paths, labels) in (("train", listing.train), ("val", listing.val)):
         images = Images(torch.tensor(labels), size, paths=paths)
         if keep or bad_images == "skip":
@@ -160,12 +171,11 @@ def _read_folder(
     return Parts(*sides, skipped=tuple(skipped))
 
 
-def free_memory() -> int:
-    """Bytes of memory that are free or can be freed, by the kernel's own estimate; 4 GiB where it gives none."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return 4 * 2**30
+def _require_room(needed: int) -> None:
+    """Refuse what would be killed halfway: more than all of the memory that one process may take."""
+    most = 2 * memory_share()
+    if needed > most:
+        raise DataError(
+            f"decoded images take {needed / 1e9:.2f} GB, and {most / 1e9:.2f} GB of memory are left to each process: "
+            "use --cache none for photographs, a smaller --image_size, fewer processes or more memory"
+        )

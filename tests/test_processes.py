@@ -1,6 +1,7 @@
-"""Two real processes under torchrun, connected by gloo, against one."""
+"""Real processes under torchrun, connected by gloo, against one."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -8,15 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.runs import FLAGS, metrics, only_run, same_run, start, weights
 
 HERE = Path(__file__).resolve().parent
 
 
-def torchrun(result: Path, kind: str, *flags: str, fault: str = "none") -> subprocess.CompletedProcess:
+def torchrun(
+    result: Path, kind: str, *flags: str, fault: str = "none", processes: int = 2
+) -> subprocess.CompletedProcess:
     result.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
     script = [str(HERE / "one_of_many.py"), str(result), kind, fault, *FLAGS[kind], "--result", str(result), *flags]
     return subprocess.run(
         [*command, "--standalone", *script],
@@ -65,3 +69,29 @@ def test_an_error_in_one_process_ends_all(tmp_path):
     assert done.returncode != 0
     assert "retrainer_cifar.py (process 1): the disk of process 1 broke" in done.stderr
     assert "File " not in done.stderr.split("the disk of process 1 broke")[0]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Two classes; 13 images to train on, three to validate."""
+    root = tmp_path_factory.mktemp("few")
+    for side, counts in (("train", (7, 6)), ("val", (2, 1))):
+        for label, count in zip("ab", counts, strict=True):
+            (root / side / label).mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (32, 32), (200 * (label == "a"), 15 * i, 90)).save(root / side / label / f"{i}.png")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["search", "retrain"])
+def test_images_count_and_not_processes_where_some_have_none(kind, few, tmp_path):
+    """Three validation images on four processes, and a last batch that would be one of a single training image."""
+    flags = ["--data", str(few), "--epochs", "1", "--batch_size", "1", "--no-tensorboard"]
+    done = torchrun(tmp_path, kind, *flags, processes=4)
+    assert done.returncode == 0, done.stderr
+    folder = only_run(tmp_path, kind)
+    [record] = metrics(folder)
+    assert all(math.isfinite(value) for value in record.values()), record
+    if kind == "retrain":
+        result = json.loads((folder / "result.json").read_text())
+        assert record["valid/loss"] == pytest.approx(result["val_loss"], rel=1e-4), "measured by the first alone"

@@ -27,6 +27,8 @@ FREE = {
     "save",
     "result",
     "resume",
+    "export",
+    "export_normalise",
 }
 
 Config = TypeVar("Config", bound=CommonConfig)
