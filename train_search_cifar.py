@@ -369,6 +369,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_size(config.blocks, config.stem or source.preset.search_stem, source.preset.image_size)
         with run.world.main_first():
             dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=run.note)
+        run.require_same_data(dataset.facts())
         s = build(run, dataset, outputs)
         if run.saved is not None:
             s.training.restore(run.saved, run.path)
