@@ -32,8 +32,9 @@ def summarise(folders: Mapping[int, Path], base: Path, save: str) -> str:
     pattern = re.escape(save) + r"-seed(\d+)-.*"
     others = {int(match[1]) for folder in base.iterdir() if (match := re.fullmatch(pattern, folder.name))}
     for seed in sorted(others - folders.keys()):
-        runs = [run for run in runs_called(name_of(save, seed), base) if (run / RESULT).is_file()]
-        top1 |= {seed: read_json(run / RESULT)["val_top1"] for run in runs if settings(run) == wanted}
+        for run in runs_called(name_of(save, seed), base):  # the newest of them counts
+            if (run / RESULT).is_file() and settings(run) == wanted:
+                top1[seed] = read_json(run / RESULT)["val_top1"]
     values = list(top1.values())
     mean, deviation = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
     path = _free(base, save, wanted)
