@@ -26,6 +26,7 @@ class Dataset:
     train: Images
     val: Images
     skipped: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     def facts(self) -> dict[str, object]:
         """Plain values for a checkpoint: what a network needs to know of the images it was trained on."""
@@ -37,6 +38,7 @@ class Dataset:
             "train_images": len(self.train),
             "val_images": len(self.val),
             "skipped": list(self.skipped),
+            "fingerprint": self.fingerprint,
         }
 
 
@@ -133,7 +135,7 @@ def load(
     preset = source.preset
     if preset.mean is None:
         preset = replace(preset, **_statistics(parts.train))
-    return Dataset(source.name, classes, preset, parts.train, parts.val, parts.skipped)
+    return Dataset(source.name, classes, preset, parts.train, parts.val, parts.skipped, parts.fingerprint)
 
 
 def _statistics(images: Images) -> dict[str, presets.Triple]:

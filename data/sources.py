@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from data import presets
+from data.fingerprint import of_files, of_tensors
 from data.folders import FolderListing, list_folder, probe_size
 from data.images import DataError, DownloadError, Images, decode_all
 from data.presets import Preset
@@ -23,12 +24,13 @@ from utils.system.memory import memory_share
 
 
 class Parts(NamedTuple):
-    """What reading gave; ``classes`` where their names are only known then."""
+    """What reading gave; ``classes`` where their names are only known then. ``fingerprint``: of the content."""
 
     train: Images
     val: Images
     skipped: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def digits(image_size: int | None) -> Source:
         pixels = _resized(grey, preset.image_size).expand(-1, 3, -1, -1).contiguous()
         everything = Images(torch.from_numpy(found.target).long(), preset.image_size, pixels)
         rest, held_out = split_indices(everything.labels, 0.2, seed=0)
-        return Parts(everything.subset(rest), everything.subset(held_out))
+        fingerprint = of_tensors(grey, everything.labels)
+        return Parts(everything.subset(rest), everything.subset(held_out), fingerprint=fingerprint)
 
     preset = presets.small(image_size or 32, flip=False, cutout=0)
     return Source("digits", tuple("0123456789"), (1438, 359), preset, (), read)
@@ -100,7 +103,8 @@ def cifar(kind: str, root: Path, image_size: int | None) -> Source:
             )
             for part in parts
         ]
-        return Parts(*images, classes=tuple(parts[0].classes))
+        stored = (torch.as_tensor(values) for part in parts for values in (part.data, part.targets))
+        return Parts(*images, classes=tuple(parts[0].classes), fingerprint=of_tensors(*stored))
 
     statistics = {"cifar10": presets.CIFAR10, "cifar100": presets.CIFAR100}[kind]
     preset = presets.small(image_size or 32, statistics)
@@ -135,7 +139,8 @@ def folder(root: Path, image_size: int | None) -> Source:
     preset = presets.small(size) if size is not None and size <= presets.SMALL_LIMIT else presets.photo(size or 224)
 
     def read(*, bad_images: str, cache: str, log: Callable[[str], None], **_options) -> Parts:
-        return _read_folder(listing, preset, bad_images, cache, log)
+        parts = _read_folder(listing, preset, bad_images, cache, log)
+        return parts._replace(fingerprint=of_files(root, (listing.train, listing.val)))
 
     counts = (len(listing.train[0]), len(listing.val[0]))
     return Source(root.name or str(root), listing.classes, counts, preset, listing.notices, read)

@@ -17,6 +17,7 @@ NUM_NODES = 5
 ENCODING_LENGTH = 4 * NUM_NODES
 OPERATIONS = ("shuffle_3x3", "shuffle_5x5", "avg_pool_3x3", "max_pool_3x3", "conv_1x1")
 SHARINGS = ("type", "stage", "block")
+MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal blocks of each stage: more is a typing error
 
 Encoding = tuple[int, ...]
 
@@ -198,8 +199,10 @@ def _from_file(text: str) -> tuple[Any, str | None, tuple[int, ...] | None]:
     if sharing is not None and sharing not in SHARINGS:
         raise GenotypeError(f"{path}: sharing {_short(sharing)} is none of {', '.join(SHARINGS)}")
     if blocks is not None:
-        if not isinstance(blocks, list) or not blocks or not all(_is_int(b) and b >= 0 for b in blocks):
-            raise GenotypeError(f"{path}: blocks is {_short(blocks)}, not a list of whole numbers")
+        counts = isinstance(blocks, list) and all(_is_int(b) and 0 <= b <= MAX_BLOCKS for b in blocks)
+        if not counts or not 0 < len(blocks) <= MAX_STAGES:
+            wanted = f"a list of 1 to {MAX_STAGES} counts from 0 to {MAX_BLOCKS}"
+            raise GenotypeError(f"{path}: blocks is {_short(blocks)}, not {wanted}")
         blocks = tuple(blocks)
     return candidate["cells"], sharing, blocks
 

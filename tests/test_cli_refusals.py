@@ -240,6 +240,14 @@ def test_architecture_files_that_cannot_be(content, capsys, tmp_path):
     assert "arch.json" in refusal("retrain", capsys, "--data", "nowhere", "--arch", "arch.json")
 
 
+@pytest.mark.parametrize("blocks", [[100_000_000], [101, 1], [1] * 9, [], [-1], [True], "4"], ids=str)
+def test_blocks_that_the_flag_refuses_are_refused_in_a_file(blocks, capsys, tmp_path):
+    (tmp_path / "arch.json").write_text(json.dumps({"blocks": blocks, "candidates": [{"cells": [GOOD, GOOD]}]}))
+    message = refusal("retrain", capsys, "--data", "nowhere", "--arch", "arch.json")
+    assert "arch.json: blocks is" in message
+    assert "counts from 0 to 100" in message
+
+
 def test_architecture_blocks_and_sharing_must_agree(capsys):
     two = json.dumps([GOOD, GOOD])
     for flags, named in (

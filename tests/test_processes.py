@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from tests.runs import FLAGS, metrics, only_run, same_run, start, weights
+from utils.system.lock import FolderLock
 
 HERE = Path(__file__).resolve().parent
 
@@ -95,3 +96,28 @@ def test_images_count_and_not_processes_where_some_have_none(kind, few, tmp_path
     if kind == "retrain":
         result = json.loads((folder / "result.json").read_text())
         assert record["valid/loss"] == pytest.approx(result["val_loss"], rel=1e-4), "measured by the first alone"
+
+
+def test_several_seeds_train_in_several_processes_one_after_the_other_and_go_on(tmp_path):
+    flags = ["--epochs", "1", "--seeds", "0,1", "--batch_size", "300", "--no-tensorboard", "--resume", "auto"]
+    done = torchrun(tmp_path, "retrain", *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("val accuracy over 2 seeds") == 1
+    summary = json.loads((tmp_path / "retrain" / "tiny-seeds.json").read_text())
+    assert list(summary["val_top1"]) == ["0", "1"]
+    again = torchrun(tmp_path, "retrain", *flags)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("complete: nothing to do") == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a second process that holds a lock")
+def test_all_processes_end_when_the_first_may_not_write(tmp_path):
+    flags = ["--epochs", "1", "--batch_size", "300", "--no-tensorboard"]
+    assert torchrun(tmp_path, "retrain", *flags).returncode == 0
+    with FolderLock(only_run(tmp_path, "retrain")):
+        done = torchrun(tmp_path, "retrain", *flags, "--epochs", "2", "--resume", "auto")
+    assert done.returncode != 0
+    assert done.stderr.count("another process is writing") == 1
+    assert [row["epoch"] for row in metrics(only_run(tmp_path, "retrain"))] == [0]
+    alone = start("retrain", tmp_path, *flags, "--epochs", "2", "--resume", "auto")
+    assert alone == 2, "another number of processes"
