@@ -12,28 +12,29 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from data.datasets import Dataset, find_dataset, load, num_outputs
-from data.images import DataError, Images, decode_all
-from data.listing import Notes, image_names
+from data.images import DataError, Images
 from data.loaders import Loader, derived_seed, make_loader
 from data.mixing import MixedLoader
+from data.predicting import Pictures
 from data.presets import Preset, as_trained
+from data.shares import HOLDOUT, LESS_HOLDOUT
 from data.splits import split_indices
 from models.network import Network
 from models.spec import NetworkSpec
 from models.supernet import SuperNet
-from ops.genotype import Genotype, read_candidate
-from utils import checkpoint, measures, predict, report, resume
+from ops.genotype import Candidate, Genotype, GenotypeError, read_candidate
+from utils import checkpoint, measures, predict, report, resume, seeds
 from utils.checkpoint import CheckpointError
 from utils.command import Command, command
 from utils.config import RetrainConfig, parse_retrain
@@ -48,6 +49,7 @@ from utils.runtime import keep_freed_memory, pick_device
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
 from utils.system.errors import UsageError
+from utils.system.terminal import say, show
 from utils.training import Training
 
 PROG = "retrainer_cifar.py"
@@ -185,7 +187,7 @@ def finish(r: Retraining) -> None:
     }
     if config.export:
         path = log.folder / f"network{SUFFIXES[config.export]}"
-        result["export"] = export_network(chosen, path, config, r.dataset.facts(), r.test)
+        result["export"] = export_network(chosen, path, config, r.dataset.facts(), first_images(r.test))
         log.line(result["export"]["line"])
     report.write(log.folder, result=result)
     last, best = result["last_top1"], r.best
@@ -223,13 +225,18 @@ def measure(network: Network, loader: Loader, classes: Sequence[str], seed: int)
     return found
 
 
-def export_network(
-    network: Network, path: Path, config: RetrainConfig, facts: dict[str, Any], loader: Loader
-) -> dict[str, Any]:
-    """Write the network as one file, compared with itself on images of the loader; returns what to report."""
-    mean, std = facts["statistics"]["mean"], facts["statistics"]["std"]
+def first_images(loader: Loader) -> Tensor:
+    """The images of the first batch."""
     loader.set_epoch(0)
-    images = next(iter(loader)).images[:32].cpu()
+    return next(iter(loader)).images
+
+
+def export_network(
+    network: Network, path: Path, config: RetrainConfig, facts: dict[str, Any], images: Tensor
+) -> dict[str, Any]:
+    """Write the network as one file, compared with itself on the images; returns what to report."""
+    mean, std = facts["statistics"]["mean"], facts["statistics"]["std"]
+    images = images[:32].cpu()
     if config.export_normalise:
         images = images * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
     written = export(
@@ -286,11 +293,13 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
         if not len(held_out):
             raise DataError(f"--holdout {config.holdout} leaves no image of {len(train)} to choose on")
         train, valid = train.subset(rest), train.subset(held_out)
+    parts = (LESS_HOLDOUT, HOLDOUT) if config.holdout else (None, None)
     world, plain = (run.world.rank, run.world.size), {"augment": False, "shuffle": False}
     augmented = loader(
         train,
         "train",
         world=world,
+        part=parts[0],
         augment=True,
         shuffle=True,
         resolution_jitter=config.resolution_jitter,
@@ -301,7 +310,7 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
         augmented = MixedLoader(augmented, outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
     return {
         "train": augmented,
-        "valid": loader(valid, "valid", world=world, **plain),
+        "valid": loader(valid, "valid", world=world, part=parts[1], **plain),
         "test": loader(dataset.val, "test", world=(0, 1), **plain),
     }
 
@@ -326,8 +335,9 @@ def build(run: Session, dataset: Dataset, genotype: Genotype, blocks: Sequence[i
     torch.manual_seed(derived_seed(config.seed, "network"))
     spec = network_spec(config, preset, blocks, outputs)
     network = Network.of(genotype, spec)
-    spec.require_batch(preset.image_size, loaders["train"].smallest_batch)
-    if config.inherit:
+    trained = loaders["train"]
+    spec.require_batch(preset.image_size, trained.smallest_batch, trained.part.name, trained.remedy)
+    if config.inherit and run.saved is None:
         inherit(network, Path(config.inherit).expanduser())
     network.to(run.device)
     if config.sync_bn and run.world.size > 1:
@@ -361,8 +371,9 @@ def inherit(network: Network, run: Path) -> None:
     """Give the network the weights that the supernet of a search holds for its genotype. Raises CheckpointError."""
     path = run / resume.CHECKPOINT if run.is_dir() else run
     state = resume.read_run(path, "search")
-    supernet = SuperNet.from_arguments(state["network"])
-    checkpoint.load_weights(supernet, state["model"], path)
+    with checkpoint.fitting(path):
+        supernet = SuperNet.from_arguments(state["network"])
+        checkpoint.load_weights(supernet, state["model"], path)
     mine, theirs = network.arguments(), supernet.arguments()
     differing = [key for key in mine if key in theirs and mine[key] != theirs[key]]
     if differing:
@@ -373,15 +384,50 @@ def inherit(network: Network, run: Path) -> None:
 
 def trained_network(state: dict[str, Any], path: Path) -> Network:
     """The network of a checkpoint, with the weights that are to be evaluated. Raises CheckpointError."""
-    if state.get("kind") != "retrain" or "cells" not in state.get("network", {}):
+    if state.get("kind") != "retrain":
         raise CheckpointError(f"{path} is no checkpoint of a retraining")
-    network = Network.from_arguments(state["network"])
-    average = state["extras"].get("average")
-    checkpoint.load_weights(network, state["model"] if average is None else average["weights"], path)
-    if average is not None:  # statistics are not averaged
-        own = {key: value for key, value in state["model"].items() if "running_" in key or "num_batches" in key}
-        network.load_state_dict(own, strict=False)
+    with checkpoint.fitting(path):
+        network = Network.from_arguments(state["network"])
+        weights = checkpoint.fitted(network, state["model"], path)
+        average = state["extras"].get("average")
+        if average is not None:  # of parameters; statistics are not averaged
+            averaged = checkpoint.fitted(network, average["weights"], "the average of weights")
+            weights |= {name: averaged[name] for name, _ in network.named_parameters()}
+        network.load_state_dict(weights)
     return network
+
+
+def stored_candidate(state: dict[str, Any]) -> Candidate:
+    """The genotype and the blocks of a checkpoint's network."""
+    network = state["network"]
+    return Candidate(Genotype.from_lists(network["cells"], network["sharing"]), tuple(network["blocks"]))
+
+
+def choose_candidate(run: Session) -> Candidate:
+    """What to train: what --arch says, but a run that goes on keeps the cells that its checkpoint has weights for.
+
+    Raises UsageError for an --arch that was not the run's and holds another network.
+    """
+    config = run.config
+    if run.saved is None:
+        candidate = read_candidate(config.arch, config.sharing, config.blocks)
+        blocks = candidate.blocks or DEFAULT_BLOCKS
+        candidate.genotype.require_fit(blocks)
+        return Candidate(candidate.genotype, blocks)
+    with checkpoint.fitting(run.path):
+        kept = stored_candidate(run.saved)
+        anew = config.arch != run.saved["flags"]["arch"]
+    try:
+        same = read_candidate(config.arch, config.sharing, kept.blocks).genotype == kept.genotype
+    except GenotypeError:
+        if anew:
+            raise
+        same = False
+    if anew and not same:
+        raise UsageError(f"--arch {config.arch} is another network than that of the run that --resume goes on with")
+    if not same:
+        run.note(f"{config.arch} does not hold the run's network any more: going on with the checkpoint's")
+    return kept
 
 
 def use_checkpoint(config: RetrainConfig) -> None:
@@ -390,17 +436,21 @@ def use_checkpoint(config: RetrainConfig) -> None:
     path = path / resume.CHECKPOINT if path.is_dir() else path
     state = checkpoint.load(path)
     network = trained_network(state, path)
+    require_own_network(config, state, path)
     device = pick_device(config.device, config.gpu)
     keep_freed_memory(device)
     network.to(device).eval()
-    preset = as_trained(state["image_size"], state["statistics"]["mean"], state["statistics"]["std"])
+    with checkpoint.fitting(path):
+        preset = as_trained(state["image_size"], state["statistics"]["mean"], state["statistics"]["std"])
+        given = config.data if "data" in config.given else state["flags"]["data"]
+        kind = config.dataset if {"data", "dataset"} & config.given else state["flags"]["dataset"]
     options = {"batch_size": config.batch_size, "device": device, "seed": config.seed, "workers": config.workers}
     options |= {"augment": False, "shuffle": False}
     if config.predict:
-        predict_images(Path(config.predict).expanduser(), network, preset, state["classes"], options)
+        outputs = output_names(state["classes"], network.num_classes)
+        images = predict_images(Path(config.predict).expanduser(), network, preset, outputs, config.batch_size)
+        export_beside(path, network, config, state, images)
         return
-    given = config.data if "data" in config.given else state["flags"]["data"]
-    kind = config.dataset if {"data", "dataset"} & config.given else state["flags"]["dataset"]
     source = find_dataset(given, kind, preset.image_size)
     if not source.name.startswith("cifar"):  # whose class names come with the download
         require_classes(path, state["classes"], source.name, source.classes)
@@ -411,45 +461,55 @@ def use_checkpoint(config: RetrainConfig) -> None:
     found = measure(network, loader, output_names(state["classes"], network.num_classes), config.seed)
     shown = ("images", "loss", "top1", "top5", "calibration_error", "shift_consistency")
     print(json.dumps({**{key: found[key] for key in shown}, "per_class": found["per_class"]}, indent=1))
+    export_beside(path, network, config, state, first_images(loader))
+
+
+def export_beside(path: Path, network: Network, config: RetrainConfig, facts: dict[str, Any], images: Tensor) -> None:
+    """``--export``: the network of the checkpoint at ``path``, beside it."""
     if config.export:
         target = path.with_name(f"network{SUFFIXES[config.export]}")
-        print(export_network(network, target, config, state, loader)["line"])
+        say(export_network(network, target, config, facts, images)["line"])
+
+
+def require_own_network(config: RetrainConfig, state: dict[str, Any], path: Path) -> None:
+    """Refuse flags that --evaluate could only ignore: of another network, or of a training. Raises UsageError."""
+    ignored = [name for name in ("resume", "seeds", "inherit") if name in config.given]
+    if ignored:
+        raise UsageError(f"--evaluate trains nothing: --{ignored[0]} has no part in it")
+    with checkpoint.fitting(path):
+        resume.require_same_network(config, state, path)
+        own = stored_candidate(state)
+    if "arch" in config.given and read_candidate(config.arch, config.sharing, own.blocks).genotype != own.genotype:
+        raise UsageError(f"--arch {config.arch} is another network than that of {path}, which --evaluate measures")
 
 
 def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence[str]) -> None:
     """Refuse data of other classes than a checkpoint knows, naming the first that differs."""
-    pairs = enumerate(zip(known, found, strict=False))
-    differing = [f"class {i} is {a!r} there, {b!r} here" for i, (a, b) in pairs if a != b]
-    if len(known) != len(found):
-        differing = [f"{len(known)} there, {len(found)} here"]
+    differing = resume.class_difference(known, found)
     if differing:
-        raise UsageError(f"{path} knows other classes than {name}: {differing[0]}")
+        raise UsageError(f"{path} knows other classes than {name}: {differing}")
 
 
-def predict_images(path: Path, network: Network, preset: Preset, classes: Sequence[str], options: dict) -> None:
-    """Print the likeliest classes of an image, or of all in a folder, and write predictions.csv here."""
-    if path.is_dir():
-        files = [path / name for name in image_names(path, Notes(path))]
-    else:
-        files = [path] if path.is_file() else []
-    if not files:
-        raise UsageError(f"--predict {path}: there is no image")
-    pixels, good, bad = decode_all(files, preset.decoded_size, keep=True, skip_bad=True, what="decoding")
-    for message in bad:
-        print(f"skipped: {message}", file=sys.stderr)
-    if not good:
-        raise UsageError(f"--predict {path}: no image can be decoded")
-    images = Images(torch.zeros(len(good), dtype=torch.long), preset.decoded_size, pixels)
-    loader = make_loader(images, preset, stream="predict", **options)
-    batches: Iterable[torch.Tensor] = (batch.images for batch in loader)
-    names = [files[i].name for i in good]
-    rows = list(zip(names, predict.probabilities(network, batches), strict=True))
-    outputs = output_names(classes, network.num_classes)
-    for name, values in rows:
-        print(predict.top_line(name, values, outputs))
+def predict_images(path: Path, network: Network, preset: Preset, outputs: Sequence[str], batch_size: int) -> Tensor:
+    """Print the likeliest classes of an image, or of all below a folder, and write predictions.csv here.
+
+    Both line by line: memory does not grow with the folder. Returns the images of the first batch.
+    """
+    pictures, first = Pictures(path, bad=lambda error: say(f"skipped: {error}", sys.stderr)), []
+
+    def rows() -> Iterator[tuple[str, Tensor]]:
+        for names, images in pictures.batches(preset, batch_size, network.head.weight.device):
+            first[:] = first or [images]
+            for name, values in zip(names, predict.probabilities(network, [images]), strict=True):
+                say(predict.top_line(name, values, outputs))
+                yield name, values
+        if not first:
+            raise UsageError(f"--predict {show(path)}: no image was found; left out: {pictures.left_out() or 'none'}")
+
     target = Path("predictions.csv")
-    predict.write_csv(target, rows, outputs)
-    print(f"written to {target}")
+    predict.write_csv(target, rows(), outputs)
+    say(f"written to {target}" + (f"; left out: {pictures.left_out()}" if pictures.left_out() else ""))
+    return first[0]
 
 
 def train_once(config: RetrainConfig, state: Command) -> Path:
@@ -459,16 +519,19 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
         keep_freed_memory(run.device)
         if run.is_complete():
             run.note(f"{run.path.parent} is complete: nothing to do")
+            if "export" in config.given and run.world.is_main:
+                chosen = run.path.with_name("best.pt") if config.holdout else run.path
+                given = config.given - {"resume", "inherit"}
+                use_checkpoint(replace(config, evaluate=str(chosen), predict=None, given=given))
             return run.path.parent
-        candidate = read_candidate(config.arch, config.sharing, config.blocks)
-        blocks = candidate.blocks or DEFAULT_BLOCKS
-        candidate.genotype.require_fit(blocks)
+        genotype, blocks = choose_candidate(run)
         source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
         outputs = num_outputs(source, config.num_class, run.note)
         network_spec(config, source.preset, blocks, outputs).require_size(source.preset.image_size)
         with run.world.main_first():
             dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=run.note)
-        r = build(run, dataset, candidate.genotype, blocks, outputs)
+        run.require_same_data(dataset.facts())
+        r = build(run, dataset, genotype, blocks, outputs)
         if run.saved is not None:
             r.training.restore(run.saved, run.path)
             if r.best.epoch >= 0:
@@ -481,22 +544,14 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
 
 def train_seeds(config: RetrainConfig, state: Command) -> None:
     """``--seeds``: one run each, in a folder of its own, then mean, deviation and every value."""
-    top1 = {}
+    folders = {}
     for seed in config.seeds:
-        given = config.given | {"seed", "save"}
-        folder = train_once(
-            replace(config, seed=seed, seeds=None, save=f"{config.save}-seed{seed}", given=given), state
-        )
+        one = replace(config, seed=seed, seeds=None, save=seeds.name_of(config.save, seed))
+        folders[seed] = train_once(replace(one, given=config.given | {"seed", "save"}), state)
         if state.log is not None:
             state.log.close()
-        top1[seed] = json.loads((folder / report.RESULT).read_text(encoding="utf-8"))["val_top1"]
-    values = list(top1.values())
-    mean, deviation = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-    path = Path(config.result).expanduser() / "retrain" / f"{config.save}-seeds.json"
-    if not launched().is_main:
-        return
-    write_json(path, {"val_top1": top1, "mean": mean, "deviation": deviation})
-    print(f"val accuracy over {len(values)} seeds: {mean:.2f} +- {deviation:.2f} % {values}; written to {path}")
+    if launched().is_main:
+        print(seeds.summarise(folders, Path(config.result).expanduser() / "retrain", config.save))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -45,6 +45,7 @@ from utils.runtime import measure_latency
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
 from utils.system.errors import UsageError
+from utils.system.files import write_figure
 from utils.training import Training
 
 DROP_PATH = 0.35  # at the end of its ramp, also on photographs
@@ -248,7 +249,7 @@ def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], s
     }
     for name, picture in pictures.items():
         log.figure(f"genotype/{name}", picture, config.epochs)
-        picture.savefig(log.folder / f"{name}.png", dpi=200)
+        write_figure(log.folder / f"{name}.png", picture, dpi=200)
     report.write(log.folder, result={"score": best.score, "genotype": best.genotype.to_lists(), "derive_s": seconds})
     log.line(f"best of {len(ranked)}: {best.score:.2f} % of the reward images, {best.genotype}")
     log.line(f"retrain it with:  {retrain_command(flags_of(config), path, 0)}")
@@ -322,7 +323,7 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
     torch.manual_seed(derived_seed(config.seed, "supernet"))
     supernet = SuperNet.of(spec, config.sharing, config.bn_stats).to(device)
     for loader in loaders.values():
-        spec.require_batch(preset.image_size, loader.smallest_batch)
+        spec.require_batch(preset.image_size, loader.smallest_batch, loader.part.name, loader.remedy)
     if config.sync_bn and run.world.size > 1:
         synchronise_norms(supernet)
     torch.manual_seed(derived_seed(config.seed, "controller"))
@@ -370,6 +371,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         search_spec(config, source.preset, outputs).require_size(source.preset.image_size)
         with run.world.main_first():
             dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=run.note)
+        run.require_same_data(dataset.facts())
         s = build(run, dataset, outputs)
         if run.saved is not None:
             s.training.restore(run.saved, run.path)

@@ -26,6 +26,7 @@ class Dataset:
     train: Images
     val: Images
     skipped: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     def facts(self) -> dict[str, object]:
         """Plain values for a checkpoint: what a network needs to know of the images it was trained on."""
@@ -37,6 +38,7 @@ class Dataset:
             "train_images": len(self.train),
             "val_images": len(self.val),
             "skipped": list(self.skipped),
+            "fingerprint": self.fingerprint,
         }
 
 
@@ -75,6 +77,8 @@ def find_dataset(
 def num_outputs(source: Source, asked: int | None, log: Callable[[str], None]) -> int:
     """Outputs of the network: the data's classes, or more if asked for. Raises DataError for fewer."""
     found = len(source.classes)
+    if found == 1:
+        log(f"warning: {source.name} has a single class ({source.classes[0]}): any network gets all of it right")
     if asked is not None and asked < found:
         raise DataError(f"--num_class {asked} is less than the {found} classes of {source.name}")
     if asked is not None and asked > found:
@@ -117,7 +121,8 @@ def load(
     """Read a data set. ``bad_images``: ``stop`` at one that cannot be decoded or ``skip`` it.
 
     ``cache``: keep decoded photographs in memory (``ram``), read them from disk (``none``), or ``auto``: keep
-    them where they take less than half of the free memory. Raises DataError.
+    them where they take less than half of the memory that is available, divided among the processes of the machine
+    (:func:`utils.system.memory.memory_share`). Raises DataError, also for more than there is memory for.
     """
     for notice in source.notices:
         log(notice)
@@ -130,7 +135,7 @@ def load(
     preset = source.preset
     if preset.mean is None:
         preset = replace(preset, **_statistics(parts.train))
-    return Dataset(source.name, classes, preset, parts.train, parts.val, parts.skipped)
+    return Dataset(source.name, classes, preset, parts.train, parts.val, parts.skipped, parts.fingerprint)
 
 
 def _statistics(images: Images) -> dict[str, presets.Triple]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.images import DataError
+from data.decoding import DataError, quieten
 from data.listing import Notes, entries, image_names, subfolders
 from data.presets import SMALL_LIMIT
 from utils.system.terminal import some
@@ -72,12 +72,13 @@ def _named(names: Sequence[str]) -> str:
 
 def probe_size(paths: Sequence[Path]) -> int | None:
     """The side that all probed images share if they are square and small, else None: photographs."""
+    quieten()
     sizes = set()
     for path in paths[:: max(1, len(paths) // PROBES)]:
         try:
             with Image.open(path) as image:
                 sizes.add(image.size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except Exception:  # Pillow raises almost any type; decoding will name the file
             continue
     if len(sizes) == 1:
         width, height = sizes.pop()

@@ -1,23 +1,19 @@
-"""Labelled images, either decoded in memory or as files, and the decoding of one file."""
+"""Labelled images, either decoded in memory or as files, and the decoding of many files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import ExifTags, Image
 from torch import Tensor
+from torch.utils.data import get_worker_info
 from tqdm import tqdm
 
-from utils.system.errors import UsageError
-
-
-class DataError(UsageError):
-    """Data that cannot be used: the message is one line that names what and where."""
+from data.decoding import DataError, decode_array
 
 
 class DownloadError(DataError):
@@ -51,59 +47,12 @@ class Images:
 
 
 def decode(path: Path, size: int) -> Tensor:
-    """The image in a file as RGB, turned as its EXIF says, resized to (3, size, size), uint8.
+    """The image in a file as :func:`data.decoding.decode_array` gives it; (3, size, size), uint8.
 
-    A JPEG much larger than ``size`` is decoded at a half, a quarter or an eighth (libjpeg's draft mode).
     Raises DataError that names the file.
     """
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (size, size))
-            image = _rgb(_upright(image))
-            if image.size != (size, size):
-                image = image.resize((size, size), Image.Resampling.BILINEAR)
-            # Turned by NumPy: torch would start threads for it, which on busy cores takes longer than decoding.
-            return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} cannot be decoded: {reason}") from None
-
-
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as the EXIF says; a damaged EXIF, common in photographs whose pixels are sound, counts as none.
-
-    ImageOps.exif_transpose would write the EXIF anew and raise struct.error there.
-    """
-    image.load()
-    try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # whatever the parsers of Pillow raise at random bytes
-        turn = None
-    return image if turn is None else image.transpose(turn)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB: 16-bit greys are scaled, not clipped; transparency is laid on black."""
-    if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.float32) / 257
-        return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).convert("RGB")
-    if image.mode in ("LA", "PA", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    if image.mode in ("RGBA", "RGBa"):
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
-    return image.convert("RGB")
+    worker = get_worker_info()
+    return torch.from_numpy(decode_array(path, size, 1 if worker is None else worker.num_workers))
 
 
 def decode_all(
@@ -124,7 +73,7 @@ def decode_all(
             return error
 
     with ThreadPoolExecutor() as pool:
-        progress = tqdm(_ordered(pool, one, paths), total=len(paths), desc=what, disable=None, leave=False)
+        progress = tqdm(in_order(pool, one, paths), total=len(paths), desc=what, disable=None, leave=False)
         for position, result in enumerate(progress):
             if isinstance(result, DataError):
                 if not skip_bad:
@@ -137,12 +86,12 @@ def decode_all(
     return (None if pixels is None else pixels[: len(good)]), good, bad
 
 
-def _ordered(pool: ThreadPoolExecutor, one, paths: Sequence[Path], ahead: int = 256):
-    """Results in the order of ``paths``; at most ``ahead`` of them wait in memory."""
-    waiting = []
-    for path in paths:
-        waiting.append(pool.submit(one, path))
+def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable, ahead: int = 256) -> Iterator:
+    """``one`` of every item, in the order of the items; at most ``ahead`` results wait in memory."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(one, item))
         if len(waiting) >= ahead:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -7,15 +7,16 @@ import io
 import multiprocessing
 import os
 import signal
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
+from data.decoding import quieten, rgb, room_for, why
 from utils.system.errors import WorkError
 from utils.system.terminal import reason
 
@@ -52,8 +53,11 @@ class Finding:
         return self.kind in ("good", "disguised")
 
 
-def inspect(path: str) -> Finding:
-    """Read and decode one file completely. Never raises for what is in the file, nor where there is none."""
+def inspect(path: str, sharers: int = 1) -> Finding:
+    """Read and decode one file completely, as training does.
+
+    Never raises for what is in the file, nor where there is none. ``sharers``: processes that do the same.
+    """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -61,23 +65,22 @@ def inspect(path: str) -> Finding:
     if not content:
         return Finding("empty", "0 bytes")
     try:
-        mode, size, found = _decode(content)
+        mode, size, found = _decode(content, sharers)
     except Image.UnidentifiedImageError:
         return Finding("damaged", f"no image: it starts with {content[:16]!r}")
     except Exception as error:  # Pillow raises almost any type, by where the damage is
-        return Finding("damaged", reason(error))
+        return Finding("damaged", why(error))
     expected = FORMATS[os.path.splitext(path)[1].lower()]
     kind = "good" if found in expected else "disguised"
-    why = "" if kind == "good" else f"{found} content, {expected[0]} by its name"
-    return Finding(kind, why, mode, size, hashlib.sha256(content).digest())
+    said = "" if kind == "good" else f"{found} content, {expected[0]} by its name"
+    return Finding(kind, said, mode, size, hashlib.sha256(content).digest())
 
 
-def _decode(content: bytes) -> tuple[str, tuple[int, int], str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            return image.mode, image.size, image.format
+def _decode(content: bytes, sharers: int) -> tuple[str, tuple[int, int], str]:
+    quieten()
+    with Image.open(io.BytesIO(content)) as image, room_for(image, sharers):
+        rgb(image)
+        return image.mode, image.size, image.format
 
 
 def inspect_all(paths: Sequence[str], workers: int | None = None) -> Iterator[Finding]:
@@ -95,7 +98,7 @@ def inspect_all(paths: Sequence[str], workers: int | None = None) -> Iterator[Fi
     # Spawned, not forked: nothing is inherited from threads of the caller, and it is the same on every system.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _leave_ctrl_c_to_the_parent)
     try:
-        yield from pool.map(inspect, paths, chunksize=CHUNK)
+        yield from pool.map(partial(inspect, sharers=workers), paths, chunksize=CHUNK)
     except BrokenProcessPool as error:
         raise WorkError("a decoding process died, perhaps for want of memory: try --workers 1") from error
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from data.images import DataError, Images
 from data.photos import BatchKeys, Photos, collate, evaluation_transform, training_transform
 from data.policies import each, make_policy
 from data.presets import Preset
+from data.shares import PARTS, Part, balanced_sizes
 from data.splits import split_indices
 
 
@@ -41,21 +43,11 @@ def derived_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def balanced_sizes(n: int, batch_size: int) -> list[int]:
-    """ceil(n / batch_size) batch sizes that sum to n and differ by one at most, the larger ones first.
-
-    No batch has a single image unless ``n`` or ``batch_size`` is 1: in pairs, an odd number ends in one of three.
-    """
-    count = -(-n // batch_size)
-    if batch_size > 1 and n > 1:
-        count = min(count, n // 2)
-    return [n // count + (i < n % count) for i in range(count)]
-
-
 class Loader:
     """One pass over all images an epoch, each exactly once over all processes. ``len``: batches a pass.
 
-    Batches are balanced (:func:`balanced_sizes`), so none is left with a single image.
+    Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``part``: what the images
+    are to a person. Raises DataError where a process would have nothing to train on.
     """
 
     def __init__(
@@ -71,11 +63,18 @@ class Loader:
         shuffle: bool,
         rank: int = 0,
         world_size: int = 1,
+        part: Part | None = None,
     ) -> None:
         self.images, self.preset, self.device = images, preset, device
         self.seed, self.stream, self.augment, self.shuffle = seed, stream, augment, shuffle
         self.rank, self.world_size = rank, world_size
-        self.sizes = balanced_sizes(len(images), batch_size * world_size)
+        self.part = part or PARTS.get(stream, Part(stream, "more images there"))
+        self.sizes = balanced_sizes(len(images), batch_size, world_size)
+        if augment and len(images) < world_size:
+            raise DataError(
+                f"{self.part.name} has {len(images)} images for {world_size} processes to train on, and each needs "
+                f"one in every step: start fewer processes"
+            )
         self.epoch, self.start = 0, 0
 
     def __len__(self) -> int:
@@ -87,8 +86,15 @@ class Loader:
 
     @property
     def smallest_batch(self) -> int:
-        """The fewest images that a process gets in one batch."""
-        return min(self.sizes) // self.world_size
+        """The fewest images that a process gets in one batch, if it gets any: in evaluation it may get none."""
+        return max(1, min(self.sizes) // self.world_size)
+
+    @property
+    def remedy(self) -> str:
+        """What would give every process a batch of two images or more."""
+        if len(self.images) >= 2 * self.world_size:
+            return "a larger --batch_size"
+        return self.part.remedy + (", fewer processes" if self.world_size > 1 else "")
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the pass that iterating yields, from batch ``start`` on."""
@@ -182,7 +188,7 @@ class PhotoLoader(Loader):
             batch_sampler=BatchKeys(keys),
             num_workers=min(self.workers, len(keys)),
             pin_memory=self.device.type != "cpu",
-            collate_fn=collate,
+            collate_fn=partial(collate, side=self.preset.image_size),
             generator=torch.Generator(),  # else a pass takes a number from the global one, which drop path uses
         )
         for batch, weight in zip(batches, weights, strict=True):

@@ -8,6 +8,7 @@ import torch
 from torchvision.transforms import v2
 
 from data.loaders import Batch, Loader, derived_seed
+from data.shares import Part
 
 
 class MixedLoader:
@@ -32,6 +33,14 @@ class MixedLoader:
     @property
     def smallest_batch(self) -> int:
         return self.loader.smallest_batch
+
+    @property
+    def part(self) -> Part:
+        return self.loader.part
+
+    @property
+    def remedy(self) -> str:
+        return self.loader.remedy
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         self.loader.set_epoch(epoch, start)

@@ -76,8 +76,10 @@ class Photos(Dataset):
             return self.transform(image), int(self.images.labels[index])
 
 
-def collate(samples: list[tuple[Tensor, int] | DataError]) -> list[Tensor] | DataError:
-    """Images and labels of a batch, or the first error among them."""
+def collate(samples: list[tuple[Tensor, int] | DataError], side: int) -> list[Tensor] | DataError:
+    """Images (n, 3, side, side) and labels (n,) of a batch, none of both too, or the first error among them."""
+    if not samples:
+        return [torch.zeros(0, 3, side, side), torch.zeros(0, dtype=torch.long)]
     return next((sample for sample in samples if isinstance(sample, DataError)), None) or default_collate(samples)
 
 

@@ -15,19 +15,22 @@ import torch
 from torch.nn import functional as F
 
 from data import presets
+from data.fingerprint import of_files, of_tensors
 from data.folders import FolderListing, list_folder, probe_size
 from data.images import DataError, DownloadError, Images, decode_all
 from data.presets import Preset
 from data.splits import split_indices
+from utils.system.memory import memory_share
 
 
 class Parts(NamedTuple):
-    """What reading gave; ``classes`` where their names are only known then."""
+    """What reading gave; ``classes`` where their names are only known then. ``fingerprint``: of the content."""
 
     train: Images
     val: Images
     skipped: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def digits(image_size: int | None) -> Source:
         pixels = _resized(grey, preset.image_size).expand(-1, 3, -1, -1).contiguous()
         everything = Images(torch.from_numpy(found.target).long(), preset.image_size, pixels)
         rest, held_out = split_indices(everything.labels, 0.2, seed=0)
-        return Parts(everything.subset(rest), everything.subset(held_out))
+        fingerprint = of_tensors(grey, everything.labels)
+        return Parts(everything.subset(rest), everything.subset(held_out), fingerprint=fingerprint)
 
     preset = presets.small(image_size or 32, flip=False, cutout=0)
     return Source("digits", tuple("0123456789"), (1438, 359), preset, (), read)
@@ -76,6 +80,7 @@ CIFAR_FILES = {
     "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
     "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
 }
+CIFAR_COUNTS = (50_000, 10_000)
 
 
 def cifar(kind: str, root: Path, image_size: int | None) -> Source:
@@ -88,6 +93,7 @@ def cifar(kind: str, root: Path, image_size: int | None) -> Source:
         raise DataError(f"{root} is a file, not a folder for {kind}")
 
     def read(*, download: bool, log: Callable[[str], None], **_options) -> Parts:
+        _require_room(sum(CIFAR_COUNTS) * 3 * preset.image_size**2)
         parts = [_read_cifar(cls, kind, root, train, download, log) for train in (True, False)]
         images = [
             Images(
@@ -97,12 +103,13 @@ def cifar(kind: str, root: Path, image_size: int | None) -> Source:
             )
             for part in parts
         ]
-        return Parts(*images, classes=tuple(parts[0].classes))
+        stored = (torch.as_tensor(values) for part in parts for values in (part.data, part.targets))
+        return Parts(*images, classes=tuple(parts[0].classes), fingerprint=of_tensors(*stored))
 
     statistics = {"cifar10": presets.CIFAR10, "cifar100": presets.CIFAR100}[kind]
     preset = presets.small(image_size or 32, statistics)
     count = 10 if kind == "cifar10" else 100
-    return Source(kind, tuple(str(i) for i in range(count)), (50_000, 10_000), preset, (), read)
+    return Source(kind, tuple(str(i) for i in range(count)), CIFAR_COUNTS, preset, (), read)
 
 
 def _read_cifar(cls, kind: str, root: Path, train: bool, download: bool, log: Callable[[str], None]):
@@ -132,7 +139,8 @@ def folder(root: Path, image_size: int | None) -> Source:
     preset = presets.small(size) if size is not None and size <= presets.SMALL_LIMIT else presets.photo(size or 224)
 
     def read(*, bad_images: str, cache: str, log: Callable[[str], None], **_options) -> Parts:
-        return _read_folder(listing, preset, bad_images, cache, log)
+        parts = _read_folder(listing, preset, bad_images, cache, log)
+        return parts._replace(fingerprint=of_files(root, (listing.train, listing.val)))
 
     counts = (len(listing.train[0]), len(listing.val[0]))
     return Source(root.name or str(root), listing.classes, counts, preset, listing.notices, read)
@@ -144,8 +152,16 @@ def _read_folder(
     sides, skipped = [], []
     size = preset.decoded_size
     needed = (len(listing.train[0]) + len(listing.val[0])) * 3 * size * size
-    keep = preset.is_small or cache == "ram" or (cache == "auto" and 2 * needed < free_memory())
-    log(f"decoded images take {needed / 1e9:.2f} GB: {'kept in memory' if keep else 'read from disk as needed'}")
+    share = memory_share()
+    keep = preset.is_small or cache == "ram" or (cache == "auto" and needed < share)
+    where = "kept in memory" if keep else "read from disk as needed"
+    if keep:
+        _require_room(needed)
+    elif cache == "auto":
+        where = f"more than the {share / 1e9:.2f} GB that may be kept, so they are {where}"
+    log(f"decoded images take {needed / 1e9:.2f} GB: {where}")
+    if not keep and bad_images == "stop":
+        log("no image was checked: a bad one stops the run when it is met; python -m data.check finds it before")
     for what, (paths, labels) in (("train", listing.train), ("val", listing.val)):
         images = Images(torch.tensor(labels), size, paths=paths)
         if keep or bad_images == "skip":
@@ -160,12 +176,11 @@ def _read_folder(
     return Parts(*sides, skipped=tuple(skipped))
 
 
-def free_memory() -> int:
-    """Bytes of memory that are free or can be freed, by the kernel's own estimate; 4 GiB where it gives none."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return 4 * 2**30
+def _require_room(needed: int) -> None:
+    """Refuse what would be killed halfway: more than all of the memory that one process may take."""
+    most = 2 * memory_share()
+    if needed > most:
+        raise DataError(
+            f"decoded images take {needed / 1e9:.2f} GB, and {most / 1e9:.2f} GB of memory are left to each process: "
+            "use --cache none for photographs, a smaller --image_size, fewer processes or more memory"
+        )

@@ -64,14 +64,17 @@ class NetworkSpec:
                 f"at least {needed - (0 if self.stem == 'full' else 3)} pixels are needed"
             )
 
-    def require_batch(self, image_size: int, smallest_batch: int) -> None:
+    def require_batch(
+        self, image_size: int, smallest_batch: int, part: str = "the data", remedy: str = "a larger --batch_size"
+    ) -> None:
         """Refuse, with SizeError, a batch that leaves a batch norm a single value to take statistics of.
 
-        Nodes of the last reduction cell halve maps that are halved already.
+        Nodes of the last reduction cell halve maps that are halved already. ``part``: of the data, which the batch is
+        of; ``remedy``: what makes its batches larger.
         """
         side = -(-self.smallest_map(image_size) // 2)
         if smallest_batch * side * side < 2:
             raise SizeError(
-                f"a batch of {smallest_batch} image at size {image_size} leaves batch norm with {smallest_batch} value "
-                f"a channel on {side}x{side} maps: use a larger --batch_size, larger images or fewer stages"
+                f"a batch of {smallest_batch} image of {part} at size {image_size} leaves batch norm with "
+                f"{smallest_batch} value a channel on {side}x{side} maps: use {remedy}, larger images or fewer stages"
             )

@@ -12,6 +12,7 @@ import argparse
 import io
 import math
 import os
+import pathlib
 import sys
 from collections import namedtuple
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from matplotlib.textpath import TextPath
 
 from ops.genotype import SHARINGS, Genotype, GenotypeError, read_candidate
 from ops.space import SPACES, Space, edges
+from utils.system.files import write_whole
 
 DPI, MAX_PIXELS, FONT = 300, 10**8, "DejaVu Sans"  # matplotlib brings this font along: the same everywhere
 WIDTH, GUTTER = 8.5 / 2.54 * 72, 12.0  # of a cell; between two cells
@@ -201,14 +203,9 @@ def render(genotype: Genotype, extension: str, dpi: int = DPI) -> bytes:
 
 def save(content: bytes, path: str) -> None:
     """Write a file as a whole or, with OSError, not at all."""
-    part = f"{path}.{os.getpid()}.part"
     try:
-        with open(part, "wb") as file:
-            file.write(content)
-        os.replace(part, os.path.realpath(path))
+        write_whole(pathlib.Path(os.path.realpath(path)), lambda file: file.write(content))
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        if os.path.exists(part):
-            os.unlink(part)
         raise OSError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from error
 
 

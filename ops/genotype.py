@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ops.space import SPACES, Space
 
 SHARINGS = ("type", "stage", "block")
+MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal blocks of each stage: more is a typing error
 
 Encoding = tuple[int, ...]
 
@@ -197,8 +198,10 @@ def _from_file(text: str) -> Stated:
     if sharing is not None and sharing not in SHARINGS:
         raise GenotypeError(f"{path}: sharing {_short(sharing)} is none of {', '.join(SHARINGS)}")
     if blocks is not None:
-        if not isinstance(blocks, list) or not blocks or not all(_is_int(b) and b >= 0 for b in blocks):
-            raise GenotypeError(f"{path}: blocks is {_short(blocks)}, not a list of whole numbers")
+        counts = isinstance(blocks, list) and all(_is_int(b) and 0 <= b <= MAX_BLOCKS for b in blocks)
+        if not counts or not 0 < len(blocks) <= MAX_STAGES:
+            wanted = f"a list of 1 to {MAX_STAGES} counts from 0 to {MAX_BLOCKS}"
+            raise GenotypeError(f"{path}: blocks is {_short(blocks)}, not {wanted}")
         blocks = tuple(blocks)
     return Stated(candidate["cells"], sharing, blocks, document.get("space", "slnas"))
 

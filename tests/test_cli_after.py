@@ -1,8 +1,7 @@
-"""Before and after a retraining: holdout, seeds, warm start, evaluation, prediction and export; see runs.py."""
+"""Before and after a retraining: holdout, warm start, evaluation, prediction and export; see runs.py."""
 
 import csv
 import json
-import statistics
 
 import pytest
 import torch
@@ -145,29 +144,6 @@ def test_predictions_are_printed_and_written(held_out, tmp_path, monkeypatch, ca
     for path, lines in ((images / "none.png", 1), (images / "broken.png", 2)):
         error = refused(capsys, "--evaluate", folder / "best.pt", "--predict", path, lines=lines).splitlines()
         assert path.name in error[-1]
-
-
-def test_seeds_have_a_folder_each_and_are_not_trained_again(tmp_path, capsys):
-    flags = [*SMALL, "--epochs", "1", "--seeds", "4,1", "--resume", "auto"]
-    assert start("retrain", tmp_path, *flags) == 0
-    report = json.loads((tmp_path / "retrain" / "tiny-seeds.json").read_text())
-    folders = {seed: next((tmp_path / "retrain").glob(f"tiny-seed{seed}-*")) for seed in (4, 1)}
-    values = [result_of(folders[seed])["val_top1"] for seed in (4, 1)]
-    assert report["val_top1"] == {"4": values[0], "1": values[1]}
-    assert report["mean"] == pytest.approx(sum(values) / 2)
-    assert report["deviation"] == pytest.approx(statistics.stdev(values))
-    for seed, folder in folders.items():
-        assert json.loads((folder / "config.json").read_text())["flags"]["seed"] == seed
-    assert f"{report['mean']:.2f} +- {report['deviation']:.2f}" in capsys.readouterr().out
-    files = {path: path.stat().st_mtime_ns for folder in folders.values() for path in folder.iterdir()}
-    assert start("retrain", tmp_path, *flags) == 0
-    assert capsys.readouterr().out.count("complete") == 2
-    assert {path: path.stat().st_mtime_ns for folder in folders.values() for path in folder.iterdir()} == files
-    assert len(list((tmp_path / "retrain").iterdir())) == 3
-    assert json.loads((tmp_path / "retrain" / "tiny-seeds.json").read_text()) == report
-    assert start("retrain", tmp_path, *SMALL, "--epochs", "1", "--seed", "1", "--save", "one") == 0
-    [alone] = (tmp_path / "retrain").glob("one-*")
-    assert metrics(alone) == metrics(folders[1])
 
 
 @pytest.fixture(scope="module")

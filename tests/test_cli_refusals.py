@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from tests.commands import SCRIPTS, TINY_RETRAIN, TINY_SEARCH, refusal
 from utils.config import parse_retrain, parse_search
@@ -150,6 +151,29 @@ def test_a_batch_of_one_that_batch_norm_cannot_take(kind, capsys):
     assert "1x1" in message
 
 
+@pytest.mark.parametrize(
+    ("kind", "train", "flags", "part", "remedy"),
+    [
+        ("search", (2, 1), [], "the reward part of train/", "a larger --reward_fraction"),
+        ("search", (9,), [], "val/", "use more images there, larger images"),
+        ("retrain", (1,), [], "train/", "use more images there, larger images"),
+        ("retrain", (2,), ["--holdout", "0.5"], "train/ without the holdout", "a smaller --holdout"),
+        ("retrain", (9,), ["--batch_size", "1"], "train/", "a larger --batch_size"),
+    ],
+)
+def test_a_part_too_small_for_a_batch_is_named_with_what_helps(kind, train, flags, part, remedy, capsys, tmp_path):
+    for label, count in zip("ab", train, strict=False):
+        paths = [tmp_path / "toy" / "train" / label / f"{i}.png" for i in range(count)]
+        for path in (*paths, tmp_path / "toy" / "val" / label / "x.png"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32)).save(path)
+    tiny = {"search": TINY_SEARCH, "retrain": TINY_RETRAIN}[kind]
+    error = refusal(kind, capsys, *tiny, "--blocks", "[1,1]", "--data", str(tmp_path / "toy"), *flags)
+    assert f"a batch of 1 image of {part} at size 32" in error
+    assert remedy in error
+    assert ("--batch_size" in error) == ("--batch_size" in remedy)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_result_folder_that_cannot_be_written(kind, capsys, tmp_path):
     (tmp_path / "taken").write_text("a file")
@@ -214,6 +238,14 @@ def test_architectures_that_cannot_be(arch, named, capsys):
 def test_architecture_files_that_cannot_be(content, capsys, tmp_path):
     (tmp_path / "arch.json").write_bytes(content.encode("latin-1"))
     assert "arch.json" in refusal("retrain", capsys, "--data", "nowhere", "--arch", "arch.json")
+
+
+@pytest.mark.parametrize("blocks", [[100_000_000], [101, 1], [1] * 9, [], [-1], [True], "4"], ids=str)
+def test_blocks_that_the_flag_refuses_are_refused_in_a_file(blocks, capsys, tmp_path):
+    (tmp_path / "arch.json").write_text(json.dumps({"blocks": blocks, "candidates": [{"cells": [GOOD, GOOD]}]}))
+    message = refusal("retrain", capsys, "--data", "nowhere", "--arch", "arch.json")
+    assert "arch.json: blocks is" in message
+    assert "counts from 0 to 100" in message
 
 
 def test_architecture_blocks_and_sharing_must_agree(capsys):

@@ -13,7 +13,6 @@ from data.datasets import find_dataset, load, num_outputs
 from data.images import DataError, DownloadError
 from data.loaders import make_loader
 from data.presets import CIFAR10, CIFAR100, IMAGENET
-from data.sources import free_memory
 
 
 def save(path, size=(40, 41), seed=0):
@@ -146,6 +145,13 @@ def test_num_outputs():
         num_outputs(source, 9, lines.append)
 
 
+def test_a_single_class_is_read_with_a_warning(tmp_path):
+    lines = []
+    assert num_outputs(find(folder(tmp_path / "set", classes=("only",))), None, lines.append) == 1
+    (warning,) = lines
+    assert warning.startswith("warning: set has a single class (only)")
+
+
 def test_the_digits_are_fixed_stratified_and_of_the_announced_size():
     from sklearn.datasets import load_digits
 
@@ -207,11 +213,6 @@ def test_the_cache_changes_where_pixels_are_and_not_what_they_are(tmp_path, monk
         loader = make_loader(dataset.train, dataset.preset, augment=True, shuffle=True, **options)
         batches[cache] = torch.cat([batch.images for batch in loader])
     assert torch.equal(batches["none"], batches["ram"])
-    assert free_memory() > 2**20
-    monkeypatch.setattr("data.sources.free_memory", lambda: 2 * 12 * 3 * 80 * 80)
-    assert read(source, cache="auto").train.pixels is None
-    monkeypatch.setattr("data.sources.free_memory", lambda: 2 * 12 * 3 * 80 * 80 + 1)
-    assert read(source, cache="auto").train.pixels is not None
 
 
 def test_cifar_is_read_with_its_names_from_either_folder(tmp_path, monkeypatch):

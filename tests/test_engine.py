@@ -50,6 +50,15 @@ def test_meter_equals_the_mean_over_all_images_at_once():
     assert averages == meter.read(), "reading changes nothing"
 
 
+def test_a_process_without_images_adds_nothing_to_the_sums():
+    model, meters = TwoHeads(), [Meter(CPU, 1) for _ in range(2)]
+    for meter, sizes in zip(meters, ((3,), (0, 3)), strict=True):
+        [whole] = batches((3,))
+        split = zip(whole.images.split(sizes), whole.labels.split(sizes), strict=True)
+        evaluate([Batch(*part) for part in split], model, precision=Precision(), meter=meter)
+    assert meters[0].read() == meters[1].read()
+
+
 def test_meter_of_nothing_is_no_zero():
     with pytest.raises(ValueError, match="no image"):
         Meter(CPU).read()

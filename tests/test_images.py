@@ -62,8 +62,10 @@ def test_every_mode_becomes_three_channels(tmp_path, mode):
     image = Image.new("RGB", (20, 12), (200, 200, 200) if mode != "1" else "white")
     if mode == "I;16":
         image = Image.fromarray(np.full((12, 20), 200 * 257, dtype=np.uint16))
+    elif mode == "F":
+        image = Image.fromarray(np.full((12, 20), 200 / 255, dtype=np.float32))
     elif mode != "RGB":
-        image = image.convert("L").convert(mode) if mode in ("P", "F") else image.convert(mode)
+        image = image.convert("L").convert(mode) if mode == "P" else image.convert(mode)
     image.save(path)
     expected = 255 if mode == "1" else 200
     assert all(abs(value - expected) <= 1 for value in colour(path))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.images import Images
+from data.images import DataError, Images
 from data.loaders import PhotoLoader, TensorLoader, balanced_sizes, derived_seed, forever, make_loader
 from data.presets import IMAGENET, photo, small
 from data.splits import split_indices
@@ -75,6 +75,29 @@ def test_balanced_sizes():
             else:
                 assert max(sizes) <= batch_size
                 assert len(sizes) == -(-n // batch_size)
+
+
+def test_no_process_is_without_images_where_there_is_one_for_each():
+    for processes in range(1, 9):
+        for n in range(1, 60):
+            for batch_size in range(1, 9):
+                sizes = balanced_sizes(n, batch_size, processes)
+                assert sum(sizes) == n
+                assert max(sizes) - min(sizes) <= 1
+                assert min(sizes) >= min(n, processes)
+                assert len(sizes) <= -(-n // (batch_size * processes))
+
+
+@pytest.mark.parametrize("kind", ["tensor", "photo"])
+def test_a_process_without_images_gets_empty_batches_in_evaluation_and_none_trains(kind, files):
+    three = files.subset(torch.arange(3)) if kind == "photo" else marked(3)
+    make = photo_loader if kind == "photo" else lambda images, **options: tensor_loader(images=images, **options)
+    shares = [epoch(make(three, augment=False, rank=rank, world_size=4)) for rank in range(4)]
+    assert sorted(len(batch.labels) for [batch] in shares) == [0, 1, 1, 1]
+    [whole] = epoch(make(three, augment=False))
+    assert torch.equal(torch.cat([batch.images for [batch] in shares]), whole.images)
+    with pytest.raises(DataError, match=r"val/ has 3 images for 4 processes to train on.*fewer processes"):
+        make(three, stream="valid", rank=0, world_size=4)
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(1, 4), (17, 16), (23, 5), (3, 2), (200, 300), (4, 1)])

@@ -85,7 +85,8 @@ def test_more_epochs_are_announced_and_a_finished_run_says_so(kind, tmp_path, ca
         ("--seed", "3", "2"),
         ("--child_out_filters", "6", "4"),
         ("--blocks", "[2]", "(1,)"),
-        ("--data", "elsewhere", "digits"),
+        ("--stem", "full", "quarter"),
+        ("--num_class", "11", "10"),
     ],
 )
 def test_a_flag_that_would_change_the_run_is_refused(flag, value, was, straight, tmp_path, capsys):

@@ -1,21 +1,23 @@
-"""Checkpoints: plain dicts of tensors and plain values, written whole or not at all."""
+"""Checkpoints: plain dicts of tensors and plain values, written whole or not at all, verified when they are read."""
 
 from __future__ import annotations
 
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
 from utils.system.errors import UsageError
 from utils.system.files import write_whole
+from utils.system.terminal import reason, show, some
 
-WRAPPERS = ("module.", "_orig_mod.")
+WRAPPERS = ("module", "_orig_mod")  # what data-parallel and compiled modules put into the names of what they hold
 
 
 class CheckpointError(UsageError):
@@ -34,24 +36,54 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint with ``weights_only=True``: foreign objects in it are refused, never run."""
+    """Read a checkpoint with ``weights_only=True``: foreign objects in it are refused, never run.
+
+    The checksums that torch.save puts into the file are compared first: torch.load itself never does.
+    """
     try:
-        with warnings.catch_warnings():
+        with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice on old pickles; what matters is refused below
-            state = torch.load(path, map_location=map_location, weights_only=True)
+            _verify(file)
+            state = torch.load(file, map_location=map_location, weights_only=True)
     except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist") from None
+        raise CheckpointError(f"{show(path)} does not exist") from None
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} was not written by torch.save or holds Python objects other than tensors and plain values; it "
-            "is not loaded, since loading could run code in it"
+            f"{show(path)} was not written by torch.save or holds Python objects other than tensors and plain values; "
+            "it is not loaded, since loading could run code in it"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {reason}") from None
+    except Exception as error:  # whatever the readers of zip, pickle and torch raise at damaged bytes
+        why = reason(error) if isinstance(error, OSError) else (str(error).splitlines() or [""])[0]
+        raise CheckpointError(
+            f"{show(path)} is damaged or no checkpoint: {show(why) or type(error).__name__}"
+        ) from None
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a checkpoint")
+        raise CheckpointError(f"{show(path)} holds a {type(state).__name__}, not a checkpoint")
     return state
+
+
+def _verify(file: IO[bytes]) -> None:
+    """Compare every part of the archive with its checksum. Files older than torch 1.6 are no archives and have none."""
+    if file.read(4) == b"PK\x03\x04":
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} does not match")
+    file.seek(0)
+
+
+@contextmanager
+def fitting(path: str | Path) -> Iterator[None]:
+    """Use what a checkpoint holds within the body: a value that is missing or of another kind refuses the file."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise error if show(path) in str(error) else CheckpointError(f"{show(path)}: {error}") from None
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        what = f"there is no {error}" if isinstance(error, KeyError) else reason(error)
+        raise CheckpointError(f"{show(path)} does not hold what belongs there: {what[:300]}") from None
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -65,27 +97,60 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def clean_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights without the prefixes that wrappers put before every key."""
-    cleaned = {}
+def _plain(key: str) -> str:
+    """A key without the parts that wrappers put before it or between its own."""
+    return ".".join(part for part in key.split(".") if part not in WRAPPERS)
+
+
+def fitted(model: nn.Module, weights: Any, where: str | Path) -> dict[str, Tensor]:
+    """The weights under the model's own names, every one checked: the only way into a network.
+
+    Parts of names that wrappers add are understood anywhere. Whatever is missing, unexpected, there twice, no
+    tensor, of another shape or kind of number, or not finite raises CheckpointError, which lists it.
+    """
+    own = unwrap(model).state_dict()
+    if not isinstance(weights, Mapping) or not all(isinstance(key, str) for key in weights):
+        raise CheckpointError(f"{show(where)} holds a {type(weights).__name__} in place of named weights")
+    names = {_plain(key): key for key in own}
+    found: dict[str, Any] = {}
+    faults: dict[str, list[str]] = {}
     for key, value in weights.items():
-        while key.startswith(WRAPPERS):
-            key = key.split(".", 1)[1]
-        cleaned[key] = value
-    return cleaned
+        name = names.get(_plain(key), _plain(key))
+        fault = "there twice" if name in found else _fault(own.get(name), value)
+        found[name] = value
+        if fault:
+            faults.setdefault(fault, []).append(name)
+    missing = [key for key in own if key not in found]
+    if missing:
+        faults = {"missing": missing, **faults}
+    if faults:
+        lists = "; ".join(f"{fault}: {some(keys)}" for fault, keys in faults.items())
+        raise CheckpointError(f"{show(where)} does not fit the network; {lists}")
+    return found
 
 
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str | Path) -> None:
-    """Fill every parameter and buffer; a missing, unexpected or misshapen one is an error that lists it."""
-    model, weights = unwrap(model), clean_keys(weights)
-    own = model.state_dict()
-    misshapen = [k for k in own if k in weights and own[k].shape != weights[k].shape]
-    faults = {
-        "missing": [k for k in own if k not in weights],
-        "unexpected": [k for k in weights if k not in own],
-        "of another shape": misshapen,
-    }
-    found = [f"{what}: {', '.join(keys[:5])}{' ...' if len(keys) > 5 else ''}" for what, keys in faults.items() if keys]
-    if found:
-        raise CheckpointError(f"{where} does not fit the network; {'; '.join(found)}")
-    model.load_state_dict(weights)
+def _fault(mine: Tensor | None, value: Any) -> str | None:
+    """What is wrong with the value for one of the model's own tensors."""
+    if mine is None:
+        return "unexpected"
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        return "no tensor of numbers"
+    if value.is_floating_point() != mine.is_floating_point() or value.is_complex() or value.dtype is torch.bool:
+        return "of another kind of number"
+    if value.shape != mine.shape:
+        return "of another shape"
+    return None if bool(value.isfinite().all()) else "not finite"
+
+
+def load_weights(model: nn.Module, weights: Any, where: str | Path) -> None:
+    """Fill every parameter and buffer with weights that :func:`fitted` accepts."""
+    unwrap(model).load_state_dict(fitted(model, weights, where))
+
+
+def require_finite(values: Any, where: str) -> None:
+    """Refuse a tensor that is not finite anywhere within nested dicts and lists, by its place there."""
+    if isinstance(values, Mapping | list | tuple):
+        for key, value in values.items() if isinstance(values, Mapping) else enumerate(values):
+            require_finite(value, f"{where}.{key}")
+    elif isinstance(values, Tensor) and not bool(values.isfinite().all()):
+        raise CheckpointError(f"{show(where)} is not finite")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -111,13 +113,24 @@ def launched(environment: Mapping[str, str] = os.environ) -> World:
     return World(rank, size, local_rank)
 
 
+_connections = itertools.count()  # the same in all processes: they connect and part together
+
+
+@lru_cache
+def _store() -> dist.Store:
+    """Where the processes meet, once for all runs of a command: a second one could not listen on the same port."""
+    return next(dist.rendezvous("env://", timeout=TIMEOUT))[0]
+
+
 @contextmanager
 def connected(world: World, device: torch.device) -> Iterator[None]:
     """Connect the processes: NCCL between GPUs, gloo between CPUs."""
     if world.size == 1:
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    store = dist.PrefixStore(f"run {next(_connections)}", _store())
+    dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=TIMEOUT)
     world.control = dist.new_group(backend="gloo", timeout=TIMEOUT)
     try:
         yield

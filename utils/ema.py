@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from utils.checkpoint import load_weights
+
 
 class WeightAverage:
     """``network``: the average, ready to be evaluated once ``take_statistics`` gave it those of the original."""
@@ -36,5 +38,5 @@ class WeightAverage:
         return {"weights": self.network.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["weights"])
+        load_weights(self.network, state["weights"], "the average of weights")
         self.updates = state["updates"]

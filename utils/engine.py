@@ -52,8 +52,13 @@ class Meter:
 
     @torch.no_grad()
     def update(self, loss: Tensor, logits: Tensor, aux: Sequence[Tensor], labels: Tensor) -> None:
-        """Add a batch: its mean loss (), logits (n, classes) of every head, labels (n,) or (n, classes)."""
+        """Add a batch: its mean loss (), logits (n, classes) of every head, labels (n,) or (n, classes).
+
+        A process may have none of its images: then its mean is nan, and no image of it counts.
+        """
         n = len(labels)
+        if not n:
+            return
         if labels.dim() == 2:  # mixed: the class with the larger share counts
             labels = labels.argmax(1)
         correct = [(x.argmax(1) == labels).sum() for x in (logits, *aux)]

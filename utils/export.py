@@ -6,7 +6,6 @@ import copy
 import io
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -24,6 +23,7 @@ from utils.checkpoint import unwrap
 from utils.measures import agreement
 from utils.runtime import measure_latency
 from utils.system.errors import UsageError
+from utils.system.files import whole_file
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "pt2": ".pt2"}
 KINDS = tuple(SUFFIXES)
@@ -113,21 +113,17 @@ def export(
     expected = _expected(eager, images, image_size=image_size, classes=len(classes))
     smaller = copy.deepcopy(eager).requires_grad_(False)
     folded = fold_batch_norms(smaller)
-    temporary = path.with_name(f".{path.name}.writing{SUFFIXES[kind]}")
     try:
-        with _quiet():
+        with whole_file(path, SUFFIXES[kind]) as temporary, _quiet():
             _write(smaller, image_size, temporary, kind=kind, metadata=metadata)
             loaded, _ = _read(temporary, kind)
             difference = _compare(loaded, images, expected, path.name)
             speed = {"file": _latencies(loaded, images), "eager": _latencies(eager.to(device), images.to(device))}
-        os.replace(temporary, path)
     except ExportError:
         raise
     except Exception as error:
         line = (str(error).strip().splitlines() or [""])[0]
         raise ExportError(f"{path.name} cannot be written as {kind}: {type(error).__name__}: {line}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     parameters = sum(parameter.numel() for parameter in eager.parameters())
     return ExportReport(path, path.stat().st_size, difference, parameters, folded, str(device), speed)
 

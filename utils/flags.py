@@ -7,6 +7,8 @@ import json
 import math
 from collections.abc import Callable
 
+from ops.genotype import MAX_BLOCKS, MAX_STAGES
+
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
 LARGEST = 10**12
 
@@ -56,9 +58,10 @@ def blocks(text: str) -> tuple[int, ...]:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = None
-    whole = isinstance(value, list) and all(type(v) is int and 0 <= v <= 100 for v in value)
-    if not whole or not 0 < len(value) <= 8:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of 1 to 8 counts from 0 to 100 like [4,4]")
+    whole = isinstance(value, list) and all(type(v) is int and 0 <= v <= MAX_BLOCKS for v in value)
+    if not whole or not 0 < len(value) <= MAX_STAGES:
+        wanted = f"a list of 1 to {MAX_STAGES} counts from 0 to {MAX_BLOCKS} like [4,4]"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
     return tuple(value)
 
 

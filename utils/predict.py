@@ -1,13 +1,18 @@
-"""Class probabilities of images, printed and written as CSV."""
+"""Class probabilities of images, printed and written as CSV while they come."""
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch import Tensor, nn
+
+from utils.system.files import write_whole
+from utils.system.terminal import show
 
 
 @torch.inference_mode()
@@ -19,16 +24,24 @@ def probabilities(network: nn.Module, batches: Iterable[Tensor]) -> Iterator[Ten
 
 
 def top_line(name: str, values: Tensor, classes: Sequence[str], k: int = 5) -> str:
-    """``name: class 0.97, class 0.02, ...``: the likeliest classes."""
+    """``name: class 0.97, class 0.02, ...``: the likeliest classes, in one line that any console can show."""
     best = values.topk(min(k, len(classes)))
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return f"{name}: " + ", ".join(f"{classes[i]} {value:.4f}" for i, value in pairs)
+    return f"{show(name)}: " + ", ".join(f"{show(classes[i])} {value:.4f}" for i, value in pairs)
 
 
 def write_csv(path: Path, rows: Iterable[tuple[str, Tensor]], classes: Sequence[str]) -> None:
-    """One line an image: name, class, and the probability of every class."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    """One line an image: name, class, and the probability of every class; in UTF-8, whole or not at all.
+
+    The rows are written as they come, none is kept. Names that are not UTF-8 keep their bytes.
+    """
+
+    def write(file: IO[bytes]) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+        writer = csv.writer(text)
         writer.writerow(["image", "class", *classes])
         for name, values in rows:
             writer.writerow([name, classes[int(values.argmax())], *(f"{v:.6f}" for v in values.tolist())])
+        text.detach()  # which flushes it, and leaves the file open
+
+    write_whole(path, write)

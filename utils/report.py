@@ -15,7 +15,7 @@ from typing import Any
 from utils import plots
 from utils.log import write_json
 from utils.system.errors import UsageError
-from utils.system.files import write_text
+from utils.system.files import write_figure, write_text
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
 PHASES = {"search": ("weights", "strategy", "report"), "retrain": ("train", "valid")}
@@ -103,13 +103,13 @@ def changed_flags(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(folder: Path, *, result: Mapping[str, Any]) -> None:
-    """End a run: result.json with what it gave, then report.json and report.md."""
-    write_json(folder / RESULT, result)
-    run = read_run(folder)
+    """End a run: pictures, report.json, report.md and, when all else is whole, result.json with what it gave."""
+    run = {**read_run(folder), "result": result}
     _draw_curves(run)
     write_json(folder / "report.json", document(run))
     text = render([run]).replace(f"]({folder}/", "](")  # the pictures lie beside the report
     write_text(folder / "report.md", text)
+    write_json(folder / RESULT, result)
 
 
 CURVES = {"loss": ("shared/loss", "train/loss", "valid/loss"), "top1": ("shared/top1", "train/top1", "valid/top1")}
@@ -122,7 +122,7 @@ def _draw_curves(run: Mapping[str, Any]) -> None:
         points = {tag: [(e["epoch"], e[tag]) for e in run["epochs"] if e.get(tag) is not None] for tag in tags}
         found = {tag: curve for tag, curve in points.items() if curve}
         if found:
-            plots.curves(found, "epoch", name).savefig(run["folder"] / f"{name}.png", dpi=200)
+            write_figure(run["folder"] / f"{name}.png", plots.curves(found, "epoch", name), dpi=200)
 
 
 def render(runs: Sequence[Mapping[str, Any]]) -> str:

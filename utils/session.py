@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from utils import resume
+from utils.checkpoint import fitting
 from utils.config import CommonConfig
 from utils.distributed import World, connected, launched
 from utils.log import RunLog, make_folder, write_json
@@ -18,20 +19,29 @@ from utils.precision import Precision, choose_precision
 from utils.report import RESULT
 from utils.runtime import choose_kernels, describe_machine, pick_device
 from utils.schedule import Schedule
+from utils.system.errors import UsageError
+from utils.system.files import sweep
+from utils.system.lock import FolderLock
+from utils.system.terminal import show
 
 
 @dataclass
 class Session:
-    """One run of a script. ``saved``: the state to go on from, read from ``path``; None in a new run."""
+    """One run of a script. ``saved``: the state to go on from, read from ``path``; None in a new run.
+
+    ``held``: what is let go of when the session ends, the lock of the run folder above all.
+    """
 
     kind: str
     config: CommonConfig
     world: World
     device: torch.device
     precision: Precision
+    held: ExitStack
     path: Path | None = None
     saved: dict[str, Any] | None = None
     lines: list[str] = field(default_factory=list)
+    complete: bool = False
 
     def note(self, text: str) -> None:
         """Say something before there is a run folder; it is written to log.txt once there is."""
@@ -47,9 +57,28 @@ class Session:
 
     def is_complete(self) -> bool:
         """Whether the run to go on with has nothing left to do: all epochs, and its result."""
-        if self.saved is None or self.saved["position"]["epoch"] < self.config.epochs:
-            return False
-        return (self.path.parent / RESULT).is_file()
+        return self.complete
+
+    def settle(self, refusal: UsageError | None) -> None:
+        """Refuse, in all processes, to go on as things are; ``refusal``: of the first, which could not lock the run."""
+        if self.saved is None:
+            return
+        at = [self.saved["position"][key] for key in ("epoch", "phase", "step")]
+        complete = at[0] >= self.config.epochs and (self.path.parent / RESULT).is_file()
+        self.complete, refused, agreed = self.world.from_main((complete, refusal and str(refusal), at))
+        if self.complete:
+            return
+        if refused:
+            raise UsageError(refused)
+        resume.require_same_processes(self.saved, self.world.size)
+        if self.world.largest(at != agreed):
+            raise UsageError(f"{show(self.path)} changed while it was read: try again")
+
+    def require_same_data(self, facts: Mapping[str, Any]) -> None:
+        """Refuse data whose content is not what an earlier part of the run had. Raises UsageError."""
+        if self.saved is not None:
+            with fitting(self.path):
+                resume.require_same_data(self.saved, facts, self.path.parent.name)
 
     def open_run(self, derived: Mapping[str, Any]) -> RunLog:
         """Make the folder of the run, or go on in it, and write config.json. First process only."""
@@ -58,10 +87,12 @@ class Session:
         config, purge = self.config, None
         if self.saved is None:
             folder = make_folder(config.result, self.kind, config.save)
+            self.held.enter_context(FolderLock(folder))
         else:
             folder, purge = self.path.parent, self.saved["position"]["epoch"]
-            resume.forget_from(folder, purge)
             (folder / RESULT).unlink(missing_ok=True)  # of fewer epochs
+            sweep(folder)
+            resume.forget_from(folder, purge)
         write_json(
             folder / "config.json",
             {
@@ -94,19 +125,27 @@ class Session:
 
 @contextmanager
 def session(config: CommonConfig, kind: str) -> Iterator[Session]:
-    """Find the earlier run if one is asked for, take the device, connect the processes."""
-    world, path, saved = launched(), None, None
-    if config.resume:
-        path = resume.find_checkpoint(config.resume, config.result, kind, config.save)
-    if path is not None:
-        saved = resume.read_run(path, kind)
-        config = resume.continued(config, saved["flags"])
-    device = pick_device(config.device, config.gpu, world.local_rank)
-    choose_kernels(deterministic=config.deterministic, tf32=config.tf32)
-    precision = choose_precision(config.precision, device, backend=config.amp_backend, opt_level=config.opt_level)
-    with connected(world, device):
-        run = Session(kind, config, world, device, precision, path, saved)
-        if config.resume and path is None:
-            run.note(f"there is no run called {config.save} to go on with: starting one")
-        run.announce()
-        yield run
+    """Find and lock the earlier run if one is asked for, take the device, connect the processes."""
+    world, path, saved, refusal = launched(), None, None, None
+    with ExitStack() as held:
+        if config.resume:
+            path = resume.find_checkpoint(config.resume, config.result, kind, config.save)
+        if path is not None and world.is_main:
+            try:
+                held.enter_context(FolderLock(path.parent))
+            except UsageError as error:  # all processes have to hear of it before one of them ends
+                refusal = error
+        if path is not None:
+            saved = resume.read_run(path, kind)  # not before it is locked: the one who writes may just be ending
+            with fitting(path):
+                config = resume.continued(config, saved)
+        device = pick_device(config.device, config.gpu, world.local_rank)
+        choose_kernels(deterministic=config.deterministic, tf32=config.tf32)
+        precision = choose_precision(config.precision, device, backend=config.amp_backend, opt_level=config.opt_level)
+        with connected(world, device):
+            run = Session(kind, config, world, device, precision, held, path, saved)
+            run.settle(refusal)
+            if config.resume and path is None:
+                run.note(f"there is no run called {config.save} to go on with: starting one")
+            run.announce()
+            yield run

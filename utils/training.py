@@ -181,13 +181,17 @@ class Training:
         checkpoint.save(self.log.folder / name, state)
 
     def restore(self, state: Mapping[str, Any], path: Path) -> None:
-        """Put the run back to where the checkpoint was written."""
-        checkpoint.load_weights(self.model, state["model"], path)
-        if len(state["statistics_by_rank"]) == self.world.size:
-            for name, buffer in running_statistics(self.model).items():
-                buffer.copy_(state["statistics_by_rank"][self.world.rank][name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.precision.load_state_dict(state["precision"])
-        for key, extra in self.extras.items():
-            extra.load_state_dict(state["extras"][key])
-        self.at, self.notes = Position(**state["position"]), state["notes"]
+        """Put the run back to where the checkpoint was written. Raises CheckpointError."""
+        with checkpoint.fitting(path):
+            checkpoint.load_weights(self.model, state["model"], path)
+            for part in ("optimizer", "extras"):
+                checkpoint.require_finite(state[part], part)
+            if self.world.size > 1:
+                mine = state["statistics_by_rank"][self.world.rank]
+                for name, buffer in running_statistics(self.model).items():
+                    buffer.copy_(mine[name])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.precision.load_state_dict(state["precision"])
+            for key, extra in self.extras.items():
+                extra.load_state_dict(state["extras"][key])
+            self.at, self.notes = Position(**state["position"]), state["notes"]

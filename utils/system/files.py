@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+UNFINISHED = ".writing"
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let ``write(file)`` fill a file beside ``path``, flush it to the disk, then rename it to ``path``.
+@contextmanager
+def whole_file(path: Path, suffix: str = "") -> Iterator[Path]:
+    """A name beside ``path`` to write to within the body; it is flushed to the disk and renamed to ``path`` at its end.
 
-    A reader sees the old file or the new one. The temporary name is unique, so that two writers never mix; it
-    begins with a dot and is removed when anything fails. Raises what ``write`` or the disk raised.
+    A reader sees the old file or the new one. The name is unique, so that two writers never mix; it begins with a
+    dot, ends with ``suffix``, and is gone when anything fails. Raises what the body or the disk raised.
     """
-    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.writing")
+    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}{UNFINISHED}{suffix}")
     try:
-        with open(temporary, "xb") as file:
-            write(file)
-            file.flush()
+        yield temporary
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
@@ -27,6 +30,23 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise
 
 
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let ``write(file)`` fill the file at ``path``, whole or not at all, as :func:`whole_file` does."""
+    with whole_file(path) as temporary, open(temporary, "xb") as file:
+        write(file)
+
+
 def write_text(path: Path, text: str) -> None:
     """A text file in UTF-8, whole or not at all. Names of files that are not UTF-8 keep their bytes."""
     write_whole(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))
+
+
+def write_figure(path: Path, figure: Any, **options: Any) -> None:
+    """A matplotlib figure in the format that the name ends in, whole or not at all."""
+    write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], **options))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers left unfinished that were killed. Only for a folder that nobody else writes to."""
+    for path in folder.glob(f".*{UNFINISHED}"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,52 @@
+"""One writer for a folder: a lock that ends with its process, however that ends."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from utils.system.errors import UsageError
+from utils.system.terminal import reason, show
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there
+    fcntl = None
+
+NAME = ".lock"
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # some network file systems
+
+
+class FolderLock:
+    """The right to write to a folder, held to the end of a ``with`` block or of the process.
+
+    A record lock: children that the process forks do not inherit it, so a killed run never locks out its successor
+    while its workers are still ending. Raises UsageError where another process holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = None
+        if fcntl is None:
+            return
+        try:
+            self.file = open(folder / NAME, "ab")  # noqa: SIM115 - stays open as long as it is locked
+            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            taken = self.file is not None and error.errno in (errno.EAGAIN, errno.EACCES)
+            unlockable = self.file is not None and error.errno in WITHOUT_LOCKS
+            if not unlockable:
+                self.__exit__()
+            if taken:
+                raise UsageError(
+                    f"another process is writing to {show(folder)}: wait for it or stop it first"
+                ) from None
+            if not unlockable:
+                raise UsageError(f"{show(folder)} cannot be written: {reason(error)}") from None
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.file is not None:
+            self.file.close()
+            self.file = None
