@@ -48,6 +48,7 @@ from utils.runtime import keep_freed_memory, pick_device
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
 from utils.system.errors import UsageError
+from utils.system.terminal import say, tell
 from utils.training import Training
 
 PROG = "retrainer_cifar.py"
@@ -275,6 +276,7 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
             device=run.device,
             seed=config.seed,
             workers=config.workers,
+            note=run.note,
             rank=world[0],
             world_size=world[1],
             **options,
@@ -399,16 +401,16 @@ def use_checkpoint(config: RetrainConfig) -> None:
     source = find_dataset(given, kind, preset.image_size)
     if not source.name.startswith("cifar"):  # whose class names come with the download
         require_classes(path, state["classes"], source.name, source.classes)
-    log = partial(print, file=sys.stderr)
+    log = partial(tell, stream=sys.stderr)
     dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=log)
     require_classes(path, state["classes"], dataset.name, dataset.classes)
     loader = make_loader(dataset.val, preset, stream="test", **options)
     found = measure(network, loader, output_names(state["classes"], network.num_classes), config.seed)
     shown = ("images", "loss", "top1", "top5", "calibration_error", "shift_consistency")
-    print(json.dumps({**{key: found[key] for key in shown}, "per_class": found["per_class"]}, indent=1))
+    say(json.dumps({**{key: found[key] for key in shown}, "per_class": found["per_class"]}, indent=1))
     if config.export:
         target = path.with_name(f"network{SUFFIXES[config.export]}")
-        print(export_network(network, target, config, state, loader)["line"])
+        say(export_network(network, target, config, state, loader)["line"])
 
 
 def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence[str]) -> None:
@@ -431,7 +433,7 @@ def predict_images(path: Path, network: Network, preset: Preset, classes: Sequen
         raise UsageError(f"--predict {path}: there is no image")
     pixels, good, bad = decode_all(files, preset.decoded_size, keep=True, skip_bad=True, what="decoding")
     for message in bad:
-        print(f"skipped: {message}", file=sys.stderr)
+        tell(f"skipped: {message}", sys.stderr)
     if not good:
         raise UsageError(f"--predict {path}: no image can be decoded")
     images = Images(torch.zeros(len(good), dtype=torch.long), preset.decoded_size, pixels)
@@ -441,10 +443,10 @@ def predict_images(path: Path, network: Network, preset: Preset, classes: Sequen
     rows = list(zip(names, predict.probabilities(network, batches), strict=True))
     outputs = output_names(classes, network.num_classes)
     for name, values in rows:
-        print(predict.top_line(name, values, outputs))
+        tell(predict.top_line(name, values, outputs))
     target = Path("predictions.csv")
     predict.write_csv(target, rows, outputs)
-    print(f"written to {target}")
+    tell(f"written to {target}")
 
 
 def train_once(config: RetrainConfig, state: Command) -> Path:
@@ -491,7 +493,7 @@ def train_seeds(config: RetrainConfig, state: Command) -> None:
     if not launched().is_main:
         return
     write_json(path, {"val_top1": top1, "mean": mean, "deviation": deviation})
-    print(f"val accuracy over {len(values)} seeds: {mean:.2f} +- {deviation:.2f} % {values}; written to {path}")
+    tell(f"val accuracy over {len(values)} seeds: {mean:.2f} +- {deviation:.2f} % {values}; written to {path}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -291,6 +291,7 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
         device=device,
         seed=config.seed,
         workers=config.workers,
+        note=run.note,
         rank=run.world.rank,
         world_size=run.world.size,
     )

@@ -7,20 +7,21 @@ number of workers or processes, nor on what was read before. So a run continues 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from data.augment import Draws, crop, cut_out, draw, normalise
 from data.images import DataError, Images
-from data.photos import BatchKeys, Photos, collate, evaluation_transform, training_transform
+from data.photos import Photos, collate, evaluation_transform, training_transform
 from data.policies import each, make_policy
 from data.presets import Preset
 from data.splits import split_indices
+from data.workers import Batches, Reader
+from utils.system.terminal import tell
 
 
 class Batch(NamedTuple):
@@ -158,6 +159,7 @@ class PhotoLoader(Loader):
         preset: Preset,
         *,
         workers: int = 0,
+        note: Callable[[str], object] = tell,
         resolution_jitter: bool = False,
         policy: str = "none",
         erasing: float = 0.0,
@@ -168,7 +170,9 @@ class PhotoLoader(Loader):
             transform = training_transform(preset, resolution_jitter, policy, erasing)
         else:
             transform = evaluation_transform(preset)
-        self.photos, self.workers = Photos(images, transform), workers
+        self.batches = Batches(Photos(images, transform), collate)
+        pin = self.device.type != "cpu"
+        self.reader = Reader(workers, pin_memory=pin, processes=self.world_size, note=note)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = list(self._shares())
@@ -177,27 +181,24 @@ class PhotoLoader(Loader):
             seeds = torch.randint(2**62, (len(positions),), generator=self._generator(number))
             keys.append(list(zip(positions[share].tolist(), seeds[share].tolist(), strict=True)))
             weights.append(weight)
-        batches = DataLoader(
-            self.photos,
-            batch_sampler=BatchKeys(keys),
-            num_workers=min(self.workers, len(keys)),
-            pin_memory=self.device.type != "cpu",
-            collate_fn=collate,
-            generator=torch.Generator(),  # else a pass takes a number from the global one, which drop path uses
-        )
-        for batch, weight in zip(batches, weights, strict=True):
-            if isinstance(batch, DataError):
-                raise batch
+        largest = max(map(len, keys), default=0) * 3 * self.preset.image_size**2 * 4  # float32
+        for batch, weight in zip(self.reader.read(self.batches, keys, largest), weights, strict=True):
             yield Batch(*(x.to(self.device, non_blocking=True) for x in batch), weight)
 
 
 def make_loader(
-    images: Images, preset: Preset, *, workers: int = 0, resolution_jitter: bool = False, **options
+    images: Images,
+    preset: Preset,
+    *,
+    workers: int = 0,
+    note: Callable[[str], object] = tell,
+    resolution_jitter: bool = False,
+    **options,
 ) -> Loader:
-    """The loader that fits the images; ``options`` as for :class:`Loader`."""
+    """The loader that fits the images; ``options`` as for :class:`Loader`. ``note``: what says that workers died."""
     if preset.is_small:
         return TensorLoader(images, preset, **options)
-    return PhotoLoader(images, preset, workers=workers, resolution_jitter=resolution_jitter, **options)
+    return PhotoLoader(images, preset, workers=workers, note=note, resolution_jitter=resolution_jitter, **options)
 
 
 def make_search_loaders(

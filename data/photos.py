@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -79,16 +77,3 @@ class Photos(Dataset):
 def collate(samples: list[tuple[Tensor, int] | DataError]) -> list[Tensor] | DataError:
     """Images and labels of a batch, or the first error among them."""
     return next((sample for sample in samples if isinstance(sample, DataError)), None) or default_collate(samples)
-
-
-class BatchKeys:
-    """A batch sampler: the lists of (index, seed) of one pass, computed beforehand."""
-
-    def __init__(self, batches: list[list[tuple[int, int]]]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)

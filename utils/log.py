@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from utils.system.errors import UsageError
 from utils.system.files import write_text
+from utils.system.terminal import tell
 
 
 def make_folder(result: str, kind: str, save: str) -> Path:
@@ -77,8 +78,8 @@ class RunLog:
         if self.folder is None:
             return
         if not quiet:
-            tqdm.write(text)
-            sys.stdout.flush()
+            with tqdm.external_write_mode(sys.stdout):  # above a progress bar
+                tell(text)
         self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def epoch(self, epoch: int, values: Mapping[str, float]) -> None:
@@ -102,7 +103,8 @@ class RunLog:
             self.writer.add_histogram(tag, np.asarray(values, dtype=np.float64), step)
 
     def _append(self, name: str, text: str) -> None:
-        with open(self.folder / name, "a", encoding="utf-8") as file:
+        # Names that are no UTF-8 are escaped here as on the console: the file stays text that any tool can read.
+        with open(self.folder / name, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
 
     def close(self) -> None:

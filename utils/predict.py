@@ -27,7 +27,8 @@ def top_line(name: str, values: Tensor, classes: Sequence[str], k: int = 5) -> s
 
 def write_csv(path: Path, rows: Iterable[tuple[str, Tensor]], classes: Sequence[str]) -> None:
     """One line an image: name, class, and the probability of every class."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    # Names of files that are no UTF-8 keep their bytes, so that a reader finds the files by them.
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "class", *classes])
         for name, values in rows:

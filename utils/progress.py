@@ -18,7 +18,7 @@ class Reporter:
     def __init__(self, log: RunLog, name: str, total: int, every: int, first: int = 0, *, patience: int = 1) -> None:
         self.log, self.name, self.total, self.every = log, name, total, every
         self.steps_done, self.watch = first, FiniteWatch(patience)
-        hidden = log.folder is None or not sys.stderr.isatty()
+        hidden = log.folder is None or sys.stderr is None or not sys.stderr.isatty()
         self.bar = tqdm(total=total, initial=first, desc=name, disable=hidden, leave=False)
 
     def __call__(self, step: int, loss: Tensor | None = None) -> None:

@@ -16,6 +16,7 @@ from utils import plots
 from utils.log import write_json
 from utils.system.errors import UsageError
 from utils.system.files import write_text
+from utils.system.terminal import complain, say, show
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
 PHASES = {"search": ("weights", "strategy", "report"), "retrain": ("train", "valid")}
@@ -208,7 +209,7 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
-    return str(value)
+    return show(value).replace("|", "\\|")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -229,11 +230,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = render([read_run(folder) for folder in args.runs])
         if args.output is None:
-            print(text, end="")
+            say(text.removesuffix("\n"))
         else:
             write_text(args.output, text)
     except (ReportError, OSError) as error:
-        print(f"utils.report: {error}", file=sys.stderr)
+        complain("utils.report", error)
         return 2
     return 0
 

@@ -18,6 +18,7 @@ from utils.precision import Precision, choose_precision
 from utils.report import RESULT
 from utils.runtime import choose_kernels, describe_machine, pick_device
 from utils.schedule import Schedule
+from utils.system.terminal import tell
 
 
 @dataclass
@@ -32,11 +33,15 @@ class Session:
     path: Path | None = None
     saved: dict[str, Any] | None = None
     lines: list[str] = field(default_factory=list)
+    log: RunLog | None = None
 
     def note(self, text: str) -> None:
-        """Say something before there is a run folder; it is written to log.txt once there is."""
+        """Say something, in log.txt too: at once, or when there is one."""
+        if self.log is not None:
+            self.log.line(text)
+            return
         if self.world.is_main:
-            print(text, flush=True)
+            tell(text)
         self.lines.append(text)
 
     @property
@@ -74,7 +79,7 @@ class Session:
                 "machine": describe_machine(self.device),
             },
         )
-        log = RunLog(folder, tensorboard=config.tensorboard, purge_step=purge)
+        self.log = log = RunLog(folder, tensorboard=config.tensorboard, purge_step=purge)
         for line in self.lines:
             log.detail(line, quiet=True)
         log.line(f"writing to {folder}")

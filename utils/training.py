@@ -21,6 +21,7 @@ from utils.resume import CHECKPOINT, Position
 from utils.runtime import compile_blocks, memory_format, peak_memory, synchronise
 from utils.schedule import Schedule
 from utils.signals import Stopped, StopRequest, stop_requests
+from utils.system.errors import ReadingError
 
 
 @dataclass
@@ -118,6 +119,9 @@ class Training:
                     first=at.step,
                     after_step=after_step,
                 )
+        except ReadingError:
+            at.rows = meter.sums.tolist()
+            raise
         except NotFiniteError as error:
             raise NotFiniteError(error.step, f"epoch {at.epoch}, {describe(error.step)}") from None
         return meter.read(self.world.total)
@@ -150,7 +154,8 @@ class Training:
         return record
 
     def run(self, epoch: Callable[[], None], finish: Callable[[], None]) -> None:
-        """All epochs that are left, then ``finish``. A polite stop leaves a checkpoint of this very step."""
+        """All epochs that are left, then ``finish``. A polite stop, or a batch that cannot be read, leaves a checkpoint
+        of this very step."""
         with stop_requests(self.world) as self.stop:
             try:
                 while self.at.epoch < self.schedule.epochs:
@@ -158,6 +163,10 @@ class Training:
                 finish()
             except Stopped:
                 self.save()
+                raise
+            except ReadingError:
+                if self.world.size == 1:  # else the other processes wait for this one in the middle of a step
+                    self.save()
                 raise
 
     def save(self, name: str = CHECKPOINT) -> None:
