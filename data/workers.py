@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import Any, NamedTuple
 
@@ -129,7 +132,7 @@ class Reader:
             num_workers=min(self.workers, len(keys)),
             pin_memory=self.pin_memory,
             collate_fn=_as_it_is,
-            worker_init_fn=ignore_signals,
+            worker_init_fn=begin_worker,
             generator=torch.Generator(),  # else a pass takes a number from the global one, which drop path uses
         )
         with _signals_kept_away():
@@ -162,7 +165,10 @@ class Reader:
 
 def _explained(error: Exception, workers: Sequence) -> Exception:
     """What an exception of the loader means: a worker that died, or something else."""
-    wait([worker.sentinel for worker in workers], timeout=2)  # a broken connection may come before the end is known
+    ended = wait([worker.sentinel for worker in workers], timeout=2)  # a broken connection tells before the system does
+    for worker in workers:
+        if worker.sentinel in ended:
+            worker.join(2)
     codes = [worker.exitcode for worker in workers if worker.exitcode]
     if not codes:
         return ReadingError(f"reading a batch failed: {type(error).__name__}: {reason(error)[:200]}")
@@ -174,13 +180,21 @@ def _explained(error: Exception, workers: Sequence) -> Exception:
     return Died(text, shared_memory=number == getattr(signal, "SIGBUS", None))  # a page that the mount had not
 
 
-def ignore_signals(_worker: int = 0) -> None:
-    """What asks the whole group to stop means the main process, which finishes its step first.
+def begin_worker(_number: int) -> None:
+    """Ignore what asks the whole group to stop: it means the main process, which finishes its step first.
 
-    A worker ends when its parent shuts it down or is gone.
+    A worker ends when the main process shuts it down or is gone. torch has it look for its parent too, but with
+    forkserver that is the server, which stays as long as it has a child.
     """
     for number in POLITE:
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(), os.getppid()), daemon=True).start()
+
+
+def _end_with(main: Any, parent: int) -> None:
+    while os.getppid() == parent and main.is_alive():
+        time.sleep(1)
+    os._exit(1)
 
 
 @contextmanager
@@ -192,7 +206,12 @@ def _signals_kept_away() -> Iterator[None]:
     """
     main = threading.current_thread() is threading.main_thread()
     child = signal.getsignal(signal.SIGCHLD) if main and hasattr(signal, "SIGCHLD") else None
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE) if hasattr(signal, "pthread_sigmask") else None
+    before = None
+    if hasattr(signal, "pthread_sigmask"):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
+        if multiprocessing.get_start_method() != "fork":
+            resource_tracker.ensure_running()  # starting this helper of Python's unblocks signals behind our back
+            signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
     try:
         yield
     finally:

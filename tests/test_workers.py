@@ -160,7 +160,7 @@ GROUP = """
         found = [next(batches)[0].item()]
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.killpg(0, number)
-        time.sleep(0.5)
+        time.sleep(0.2)
         found += [batch[0].item() for batch in batches]
         assert found == EXPECTED, found
         assert not said, said
