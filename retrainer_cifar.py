@@ -144,11 +144,11 @@ def run_epoch(r: Retraining) -> None:
     training = r.training
     phases = {"train": lambda: train_network(r), "valid": lambda: validate(r)}
     epoch = training.at.epoch
-    top1 = training.run_epoch(phases, r.train.num_images)["valid/top1"]
-    training.notes["last_top1"] = top1
-    if r.best.improve(top1, epoch):
+    record = training.run_epoch(phases, r.train.num_images)
+    training.notes["last_top1"] = record["valid/top1"]
+    if r.best.improve(record["valid/top1"], epoch):
         training.save("best.pt")
-    training.save()
+    training.end_epoch(record)
 
 
 def finish(r: Retraining) -> None:
@@ -164,11 +164,6 @@ def finish(r: Retraining) -> None:
     names = output_names(r.dataset.classes, network.num_classes)
     measured = measure(chosen, r.test, names, config.seed)
     write_json(log.folder / "measures.json", measured)
-    log.figure(
-        "measures/confusion",
-        measures.confusion_figure(torch.tensor(measured["confusion"]), names),
-        config.epochs,
-    )
     aux = network.num_aux_parameters
     result = {
         "last_top1": r.training.notes["last_top1"],
@@ -188,7 +183,11 @@ def finish(r: Retraining) -> None:
         path = log.folder / f"network{SUFFIXES[config.export]}"
         result["export"] = export_network(chosen, path, config, r.dataset.facts(), r.test)
         log.line(result["export"]["line"])
-    report.write(log.folder, result=result)
+    with log.decoration("the confusion picture"):
+        if log.writer is not None:
+            picture = measures.confusion_figure(torch.tensor(measured["confusion"]), names)
+            log.figure("measures/confusion", picture, config.epochs)
+    report.write(log, result=result)
     last, best = result["last_top1"], r.best
     log.line(
         f"{chosen_on} accuracy: last {last:.2f} %, best {best.top1:.2f} % (epoch {best.epoch}, picked on {chosen_on})"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils import plots
-from utils.log import write_json
+from utils.log import RunLog, write_json
 from utils.system.errors import UsageError
 from utils.system.files import write_text
 from utils.system.terminal import complain, say, show
@@ -103,14 +103,20 @@ def changed_flags(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in config["flags"].items() if k in defaults and v != defaults[k]}
 
 
-def write(folder: Path, *, result: Mapping[str, Any]) -> None:
-    """End a run: result.json with what it gave, then report.json and report.md."""
+def write(log: RunLog, *, result: Mapping[str, Any]) -> None:
+    """End a run: pictures and reports, each of which may fail alone, then result.json, which says that all is there.
+
+    A run that is killed before goes on here when it is resumed.
+    """
+    folder = log.folder
+    with log.decoration("the picture of the curves"):
+        _draw_curves(read_run(folder))
+    with log.decoration("report.json"):
+        write_json(folder / "report.json", document({**read_run(folder), "result": result}))
+    with log.decoration("report.md"):
+        text = render([{**read_run(folder), "result": result}])
+        write_text(folder / "report.md", text.replace(f"]({folder}/", "]("))  # the pictures lie beside the report
     write_json(folder / RESULT, result)
-    run = read_run(folder)
-    _draw_curves(run)
-    write_json(folder / "report.json", document(run))
-    text = render([run]).replace(f"]({folder}/", "](")  # the pictures lie beside the report
-    write_text(folder / "report.md", text)
 
 
 CURVES = {"loss": ("shared/loss", "train/loss", "valid/loss"), "top1": ("shared/top1", "train/top1", "valid/top1")}
@@ -123,7 +129,7 @@ def _draw_curves(run: Mapping[str, Any]) -> None:
         points = {tag: [(e["epoch"], e[tag]) for e in run["epochs"] if e.get(tag) is not None] for tag in tags}
         found = {tag: curve for tag, curve in points.items() if curve}
         if found:
-            plots.curves(found, "epoch", name).savefig(run["folder"] / f"{name}.png", dpi=200)
+            plots.save(plots.curves(found, "epoch", name), run["folder"] / f"{name}.png")
 
 
 def render(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Training:
     stop: StopRequest | None = None
     compiled: bool = False
     notes: dict[str, Any] = field(default_factory=dict)  # plain values that outlive an epoch
+    seconds: list[float] = field(default_factory=list)  # of the epochs that this process has run
     wrapped: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,9 +129,9 @@ class Training:
         return meter.read(self.world.total)
 
     def run_epoch(self, phases: Mapping[str, Callable[[], None]], num_images: int) -> dict[str, float]:
-        """The phases of an epoch from where the run stands; returns, and logs, what they put on record.
+        """The phases of an epoch from where the run stands; returns what they put on record, and writes it.
 
-        ``num_images``: how many the first phase trains on, for images/s.
+        ``num_images``: how many the first phase trains on, for images/s. :meth:`end_epoch` is to follow.
         """
         at, names = self.at, list(phases)
         for name in names[names.index(at.phase or names[0]) :]:
@@ -148,10 +150,16 @@ class Training:
         record["time/epoch_s"] = sum(record[f"time/{name}_s"] for name in names)
         record["time/images_per_s"] = num_images / record[f"time/{names[0]}_s"]
         self.log.epoch(at.epoch, record)
-        self.log.line(epoch_line(at.epoch, self.schedule.epochs, record))
         at.next_epoch()
         self.world.average_statistics(self.model)
         return record
+
+    def end_epoch(self, record: Mapping[str, float]) -> None:
+        """Save, then say how the epoch went: nobody who reads along can lose what is done."""
+        self.save()
+        self.seconds.append(record["time/epoch_s"])
+        left = (self.schedule.epochs - self.at.epoch) * statistics.mean(self.seconds[-5:])
+        self.log.line(epoch_line(self.at.epoch - 1, self.schedule.epochs, record, left))
 
     def run(self, epoch: Callable[[], None], finish: Callable[[], None]) -> None:
         """All epochs that are left, then ``finish``. A polite stop, or a batch that cannot be read, leaves a checkpoint
