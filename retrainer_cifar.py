@@ -29,6 +29,7 @@ from data.loaders import Loader, derived_seed, make_loader
 from data.mixing import MixedLoader
 from data.presets import Preset, as_trained
 from data.splits import split_indices
+from data.workers import Reader
 from models.backbone import require_batch, require_size
 from models.network import Network
 from models.supernet import SuperNet
@@ -265,6 +266,8 @@ def parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict
 def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -> dict[str, Any]:
     """Loaders of the training images, augmented and shuffled, of those that choose the epoch, and of val/."""
     config = run.config
+    pin = run.device.type != "cpu"
+    reader = Reader(config.workers, pin_memory=pin, processes=run.world.size, note=run.note)
 
     def loader(images: Images, stream: str, *, world: tuple[int, int], **options) -> Loader:
         return make_loader(
@@ -274,8 +277,7 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
             batch_size=config.batch_size,
             device=run.device,
             seed=config.seed,
-            workers=config.workers,
-            note=run.note,
+            reader=reader,
             rank=world[0],
             world_size=world[1],
             **options,

@@ -27,6 +27,7 @@ from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loaders import Batch, Loader, derived_seed, forever, make_search_loaders
+from data.workers import Reader
 from models.backbone import require_batch, require_size
 from models.deployment import Deployment
 from models.supernet import SuperNet
@@ -303,8 +304,7 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
         batch_size=config.batch_size,
         device=device,
         seed=config.seed,
-        workers=config.workers,
-        note=run.note,
+        reader=Reader(config.workers, pin_memory=device.type != "cpu", processes=run.world.size, note=run.note),
         rank=run.world.rank,
         world_size=run.world.size,
     )

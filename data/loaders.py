@@ -7,7 +7,7 @@ number of workers or processes, nor on what was read before. So a run continues 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -21,7 +21,6 @@ from data.policies import each, make_policy
 from data.presets import Preset
 from data.splits import split_indices
 from data.workers import Batches, Reader
-from utils.system.terminal import tell
 
 
 class Batch(NamedTuple):
@@ -159,7 +158,7 @@ class PhotoLoader(Loader):
         preset: Preset,
         *,
         workers: int = 0,
-        note: Callable[[str], object] = tell,
+        reader: Reader | None = None,
         resolution_jitter: bool = False,
         policy: str = "none",
         erasing: float = 0.0,
@@ -171,8 +170,7 @@ class PhotoLoader(Loader):
         else:
             transform = evaluation_transform(preset)
         self.batches = Batches(Photos(images, transform), collate)
-        pin = self.device.type != "cpu"
-        self.reader = Reader(workers, pin_memory=pin, processes=self.world_size, note=note)
+        self.reader = reader or Reader(workers, pin_memory=self.device.type != "cpu", processes=self.world_size)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = list(self._shares())
@@ -191,14 +189,17 @@ def make_loader(
     preset: Preset,
     *,
     workers: int = 0,
-    note: Callable[[str], object] = tell,
+    reader: Reader | None = None,
     resolution_jitter: bool = False,
     **options,
 ) -> Loader:
-    """The loader that fits the images; ``options`` as for :class:`Loader`. ``note``: what says that workers died."""
+    """The loader that fits the images; ``options`` as for :class:`Loader`.
+
+    ``reader``: of files, where several loaders are to share what it learned about workers; else one of ``workers``.
+    """
     if preset.is_small:
         return TensorLoader(images, preset, **options)
-    return PhotoLoader(images, preset, workers=workers, note=note, resolution_jitter=resolution_jitter, **options)
+    return PhotoLoader(images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options)
 
 
 def make_search_loaders(
