@@ -30,6 +30,7 @@ from data.predicting import Pictures
 from data.presets import Preset, as_trained
 from data.shares import HOLDOUT, LESS_HOLDOUT
 from data.splits import split_indices
+from data.workers import Reader
 from models.network import Network
 from models.spec import NetworkSpec
 from models.supernet import SuperNet
@@ -49,7 +50,7 @@ from utils.runtime import keep_freed_memory, pick_device
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
 from utils.system.errors import UsageError
-from utils.system.terminal import say, show
+from utils.system.terminal import say, show, tell
 from utils.training import Training
 
 PROG = "retrainer_cifar.py"
@@ -145,11 +146,11 @@ def run_epoch(r: Retraining) -> None:
     training = r.training
     phases = {"train": lambda: train_network(r), "valid": lambda: validate(r)}
     epoch = training.at.epoch
-    top1 = training.run_epoch(phases, r.train.num_images)["valid/top1"]
-    training.notes["last_top1"] = top1
-    if r.best.improve(top1, epoch):
+    record = training.run_epoch(phases, r.train.num_images)
+    training.notes["last_top1"] = record["valid/top1"]
+    if r.best.improve(record["valid/top1"], epoch):
         training.save("best.pt")
-    training.save()
+    training.end_epoch(record)
 
 
 def finish(r: Retraining) -> None:
@@ -165,11 +166,6 @@ def finish(r: Retraining) -> None:
     names = output_names(r.dataset.classes, network.num_classes)
     measured = measure(chosen, r.test, names, config.seed)
     write_json(log.folder / "measures.json", measured)
-    log.figure(
-        "measures/confusion",
-        measures.confusion_figure(torch.tensor(measured["confusion"]), names),
-        config.epochs,
-    )
     aux = network.num_aux_parameters
     result = {
         "last_top1": r.training.notes["last_top1"],
@@ -189,7 +185,11 @@ def finish(r: Retraining) -> None:
         path = log.folder / f"network{SUFFIXES[config.export]}"
         result["export"] = export_network(chosen, path, config, r.dataset.facts(), first_images(r.test))
         log.line(result["export"]["line"])
-    report.write(log.folder, result=result)
+    with log.decoration("the confusion picture"):
+        if log.writer is not None:
+            picture = measures.confusion_figure(torch.tensor(measured["confusion"]), names)
+            log.figure("measures/confusion", picture, config.epochs)
+    report.write(log, result=result)
     last, best = result["last_top1"], r.best
     log.line(
         f"{chosen_on} accuracy: last {last:.2f} %, best {best.top1:.2f} % (epoch {best.epoch}, picked on {chosen_on})"
@@ -272,6 +272,8 @@ def parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict
 def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -> dict[str, Any]:
     """Loaders of the training images, augmented and shuffled, of those that choose the epoch, and of val/."""
     config = run.config
+    pin = run.device.type != "cpu"
+    reader = Reader(config.workers, pin_memory=pin, processes=run.world.size, note=run.note)
 
     def loader(images: Images, stream: str, *, world: tuple[int, int], **options) -> Loader:
         return make_loader(
@@ -281,7 +283,7 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
             batch_size=config.batch_size,
             device=run.device,
             seed=config.seed,
-            workers=config.workers,
+            reader=reader,
             rank=world[0],
             world_size=world[1],
             **options,
@@ -454,13 +456,13 @@ def use_checkpoint(config: RetrainConfig) -> None:
     source = find_dataset(given, kind, preset.image_size)
     if not source.name.startswith("cifar"):  # whose class names come with the download
         require_classes(path, state["classes"], source.name, source.classes)
-    log = partial(print, file=sys.stderr)
+    log = partial(tell, stream=sys.stderr)
     dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=log)
     require_classes(path, state["classes"], dataset.name, dataset.classes)
     loader = make_loader(dataset.val, preset, stream="test", **options)
     found = measure(network, loader, output_names(state["classes"], network.num_classes), config.seed)
     shown = ("images", "loss", "top1", "top5", "calibration_error", "shift_consistency")
-    print(json.dumps({**{key: found[key] for key in shown}, "per_class": found["per_class"]}, indent=1))
+    say(json.dumps({**{key: found[key] for key in shown}, "per_class": found["per_class"]}, indent=1))
     export_beside(path, network, config, state, first_images(loader))
 
 
@@ -495,20 +497,20 @@ def predict_images(path: Path, network: Network, preset: Preset, outputs: Sequen
 
     Both line by line: memory does not grow with the folder. Returns the images of the first batch.
     """
-    pictures, first = Pictures(path, bad=lambda error: say(f"skipped: {error}", sys.stderr)), []
+    pictures, first = Pictures(path, bad=lambda error: tell(f"skipped: {error}", sys.stderr)), []
 
     def rows() -> Iterator[tuple[str, Tensor]]:
         for names, images in pictures.batches(preset, batch_size, network.head.weight.device):
             first[:] = first or [images]
             for name, values in zip(names, predict.probabilities(network, [images]), strict=True):
-                say(predict.top_line(name, values, outputs))
+                tell(predict.top_line(name, values, outputs))
                 yield name, values
         if not first:
             raise UsageError(f"--predict {show(path)}: no image was found; left out: {pictures.left_out() or 'none'}")
 
     target = Path("predictions.csv")
     predict.write_csv(target, rows(), outputs)
-    say(f"written to {target}" + (f"; left out: {pictures.left_out()}" if pictures.left_out() else ""))
+    tell(f"written to {target}" + (f"; left out: {pictures.left_out()}" if pictures.left_out() else ""))
     return first[0]
 
 
@@ -551,7 +553,7 @@ def train_seeds(config: RetrainConfig, state: Command) -> None:
         if state.log is not None:
             state.log.close()
     if launched().is_main:
-        print(seeds.summarise(folders, Path(config.result).expanduser() / "retrain", config.save))
+        tell(seeds.summarise(folders, Path(config.result).expanduser() / "retrain", config.save))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,11 +23,12 @@ from controller.limits import Limits, pareto_front
 from controller.pictures import likely_pictures
 from controller.ranking import Ranked, genotype_document, rank
 from controller.sampling import Fits, NothingFitsError, uniform
-from controller.statistics import Seen, shares, warnings
+from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loaders import Batch, Loader, derived_seed, forever, make_search_loaders
 from data.presets import Preset
+from data.workers import Reader
 from models.deployment import Deployment
 from models.spec import NetworkSpec
 from models.supernet import SuperNet
@@ -164,17 +165,20 @@ def run_epoch(s: Search) -> None:
     epoch = s.training.at.epoch
     bound = {name: lambda phase=phase: phase(s) for name, phase in phases.items()}
     record = s.training.run_epoch(bound, s.weights.num_images)
+    unusual: list[str] = []
     if epoch >= s.config.warmup_epochs and s.config.controller_steps:
         sample = s.drawn(s.strategy.sample, 20, "sample", epoch)
         entropy = record.get("controller/entropy")
         s.training.notes.setdefault("entropy", entropy)
         first = s.training.notes["entropy"]
-        for text in warnings(sample, entropy=entropy, first=first, moved=s.strategy.has_moved()):
-            s.training.log.line(f"warning: {text}")
+        unusual = warnings(sample, entropy=entropy, first=first, moved=s.strategy.has_moved())
+    s.training.end_epoch(record)
+    for text in unusual:
+        s.training.log.line(f"warning: {text}")
     if epoch % s.config.report_freq == 0 or epoch == s.config.epochs - 1:
-        for tag, picture in likely_pictures(s.strategy, plots.heat_map) if s.training.log.writer else ():
-            s.training.log.figure(tag, picture, epoch)
-    s.training.save()
+        with s.training.log.decoration("pictures of the controller"):
+            for tag, picture in likely_pictures(s.strategy, plots.heat_map) if s.training.log.writer else ():
+                s.training.log.figure(tag, picture, epoch)
 
 
 def derive_result(s: Search) -> None:
@@ -237,24 +241,34 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
 
 
 def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], seconds: float) -> None:
-    """Pictures, report and the last lines on the console."""
-    from ops.draw import draw  # matplotlib and networkx take a second
-
+    """Pictures and report, then result.json, then the last lines on the console."""
     log, best, config = s.training.log, ranked[0], s.config
     path, cost = log.folder / "genotypes.json", front_cost(config)
     points = [[(s.limits.cost(cost, r.genotype), r.score) for r in part] for part in (ranked, front)]
     pictures = {
-        "derived": draw(best.genotype),
-        "pareto": plots.pareto_plot(*points, cost, "reward images correct (%)"),
+        "derived": lambda: draw_genotype(best.genotype),
+        "pareto": lambda: plots.pareto_plot(*points, cost, "reward images correct (%)"),
     }
-    for name, picture in pictures.items():
-        log.figure(f"genotype/{name}", picture, config.epochs)
-        write_figure(log.folder / f"{name}.png", picture, dpi=200)
-    report.write(log.folder, result={"score": best.score, "genotype": best.genotype.to_lists(), "derive_s": seconds})
+    for name, make in pictures.items():
+        with log.decoration(f"{name}.png"):
+            picture = make()
+            log.figure(f"genotype/{name}", picture, config.epochs)
+            write_figure(log.folder / f"{name}.png", picture, dpi=200)
+    found = spread([candidate.score for candidate in ranked], s.rewards.num_images)
+    result = {"score": best.score, "genotype": best.genotype.to_lists(), "derive_s": seconds}
+    report.write(log, result=result | {"spread": found._asdict()})
+    log.line(found.sentence())
     log.line(f"best of {len(ranked)}: {best.score:.2f} % of the reward images, {best.genotype}")
     log.line(f"retrain it with:  {retrain_command(flags_of(config), path, 0)}")
     if config.tensorboard:
         log.line(f"look at the search with:  tensorboard --logdir {shlex.quote(str(log.folder))}")
+
+
+def draw_genotype(genotype: Genotype):
+    """A drawing; the packages for it take a second to import."""
+    from ops.draw import draw
+
+    return draw(genotype)
 
 
 def make_limits(run: Session, deployment: Deployment) -> Limits:
@@ -304,7 +318,7 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
         batch_size=config.batch_size,
         device=device,
         seed=config.seed,
-        workers=config.workers,
+        reader=Reader(config.workers, pin_memory=device.type != "cpu", processes=run.world.size, note=run.note),
         rank=run.world.rank,
         world_size=run.world.size,
     )

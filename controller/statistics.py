@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ops.genotype import Genotype
 from ops.space import SPACES
@@ -44,6 +46,49 @@ class Seen:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.keys = set(state["keys"])
+
+
+class Spread(NamedTuple):
+    """Scores of candidates in percent, and the percentage of their variance that the noise of scoring explains."""
+
+    candidates: int
+    images: int
+    mean: float
+    std: float
+    best: float
+    noise_share: float | None
+
+    def sentence(self) -> str:
+        """Whether there was more to find than chance gives."""
+        if self.noise_share is None:
+            return f"one candidate, {self.best:.2f} %: whether the search found more than chance is open"
+        shown = f"{self.candidates} candidates: mean {self.mean:.2f} %, std {self.std:.2f}, best {self.best:.2f} %"
+        noise = f"the noise of {self.images} reward images explains {self.noise_share:.0f} % of their variance"
+        return f"{shown}; {noise}: the search found {'more' if self.is_real() else 'no more'} than chance"
+
+    def is_real(self) -> bool:
+        """Whether the variance is larger than noise gives in 39 of 40 cases.
+
+        Of noise alone, observed over expected variance has mean 1 and a std of sqrt(2 / (candidates - 1)).
+        """
+        if self.noise_share is None:
+            return False
+        return self.noise_share < 100 / (1 + 2 * math.sqrt(2 / (self.candidates - 1)))
+
+
+def spread(scores: Sequence[float], images: int) -> Spread:
+    """What the top-1 accuracies of candidates, in percent and each on the same ``images``, say about the search.
+
+    The noise of an accuracy p on n images has the binomial variance p (1 - p) / n; its mean over the candidates is
+    compared with the variance of the scores. All see the same images, so this is the most that noise can explain.
+    """
+    mean = statistics.fmean(scores)
+    if len(scores) < 2:
+        return Spread(len(scores), images, mean, 0.0, max(scores), None)
+    noise = statistics.fmean(score * (100 - score) / images for score in scores)
+    variance = statistics.variance(scores)
+    share = min(100.0, 100 * noise / variance) if variance else 100.0
+    return Spread(len(scores), images, mean, math.sqrt(variance), max(scores), share)
 
 
 def warnings(genotypes: Sequence[Genotype], *, entropy: float | None, first: float | None, moved: bool) -> list[str]:

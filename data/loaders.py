@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from data.augment import Draws, crop, cut_out, draw, normalise
 from data.images import DataError, Images
-from data.photos import BatchKeys, Photos, collate, evaluation_transform, training_transform
+from data.photos import Photos, collate, evaluation_transform, training_transform
 from data.policies import each, make_policy
 from data.presets import Preset
 from data.shares import PARTS, Part, balanced_sizes
 from data.splits import split_indices
+from data.workers import Batches, Reader
 
 
 class Batch(NamedTuple):
@@ -164,6 +164,7 @@ class PhotoLoader(Loader):
         preset: Preset,
         *,
         workers: int = 0,
+        reader: Reader | None = None,
         resolution_jitter: bool = False,
         policy: str = "none",
         erasing: float = 0.0,
@@ -174,7 +175,8 @@ class PhotoLoader(Loader):
             transform = training_transform(preset, resolution_jitter, policy, erasing)
         else:
             transform = evaluation_transform(preset)
-        self.photos, self.workers = Photos(images, transform), workers
+        self.batches = Batches(Photos(images, transform), partial(collate, side=preset.image_size))
+        self.reader = reader or Reader(workers, pin_memory=self.device.type != "cpu", processes=self.world_size)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = list(self._shares())
@@ -183,27 +185,27 @@ class PhotoLoader(Loader):
             seeds = torch.randint(2**62, (len(positions),), generator=self._generator(number))
             keys.append(list(zip(positions[share].tolist(), seeds[share].tolist(), strict=True)))
             weights.append(weight)
-        batches = DataLoader(
-            self.photos,
-            batch_sampler=BatchKeys(keys),
-            num_workers=min(self.workers, len(keys)),
-            pin_memory=self.device.type != "cpu",
-            collate_fn=partial(collate, side=self.preset.image_size),
-            generator=torch.Generator(),  # else a pass takes a number from the global one, which drop path uses
-        )
-        for batch, weight in zip(batches, weights, strict=True):
-            if isinstance(batch, DataError):
-                raise batch
+        largest = max(map(len, keys), default=0) * 3 * self.preset.image_size**2 * 4  # float32
+        for batch, weight in zip(self.reader.read(self.batches, keys, largest), weights, strict=True):
             yield Batch(*(x.to(self.device, non_blocking=True) for x in batch), weight)
 
 
 def make_loader(
-    images: Images, preset: Preset, *, workers: int = 0, resolution_jitter: bool = False, **options
+    images: Images,
+    preset: Preset,
+    *,
+    workers: int = 0,
+    reader: Reader | None = None,
+    resolution_jitter: bool = False,
+    **options,
 ) -> Loader:
-    """The loader that fits the images; ``options`` as for :class:`Loader`."""
+    """The loader that fits the images; ``options`` as for :class:`Loader`.
+
+    ``reader``: of files, where several loaders are to share what it learned about workers; else one of ``workers``.
+    """
     if preset.is_small:
         return TensorLoader(images, preset, **options)
-    return PhotoLoader(images, preset, workers=workers, resolution_jitter=resolution_jitter, **options)
+    return PhotoLoader(images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options)
 
 
 def make_search_loaders(

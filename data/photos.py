@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -81,16 +79,3 @@ def collate(samples: list[tuple[Tensor, int] | DataError], side: int) -> list[Te
     if not samples:
         return [torch.zeros(0, 3, side, side), torch.zeros(0, dtype=torch.long)]
     return next((sample for sample in samples if isinstance(sample, DataError)), None) or default_collate(samples)
-
-
-class BatchKeys:
-    """A batch sampler: the lists of (index, seed) of one pass, computed beforehand."""
-
-    def __init__(self, batches: list[list[tuple[int, int]]]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)

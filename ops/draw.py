@@ -30,6 +30,7 @@ from matplotlib.textpath import TextPath
 from ops.genotype import SHARINGS, Genotype, GenotypeError, read_candidate
 from ops.space import SPACES, Space, edges
 from utils.system.files import write_whole
+from utils.system.terminal import complain, show
 
 DPI, MAX_PIXELS, FONT = 300, 10**8, "DejaVu Sans"  # matplotlib brings this font along: the same everywhere
 WIDTH, GUTTER = 8.5 / 2.54 * 72, 12.0  # of a cell; between two cells
@@ -241,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         save(render(genotype, args.extension, args.dpi), args.output)
     except (argparse.ArgumentError, GenotypeError, OSError) as error:
         line = " ".join(str(error).split())
-        print(f"ops.draw: {line if line.isprintable() else ascii(line)}", file=sys.stderr)
+        complain("ops.draw", show(line))
         return 1 if isinstance(error, OSError) else 2
     return 0
 

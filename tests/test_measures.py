@@ -11,12 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn import metrics
 
 from utils.measures import (
+    DRAWN_CLASSES,
     Predictions,
     agreement,
     calibration_error,
     confusion_figure,
     confusion_matrix,
     mean_loss,
+    most_confused,
     per_class_accuracy,
     shift_consistency,
     summary,
@@ -196,9 +198,35 @@ def test_every_name_in_the_picture_is_free_and_on_the_page(classes):
     renderer, page, axes = canvas.get_renderer(), figure.bbox.padded(0.5), figure.axes[0]
     for names, low, high in ((axes.get_xticklabels(), "x0", "x1"), (axes.get_yticklabels(), "y0", "y1")):
         boxes = sorted((name.get_window_extent(renderer) for name in names), key=lambda box: getattr(box, low))
-        assert len(boxes) == classes
+        assert len(boxes) == min(classes, DRAWN_CLASSES)
         assert all(page.x0 <= box.x0 <= box.x1 <= page.x1 and page.y0 <= box.y0 <= box.y1 <= page.y1 for box in boxes)
         assert all(getattr(a, high) <= getattr(b, low) + 1 for a, b in pairwise(boxes))
     written = [int(text.get_text()) for text in axes.texts]
     assert sum(written) == (2000 if classes <= 20 else 0)
     assert axes.get_ylabel() == "true"
+
+
+def test_the_picture_of_a_thousand_classes_shows_the_most_confused_and_does_not_grow():
+    matrix = torch.eye(1000, dtype=torch.long) * 10
+    pairs = [(3, 998), (500, 501), (998, 7)]
+    for weight, (true, guess) in enumerate(pairs, 1):
+        matrix[true, guess] = weight
+    assert most_confused(matrix, 3).tolist() == [7, 500, 998]
+    figure = confusion_figure(matrix, [f"class {i}" for i in range(1000)])
+    axes = figure.axes[0]
+    names = [name.get_text() for name in axes.get_yticklabels()]
+    assert len(names) == DRAWN_CLASSES
+    assert {f"class {i}" for pair in pairs for i in pair} <= set(names)
+    assert "1000" in axes.get_title()
+    width, height = figure.get_size_inches() * figure.dpi
+    assert width * height < 2e6
+    shares = axes.images[0].get_array()
+    assert shares[names.index("class 998"), names.index("class 7")] == pytest.approx(100 * 3 / 13)
+
+
+@pytest.mark.parametrize("name", ["cost_$5_$10", "a$$b", "$\\frac$", "caf\udce9", "two\nlines"])
+def test_any_name_is_drawn_as_it_is_spelt(name):
+    figure = confusion_figure(torch.eye(2, dtype=torch.long), [name, "other"])
+    FigureCanvasAgg(figure).draw()
+    drawn = figure.axes[0].get_yticklabels()[0].get_text()
+    assert drawn == (name if name.isprintable() else ascii(name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from ops.genotype import GenotypeError
 from utils.log import RunLog
 from utils.signals import Stopped
 from utils.system.errors import UsageError
+from utils.system.terminal import complain, open_streams
 
 
 class Command:
@@ -30,6 +30,7 @@ def command(name: str) -> Iterator[Command]:
 
     The traceback of a fault goes to the run's log.txt, where it helps, not to the user's terminal.
     """
+    open_streams()
     state = Command()
     try:
         yield state
@@ -58,5 +59,5 @@ def _end(name: str, message: object, status: int, log: RunLog | None = None) -> 
     rank = os.environ.get("RANK", "0")
     if status == 1 or rank == "0":  # what is refused, all processes refuse
         process = f" (process {rank})" if rank != "0" else ""
-        print(f"{name}{process}: {' '.join(str(message).split())}{where}", file=sys.stderr, flush=True)
+        complain(f"{name}{process}", f"{' '.join(str(message).split())}{where}")
     raise SystemExit(status)

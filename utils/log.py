@@ -7,7 +7,10 @@ import math
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,9 @@ from tqdm import tqdm
 
 from utils.system.errors import UsageError
 from utils.system.files import write_text
+from utils.system.terminal import reason, tell
+
+TENSORBOARD = "TensorBoard"
 
 
 def make_folder(result: str, kind: str, save: str) -> Path:
@@ -64,9 +70,10 @@ class RunLog:
         """``purge_step``: TensorBoard forgets what an interrupted run wrote at this epoch or later."""
         self.folder, self.writer = folder, None
         if folder is not None and tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+            with self.decoration(TENSORBOARD):
+                from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(folder), purge_step=purge_step)
+                self.writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def line(self, text: str) -> None:
         """One line on the console, above any progress bar, and in log.txt with the time."""
@@ -77,8 +84,8 @@ class RunLog:
         if self.folder is None:
             return
         if not quiet:
-            tqdm.write(text)
-            sys.stdout.flush()
+            with tqdm.external_write_mode(sys.stdout):  # above a progress bar
+                tell(text)
         self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def epoch(self, epoch: int, values: Mapping[str, float]) -> None:
@@ -86,25 +93,46 @@ class RunLog:
         if self.folder is None:
             return
         self._append("metrics.jsonl", json.dumps(_plain({"epoch": epoch, **values})) + "\n")
-        if self.writer is not None:
-            for tag, value in values.items():
-                self.writer.add_scalar(tag, value, epoch)
-            self.writer.flush()
+        with self.decoration(TENSORBOARD):
+            if self.writer is not None:
+                for tag, value in values.items():
+                    self.writer.add_scalar(tag, value, epoch)
+                self.writer.flush()
 
     def figure(self, tag: str, figure: Any, step: int) -> None:
         """A matplotlib figure for TensorBoard."""
-        if self.writer is not None:
-            self.writer.add_figure(tag, figure, step, close=False)
+        with self.decoration(f"the picture {tag}"):
+            if self.writer is not None:
+                self.writer.add_figure(tag, figure, step, close=False)
 
     def histogram(self, tag: str, values: Sequence[float], step: int) -> None:
         """A histogram for TensorBoard."""
-        if self.writer is not None and values:
-            self.writer.add_histogram(tag, np.asarray(values, dtype=np.float64), step)
+        with self.decoration(f"the histogram {tag}"):
+            if self.writer is not None and values:
+                self.writer.add_histogram(tag, np.asarray(values, dtype=np.float64), step)
+
+    @contextmanager
+    def decoration(self, what: str) -> Iterator[None]:
+        """A body that only decorates the run: whatever it raises costs it alone, and becomes a line.
+
+        Warnings, of letters that a font has not, say nothing to a user and are dropped.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        except Exception as error:
+            self.line(f"warning: {what} could not be made: {type(error).__name__}: {reason(error)[:200]}")
+            self.detail(traceback.format_exc(), quiet=True)
+            if what == TENSORBOARD:
+                self.writer = None  # once is enough
 
     def _append(self, name: str, text: str) -> None:
-        with open(self.folder / name, "a", encoding="utf-8") as file:
+        # Names that are no UTF-8 are escaped here as on the console: the file stays text that any tool can read.
+        with open(self.folder / name, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
 
     def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
+        with self.decoration(TENSORBOARD):
+            if self.writer is not None:
+                self.writer.close()

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from utils.system.terminal import show
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TOP5_CLASSES = 10  # with fewer classes, five guesses say little
 BINS = 15
+DRAWN_CLASSES = 60  # a picture of a thousand takes 9 GB of memory, and nobody can read it
 WRITTEN_CLASSES = 20  # up to here the numbers of a confusion matrix fit into its squares
 
 
@@ -155,28 +158,41 @@ def agreement(logits: Tensor, expected: Tensor, tolerance: float) -> tuple[float
     return difference, bool(same and difference <= allowed)
 
 
+def most_confused(matrix: Tensor, count: int) -> Tensor:
+    """The ``count`` classes that are mistaken, or that others are mistaken for, most often, in their own order."""
+    wrong = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
+    return wrong.argsort(descending=True, stable=True)[:count].sort().values
+
+
 def confusion_figure(matrix: Tensor, classes: Sequence[str]) -> Figure:
     """The confusion matrix as a picture: shade = share of the true class; counts are written where they fit.
 
-    ``matrix``: (K, K), row true. The page grows with the classes, so that 100 names can be read.
+    ``matrix``: (K, K), row true. The page grows with the classes, so that their names can be read, up to
+    ``DRAWN_CLASSES``; of more, those that are confused most are drawn. Names are drawn as they are spelt.
     """
     from matplotlib.figure import Figure
 
-    k = len(classes)
+    total = k = len(classes)
     if tuple(matrix.shape) != (k, k):
         raise ValueError(f"{k} classes are named, but the matrix is of shape {tuple(matrix.shape)}")
+    images = matrix.sum(1, keepdim=True)
+    if total > DRAWN_CLASSES:
+        shown = most_confused(matrix, DRAWN_CLASSES)
+        matrix, images = matrix[shown][:, shown], images[shown]
+        classes, k = [classes[i] for i in shown.tolist()], DRAWN_CLASSES
     written = k <= WRITTEN_CLASSES
     side = 2.5 + k * (0.45 if written else 0.15)
     figure = Figure(figsize=(side + 1, side), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    counts = matrix.cpu().double()
-    shares = (100 * counts / counts.sum(1, keepdim=True).clamp(min=1)).tolist()
+    shares = (100 * matrix.cpu().double() / images.cpu().clamp(min=1)).tolist()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     figure.colorbar(picture, ax=axes, shrink=0.8, label="% of the true class")
-    names = [name if len(name) <= 24 else name[:23] + "…" for name in map(str, classes)]
-    size = 9 if written else 7
-    axes.set_xticks(range(k), names, rotation=90, fontsize=size)
-    axes.set_yticks(range(k), names, fontsize=size)
+    names = [name if len(name) <= 24 else name[:23] + "…" for name in map(show, classes)]
+    style = {"fontsize": 9 if written else 7, "parse_math": False}  # a name with two dollars is no formula
+    axes.set_xticks(range(k), names, rotation=90, **style)
+    axes.set_yticks(range(k), names, **style)
+    if total > k:
+        axes.set_title(f"the {k} of {total} classes that are confused most; all of them: measures.json", fontsize=9)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if written:

@@ -18,7 +18,7 @@ class Reporter:
     def __init__(self, log: RunLog, name: str, total: int, every: int, first: int = 0, *, patience: int = 1) -> None:
         self.log, self.name, self.total, self.every = log, name, total, every
         self.steps_done, self.watch = first, FiniteWatch(patience)
-        hidden = log.folder is None or not sys.stderr.isatty()
+        hidden = log.folder is None or sys.stderr is None or not sys.stderr.isatty()
         self.bar = tqdm(total=total, initial=first, desc=name, disable=hidden, leave=False)
 
     def __call__(self, step: int, loss: Tensor | None = None) -> None:
@@ -41,8 +41,31 @@ class Reporter:
             self.watch.check()
 
 
-def epoch_line(epoch: int, epochs: int, record: Mapping[str, float]) -> str:
-    """The record of an epoch in one line, without timings, memory and shares."""
-    hidden = ("operations/", "inputs/", "time/", "memory/")
-    shown = [f"{tag} {value:.5g}" for tag, value in record.items() if not tag.startswith(hidden)]
-    return f"epoch {epoch} of {epochs}  {'  '.join(shown)}  {record['time/epoch_s']:.1f} s"
+LOSSES = ("train/loss", "shared/loss")
+ACCURACIES = ("valid/top1", "train/top1", "shared/top1")  # of a search, that of freshly drawn genotypes
+
+
+def epoch_line(epoch: int, epochs: int, record: Mapping[str, float], seconds_left: float) -> str:
+    """What a person wants of an epoch: what is learned, how well, how fast, how long still.
+
+    The whole record is in metrics.jsonl and TensorBoard.
+    """
+    loss = next(tag for tag in LOSSES if tag in record)
+    accuracy = next(tag for tag in ACCURACIES if tag in record)
+    speed = record["time/images_per_s"]
+    return (
+        f"epoch {epoch} of {epochs}  {loss} {record[loss]:.4f}  {accuracy} {record[accuracy]:.2f} %  "
+        f"{speed:.{0 if speed >= 10 else 1}f} images/s  {duration(seconds_left)} left"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``40 s``, ``12 min``, ``3 h 05 min``, ``2 d 04 h``."""
+    minutes = round(seconds / 60)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60:02d} h"

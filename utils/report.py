@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from utils import plots
-from utils.log import write_json
+from utils.log import RunLog, write_json
 from utils.system.errors import UsageError
 from utils.system.files import write_figure, write_text
+from utils.system.terminal import complain, say, show
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
 PHASES = {"search": ("weights", "strategy", "report"), "retrain": ("train", "valid")}
@@ -102,13 +103,19 @@ def changed_flags(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in config["flags"].items() if k in defaults and v != defaults[k]}
 
 
-def write(folder: Path, *, result: Mapping[str, Any]) -> None:
-    """End a run: pictures, report.json, report.md and, when all else is whole, result.json with what it gave."""
-    run = {**read_run(folder), "result": result}
-    _draw_curves(run)
-    write_json(folder / "report.json", document(run))
-    text = render([run]).replace(f"]({folder}/", "](")  # the pictures lie beside the report
-    write_text(folder / "report.md", text)
+def write(log: RunLog, *, result: Mapping[str, Any]) -> None:
+    """End a run: pictures and reports, each of which may fail alone, then result.json, which says that all is there.
+
+    A run that is killed before goes on here when it is resumed.
+    """
+    folder = log.folder
+    with log.decoration("the picture of the curves"):
+        _draw_curves(read_run(folder))
+    with log.decoration("report.json"):
+        write_json(folder / "report.json", document({**read_run(folder), "result": result}))
+    with log.decoration("report.md"):
+        text = render([{**read_run(folder), "result": result}])
+        write_text(folder / "report.md", text.replace(f"]({folder}/", "]("))  # the pictures lie beside the report
     write_json(folder / RESULT, result)
 
 
@@ -208,7 +215,7 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
-    return str(value)
+    return show(value).replace("|", "\\|")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -229,11 +236,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = render([read_run(folder) for folder in args.runs])
         if args.output is None:
-            print(text, end="")
+            say(text.removesuffix("\n"))
         else:
             write_text(args.output, text)
     except (ReportError, OSError) as error:
-        print(f"utils.report: {error}", file=sys.stderr)
+        complain("utils.report", error)
         return 2
     return 0
 

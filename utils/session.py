@@ -22,7 +22,7 @@ from utils.schedule import Schedule
 from utils.system.errors import UsageError
 from utils.system.files import sweep
 from utils.system.lock import FolderLock
-from utils.system.terminal import show
+from utils.system.terminal import show, tell
 
 
 @dataclass
@@ -42,11 +42,15 @@ class Session:
     saved: dict[str, Any] | None = None
     lines: list[str] = field(default_factory=list)
     complete: bool = False
+    log: RunLog | None = None
 
     def note(self, text: str) -> None:
-        """Say something before there is a run folder; it is written to log.txt once there is."""
+        """Say something, in log.txt too: at once, or when there is one."""
+        if self.log is not None:
+            self.log.line(text)
+            return
         if self.world.is_main:
-            print(text, flush=True)
+            tell(text)
         self.lines.append(text)
 
     @property
@@ -105,7 +109,7 @@ class Session:
                 "machine": describe_machine(self.device),
             },
         )
-        log = RunLog(folder, tensorboard=config.tensorboard, purge_step=purge)
+        self.log = log = RunLog(folder, tensorboard=config.tensorboard, purge_step=purge)
         for line in self.lines:
             log.detail(line, quiet=True)
         log.line(f"writing to {folder}")

@@ -1,13 +1,18 @@
-"""Stopping a run politely: SIGTERM and SIGINT are noted, and the run ends after the step it is in."""
+"""Stopping a run politely: SIGTERM, SIGINT and SIGHUP are noted, and the run ends after the step it is in."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from utils.distributed import World
+
+# GNU timeout, Slurm and torchrun each send a signal to a process and to its whole group: what comes twice within
+# this many seconds was sent once.
+ONCE = 1.0
 
 
 class Stopped(Exception):
@@ -19,15 +24,16 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether a signal came. A second one ends the process at once."""
+    """Whether a signal came. Another one, more than a second later, ends the process at once."""
 
     def __init__(self, world: World) -> None:
-        self.world, self.number = world, 0
+        self.world, self.number, self.since = world, 0, 0.0
 
     def note(self, number: int, _frame: object) -> None:
-        if self.number:
+        if not self.number:
+            self.number, self.since = number, time.monotonic()
+        elif time.monotonic() - self.since > ONCE:
             os._exit(128 + number)
-        self.number = number
 
     def check(self) -> None:
         """Raise Stopped, in all processes at the same call, if a signal reached any of them."""
@@ -38,9 +44,15 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(world: World) -> Iterator[StopRequest]:
-    """Note signals within the body; what handled them before does so again afterwards."""
+    """Note signals within the body; what handled them before does so again afterwards.
+
+    A SIGHUP that is ignored already, as `nohup` has it, stays so: the run is meant to outlive its terminal.
+    """
     request = StopRequest(world)
-    before = {number: signal.signal(number, request.note) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, request.note) for number in numbers}
     try:
         yield request
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from utils.resume import CHECKPOINT, Position
 from utils.runtime import compile_blocks, memory_format, peak_memory, synchronise
 from utils.schedule import Schedule
 from utils.signals import Stopped, StopRequest, stop_requests
+from utils.system.errors import ReadingError
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Training:
     stop: StopRequest | None = None
     compiled: bool = False
     notes: dict[str, Any] = field(default_factory=dict)  # plain values that outlive an epoch
+    seconds: list[float] = field(default_factory=list)  # of the epochs that this process has run
     wrapped: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,14 +121,17 @@ class Training:
                     first=at.step,
                     after_step=after_step,
                 )
+        except ReadingError:
+            at.rows = meter.sums.tolist()
+            raise
         except NotFiniteError as error:
             raise NotFiniteError(error.step, f"epoch {at.epoch}, {describe(error.step)}") from None
         return meter.read(self.world.total)
 
     def run_epoch(self, phases: Mapping[str, Callable[[], None]], num_images: int) -> dict[str, float]:
-        """The phases of an epoch from where the run stands; returns, and logs, what they put on record.
+        """The phases of an epoch from where the run stands; returns what they put on record, and writes it.
 
-        ``num_images``: how many the first phase trains on, for images/s.
+        ``num_images``: how many the first phase trains on, for images/s. :meth:`end_epoch` is to follow.
         """
         at, names = self.at, list(phases)
         for name in names[names.index(at.phase or names[0]) :]:
@@ -144,13 +150,20 @@ class Training:
         record["time/epoch_s"] = sum(record[f"time/{name}_s"] for name in names)
         record["time/images_per_s"] = num_images / record[f"time/{names[0]}_s"]
         self.log.epoch(at.epoch, record)
-        self.log.line(epoch_line(at.epoch, self.schedule.epochs, record))
         at.next_epoch()
         self.world.average_statistics(self.model)
         return record
 
+    def end_epoch(self, record: Mapping[str, float]) -> None:
+        """Save, then say how the epoch went: nobody who reads along can lose what is done."""
+        self.save()
+        self.seconds.append(record["time/epoch_s"])
+        left = (self.schedule.epochs - self.at.epoch) * statistics.mean(self.seconds[-5:])
+        self.log.line(epoch_line(self.at.epoch - 1, self.schedule.epochs, record, left))
+
     def run(self, epoch: Callable[[], None], finish: Callable[[], None]) -> None:
-        """All epochs that are left, then ``finish``. A polite stop leaves a checkpoint of this very step."""
+        """All epochs that are left, then ``finish``. A polite stop, or a batch that cannot be read, leaves a checkpoint
+        of this very step."""
         with stop_requests(self.world) as self.stop:
             try:
                 while self.at.epoch < self.schedule.epochs:
@@ -158,6 +171,10 @@ class Training:
                 finish()
             except Stopped:
                 self.save()
+                raise
+            except ReadingError:
+                if self.world.size == 1:  # else the other processes wait for this one in the middle of a step
+                    self.save()
                 raise
 
     def save(self, name: str = CHECKPOINT) -> None:

@@ -9,3 +9,7 @@ class UsageError(Exception):
 
 class WorkError(RuntimeError):
     """A fault during the work, after which nothing half-done is left: one line, exit status 1."""
+
+
+class ReadingError(WorkError):
+    """The next batch cannot be read; all steps before it are complete, so that a run can save where it stands."""

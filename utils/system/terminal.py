@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 from utils.system.errors import UsageError
 
@@ -52,11 +53,42 @@ def say(text: str, stream=None) -> None:
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
     except OSError as error:
         # What sits in the buffer would fail again when Python exits, with a traceback: send it nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _divert(stream)
         if error.errno != errno.EPIPE:
             raise
 
 
+def tell(text: str, stream=None) -> None:
+    """As `say`, but a console that is gone, full or closed is no fault: for work whose results are in files."""
+    with suppress(OSError, ValueError):
+        say(text, stream)
+
+
 def complain(command: str, message: object) -> None:
-    """One line on standard error, in the name of the command."""
-    say(f"{command}: {' '.join(str(message).splitlines())}", sys.stderr or sys.stdout)
+    """One line on standard error, in the name of the command; where nobody can read it, the exit status tells."""
+    tell(f"{command}: {' '.join(str(message).splitlines())}", sys.stderr or sys.stdout)
+
+
+def open_streams() -> None:
+    """Give a process that was started without standard output or error (`>&-`) the null device in their place.
+
+    Else the next file that is opened, a checkpoint perhaps, gets their number and whatever is printed to it.
+    """
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != number:
+            os.dup2(null, number)
+            os.close(null)
+        mode = "r" if number == 0 else "w"
+        setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _divert(stream) -> None:
+    """Let what is written to the stream from now on go nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, stream.fileno())
+    finally:
+        os.close(null)

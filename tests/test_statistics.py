@@ -1,0 +1,51 @@
+"""Whether a search found more than chance."""
+
+import math
+import random
+
+import pytest
+
+from controller.statistics import spread
+
+
+def accuracies(chances, images, seed):
+    """Percentages of ``images`` right, each drawn with its own chance."""
+    draw = random.Random(seed)
+    return [100 * sum(draw.random() < chance for _ in range(images)) / images for chance in chances]
+
+
+def test_candidates_that_are_equally_good_are_told_from_such_that_are_not():
+    images, verdicts, shares = 400, [], []
+    for seed in range(20):
+        noise = spread(accuracies([0.4] * 30, images, seed), images)
+        assert not seed or noise.mean == pytest.approx(40, abs=2)
+        verdicts.append(noise.is_real())
+        shares.append(noise.noise_share)
+        real = spread(accuracies([0.3 + 0.01 * i for i in range(30)], images, seed), images)
+        assert real.is_real()
+        assert real.noise_share == pytest.approx(100 * 0.245 / 400 / (0.245 / 400 + 0.0075), abs=5)
+        assert "found more than chance" in real.sentence()
+    assert sum(verdicts) <= 2, "noise passes for more in 1 of 40 cases"
+    assert 85 < sum(shares) / len(shares) <= 100
+
+
+def test_the_figures_are_those_of_the_scores():
+    found = spread([50.0, 60.0, 70.0], 100)
+    assert (found.candidates, found.images, found.mean, found.std, found.best) == (3, 100, 60, 10, 70)
+    assert found.noise_share == pytest.approx((25 + 24 + 21) / 3)
+    for part in ("mean 60.00 %", "std 10.00", "best 70.00 %", "100 reward images", "23 %"):
+        assert part in found.sentence()
+
+
+@pytest.mark.parametrize("scores", [[0.0, 0.0], [100.0] * 5, [33.0, 33.0]])
+def test_no_spread_is_no_more_than_chance(scores):
+    found = spread(scores, 10)
+    assert found.noise_share == 100
+    assert "no more than chance" in found.sentence()
+
+
+def test_one_candidate_leaves_it_open():
+    found = spread([12.5], 8)
+    assert found.noise_share is None
+    assert math.isfinite(found.std)
+    assert "open" in found.sentence()
