@@ -35,23 +35,26 @@ from models.network import Network
 from models.spec import NetworkSpec
 from models.supernet import SuperNet
 from ops.genotype import Candidate, Genotype, GenotypeError, read_candidate
-from utils import checkpoint, measures, predict, report, resume, seeds
-from utils.checkpoint import CheckpointError
-from utils.command import Command, command
 from utils.config import RetrainConfig, parse_retrain
-from utils.distributed import launched, synchronise_norms
-from utils.ema import WeightAverage
-from utils.engine import Averages, Meter, evaluate
-from utils.export import SUFFIXES, export, require_packages
-from utils.log import write_json
-from utils.losses import retrain_loss
-from utils.recipes import Recipe, choose_recipe
-from utils.runtime import keep_freed_memory, pick_device
-from utils.schedule import drop_path_ramp
-from utils.session import Session, session
+from utils.reports import metrics as measures
+from utils.reports import predict, report
+from utils.reports.export import SUFFIXES, export, require_packages
+from utils.reports.log import write_json
+from utils.runs import resume, seeds
+from utils.runs.session import Session, session
+from utils.system import checkpoint
+from utils.system.checkpoint import CheckpointError
+from utils.system.command import Command, command
+from utils.system.device import keep_freed_memory, pick_device
 from utils.system.errors import UsageError
+from utils.system.processes import launched, synchronise_norms
 from utils.system.terminal import say, show, tell
-from utils.training import Training
+from utils.training.state import Training
+from utils.training.state.ema import WeightAverage
+from utils.training.state.engine import Averages, Meter, evaluate
+from utils.training.state.losses import retrain_loss
+from utils.training.state.recipes import Recipe, choose_recipe
+from utils.training.state.schedule import drop_path_ramp
 
 PROG = "retrainer_cifar.py"
 DEFAULT_BLOCKS = (4, 4)
@@ -132,7 +135,7 @@ def validate(r: Retraining) -> None:
     network = r.evaluated.eval()
     r.valid.set_epoch(0)
     evaluate(r.valid, network, precision=r.training.precision, meter=meter)
-    r.training.at.record |= tags("valid", meter.read(r.training.world.total))
+    r.training.at.record |= tags("valid", meter.read(r.training.world.all_reduce_sum))
 
 
 def tags(side: str, averages: Averages) -> dict[str, float]:
@@ -541,7 +544,7 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
         r.training.log = run.open_run({**dataset.facts(), **r.network.arguments(), "epoch_images": r.train.num_images})
         state.started(r.training.log)
         r.training.run(lambda: run_epoch(r), lambda: finish(r))
-        return run.world.from_main(r.training.log.folder)
+        return run.world.broadcast(r.training.log.folder)
 
 
 def train_seeds(config: RetrainConfig, state: Command) -> None:
@@ -559,7 +562,7 @@ def train_seeds(config: RetrainConfig, state: Command) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a retraining; see --help. Exits with 2 for what is refused and 1 for a fault during the run."""
     config = parse_retrain(argv)
-    with command(PROG) as state:
+    with command(PROG, GenotypeError) as state:
         if config.predict and not config.evaluate:
             raise UsageError("--predict needs --evaluate CHECKPOINT: the network to predict with")
         if config.export:

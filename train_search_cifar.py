@@ -19,7 +19,7 @@ from itertools import islice
 
 import torch
 
-from controller.limits import Limits, pareto_front
+from controller.constraints import Constraints, pareto_front
 from controller.pictures import likely_pictures
 from controller.ranking import Ranked, genotype_document, rank
 from controller.sampling import Fits, NothingFitsError, uniform
@@ -32,22 +32,22 @@ from data.workers import Reader
 from models.deployment import Deployment
 from models.spec import NetworkSpec
 from models.supernet import SuperNet
-from ops.genotype import Genotype, num_cells
-from utils import plots, report
-from utils.command import command
+from ops.genotype import Genotype, GenotypeError, num_cells
 from utils.config import SearchConfig, parse_search
-from utils.distributed import synchronise_norms
-from utils.engine import Averages, Meter, evaluate
-from utils.handover import retrain_command
-from utils.log import write_json
-from utils.losses import search_loss
-from utils.resume import flags_of
-from utils.runtime import measure_latency
-from utils.schedule import drop_path_ramp
-from utils.session import Session, session
+from utils.reports import plots, report
+from utils.reports.log import write_json
+from utils.runs.handover import retrain_command
+from utils.runs.resume import flags_of
+from utils.runs.session import Session, session
+from utils.system.command import command
+from utils.system.device import measure_latency
 from utils.system.errors import UsageError
 from utils.system.files import write_figure
-from utils.training import Training
+from utils.system.processes import synchronise_norms
+from utils.training.state import Training
+from utils.training.state.engine import Averages, Meter, evaluate
+from utils.training.state.losses import search_loss
+from utils.training.state.schedule import drop_path_ramp
 
 DROP_PATH = 0.35  # at the end of its ramp, also on photographs
 
@@ -60,7 +60,7 @@ class Search:
     dataset: Dataset
     supernet: SuperNet
     strategy: Strategy
-    limits: Limits
+    limits: Constraints
     seen: Seen
     deployment: Deployment
     training: Training
@@ -75,7 +75,7 @@ class Search:
     def drawn(self, draw: Callable[[int, torch.Generator, Fits | None], Sequence[Genotype]], n: int, *names: object):
         """``n`` genotypes from a method of the strategy, the same in all processes."""
         try:
-            return list(self.training.world.from_main(draw(n, self.generator(*names), self.limits.filter)))
+            return list(self.training.world.broadcast(draw(n, self.generator(*names), self.limits.filter)))
         except NothingFitsError as error:
             raise UsageError(self.limits.explained(error)) from None
 
@@ -119,7 +119,7 @@ def score(s: Search, genotype: Genotype, batches: Iterable[Batch]) -> Averages:
     meter = Meter(s.training.device, s.training.heads)
     with s.supernet.scoring(genotype, s.calibration):
         evaluate(batches, lambda images: s.supernet(images, genotype), precision=s.training.precision, meter=meter)
-    return meter.read(s.training.world.total)
+    return meter.read(s.training.world.all_reduce_sum)
 
 
 def teach(s: Search) -> None:
@@ -271,16 +271,16 @@ def draw_genotype(genotype: Genotype):
     return draw(genotype)
 
 
-def make_limits(run: Session, deployment: Deployment) -> Limits:
+def make_limits(run: Session, deployment: Deployment) -> Constraints:
     """What the network that will be retrained may cost, and how its costs are found."""
     config, world = run.config, run.world
 
     def latency(genotype: Genotype) -> float:
         if not world.is_main:  # all processes go by the clock of the first
-            return world.from_main(None)
+            return world.broadcast(None)
         size = deployment.image_size
         images = torch.zeros(config.latency_batch, 3, size, size, device=run.device)
-        return world.from_main(measure_latency(deployment.network(genotype).to(run.device), images))
+        return world.broadcast(measure_latency(deployment.network(genotype).to(run.device), images))
 
     asked = {"params": config.max_params, "macs": config.max_macs, "latency_ms": config.max_latency_ms}
     maxima = {name: most for name, most in asked.items() if most is not None}
@@ -291,7 +291,7 @@ def make_limits(run: Session, deployment: Deployment) -> Limits:
         "macs": lambda genotype: deployment.cost(genotype).macs,
         "latency_ms": latency,
     }
-    return Limits(costs, maxima, config.cost_weight)
+    return Constraints(costs, maxima, config.cost_weight)
 
 
 def search_spec(config: SearchConfig, preset: Preset, outputs: int) -> NetworkSpec:
@@ -375,7 +375,7 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a search; see --help. Exits with 2 for what is refused and 1 for a fault during the run."""
     config = parse_search(argv)
-    with command("train_search_cifar.py") as state, session(config, "search") as run:
+    with command("train_search_cifar.py", GenotypeError) as state, session(config, "search") as run:
         config = run.config
         if run.is_complete():
             run.note(f"{run.path.parent} is complete: nothing to do")

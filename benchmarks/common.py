@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from utils.log import write_json
-from utils.precision import PRECISIONS, Precision, choose_precision
-from utils.runtime import peak_memory, pick_device, synchronise
+from utils.reports.log import write_json
+from utils.system.device import peak_memory, pick_device, synchronise
 from utils.system.errors import UsageError
+from utils.training.state.precision import PRECISIONS, Precision, choose_precision
 
 PUBLISHED_MATRIX_RATE = 181e9  # FLOP/s of the machine on which the published times were taken
 Work = Callable[[], object]
@@ -61,7 +61,7 @@ def copy_rate(device: torch.device, mebibytes: int = 256, repeats: int = 5) -> f
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let :func:`utils.runtime.peak_memory` start from now. Where a process cannot do so, it goes on from before."""
+    """Let ``peak_memory`` start from now. Where a process cannot do so, it goes on from before."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

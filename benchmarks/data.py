@@ -25,8 +25,8 @@ from torchvision import io, transforms
 from torchvision.transforms import v2
 
 from data.images import Images, decode
-from data.loaders import PhotoLoader, TensorLoader
-from data.photos import training_transform
+from data.large_images import training_transform
+from data.loaders import LargeImageLoader, TensorLoader
 from data.presets import CIFAR10, photo, small
 
 SIZE = 256  # what photographs are decoded to
@@ -131,7 +131,7 @@ def decoders(folder: Path, side: int, count: int, repeats: int) -> dict[str, flo
 
 
 def photo_transforms(count: int, repeats: int) -> dict[str, float]:
-    """Training transforms of decoded 256x256 images: alone, and as batches of PhotoLoader."""
+    """Training transforms of decoded 256x256 images: alone, and as batches of LargeImageLoader."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
     images, preset = Images(torch.zeros(count, dtype=torch.long), SIZE, pixels), photo()
@@ -139,11 +139,11 @@ def photo_transforms(count: int, repeats: int) -> dict[str, float]:
     options = {"batch_size": 32, "device": torch.device("cpu"), "seed": 0, "stream": "benchmark"}
 
     def batches(workers: int) -> Callable[[], int]:
-        loader = PhotoLoader(images, preset, workers=workers, augment=True, shuffle=True, **options)
+        loader = LargeImageLoader(images, preset, workers=workers, augment=True, shuffle=True, **options)
         return lambda: sum(len(batch.labels) for batch in loader)
 
     ways = {"transforms alone": lambda: len([transform(image) for image in pixels])}
-    ways |= {f"PhotoLoader, {workers} workers": batches(workers) for workers in (0, 2)}
+    ways |= {f"LargeImageLoader, {workers} workers": batches(workers) for workers in (0, 2)}
     return rates(ways, repeats)
 
 

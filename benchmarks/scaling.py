@@ -34,8 +34,8 @@ from benchmarks.workloads import CLASSES, CLIP, DROP_PATH, TRAINING, Settings, r
 from models.network import Network
 from ops.genotype import parse_genotype
 from utils.config import DEFAULT_ARCH
-from utils.losses import retrain_loss
-from utils.runtime import describe_machine, keep_freed_memory
+from utils.system.device import describe_machine, keep_freed_memory
+from utils.training.state.losses import retrain_loss
 
 LIMIT = 1.1
 BASE = {"filters": 16, "blocks": 2, "batch": 32}

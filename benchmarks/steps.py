@@ -31,7 +31,7 @@ from benchmarks.common import (
 )
 from benchmarks.epoch import search_epoch
 from benchmarks.workloads import Settings
-from utils.runtime import describe_machine
+from utils.system.device import describe_machine
 
 WORK: dict[str, Callable[[Settings], Row]] = {
     "supernet_step": workloads.supernet_step,

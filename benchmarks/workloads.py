@@ -20,10 +20,10 @@ from models.network import Network
 from models.supernet import SuperNet
 from ops.genotype import Genotype, parse_genotype
 from utils.config import DEFAULT_ARCH
-from utils.engine import Criterion, Forward, Meter, evaluate, train_epoch
-from utils.losses import retrain_loss, search_loss
-from utils.precision import Precision
-from utils.runtime import compile_blocks, keep_freed_memory
+from utils.system.device import compile_blocks, keep_freed_memory
+from utils.training.state.engine import Criterion, Forward, Meter, evaluate, train_epoch
+from utils.training.state.losses import retrain_loss, search_loss
+from utils.training.state.precision import Precision
 
 CLASSES = 10
 DROP_PATH = 0.2  # some, so that its masks are part of a step

@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 
 from data.augment import Draws, crop, cut_out, draw, normalise
 from data.images import DataError, Images
-from data.photos import Photos, collate, evaluation_transform, training_transform
+from data.large_images import LargeImages, collate, evaluation_transform, training_transform
 from data.policies import each, make_policy
 from data.presets import Preset
 from data.shares import PARTS, Part, balanced_sizes
@@ -155,7 +155,7 @@ class TensorLoader(Loader):
         return images if self.erase is None else each(self.erase, images, seeds)
 
 
-class PhotoLoader(Loader):
+class LargeImageLoader(Loader):
     """Photographs: decoded or taken from memory and transformed by workers."""
 
     def __init__(
@@ -175,7 +175,7 @@ class PhotoLoader(Loader):
             transform = training_transform(preset, resolution_jitter, policy, erasing)
         else:
             transform = evaluation_transform(preset)
-        self.batches = Batches(Photos(images, transform), partial(collate, side=preset.image_size))
+        self.batches = Batches(LargeImages(images, transform), partial(collate, side=preset.image_size))
         self.reader = reader or Reader(workers, pin_memory=self.device.type != "cpu", processes=self.world_size)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -205,7 +205,9 @@ def make_loader(
     """
     if preset.is_small:
         return TensorLoader(images, preset, **options)
-    return PhotoLoader(images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options)
+    return LargeImageLoader(
+        images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options
+    )
 
 
 def make_search_loaders(

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from data.augment import normalise
 from data.images import DataError, decode, in_order
+from data.large_images import evaluation_transform
 from data.listing import is_system
-from data.photos import evaluation_transform
 from data.presets import Preset
 from utils.system.terminal import show
 

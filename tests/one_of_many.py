@@ -14,8 +14,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.runs import MAINS
-from utils.signals import StopRequest
-from utils.training import Training
+from utils.system.signals import StopRequest
+from utils.training.state import Training
 
 out, kind, fault, *argv = sys.argv[1:]
 rank = int(os.environ["RANK"])

@@ -12,9 +12,9 @@ from benchmarks.epoch import clocks
 from benchmarks.workloads import Settings, genotypes
 from controller.reinforce import Reinforce
 from models.supernet import SuperNet
-from utils import losses
-from utils.precision import Float16, Precision
-from utils.training import Training
+from utils.training import losses
+from utils.training.state import Training
+from utils.training.state.precision import Float16, Precision
 
 CPU = torch.device("cpu")
 QUICK = [name for name in steps.WORK if name != "search_epoch"]

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ops.genotype import SHARINGS
-from utils import flags
-from utils.recipes import RECIPES
+from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS
+from utils.system import numbers as flags
+from utils.training.state.recipes import RECIPES
 
+BLOCKS = flags.counts(MAX_BLOCKS, MAX_STAGES)  # normal cells of each stage
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
 
 
@@ -124,9 +125,7 @@ def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
     )
     groups = _common(parser, batch_size=96, epochs=150, filters=48)
     group = groups["network"]
-    group.add_argument(
-        "--blocks", type=flags.blocks, default=(4, 4), help="normal blocks of each stage (default: [4,4])"
-    )
+    group.add_argument("--blocks", type=BLOCKS, default=(4, 4), help="normal blocks of each stage (default: [4,4])")
     group.add_argument("--sharing", choices=SHARINGS, default="type", help="which blocks share an encoding")
     group.add_argument(
         "--bn_stats",
@@ -159,7 +158,7 @@ def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
         help="soft limits: reward x (cost / limit) ** -weight, and nothing is drawn again",
     )
     group.add_argument("--deploy_filters", type=flags.filters, help="its filters (default: the search's)")
-    group.add_argument("--deploy_blocks", type=flags.blocks, help="its blocks (default: the search's)")
+    group.add_argument("--deploy_blocks", type=BLOCKS, help="its blocks (default: the search's)")
     group.add_argument("--deploy_image_size", type=flags.pixels, help="its images (default: the data's)")
     group = parser.add_argument_group("controller")
     group.add_argument("--controller_lr", type=flags.positive, default=3.5e-5, help="learning rate")
@@ -190,9 +189,7 @@ def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
         default=DEFAULT_ARCH,
         help="a JSON list of encodings, a genotypes.json, or genotypes.json#RANK (default: the published one)",
     )
-    group.add_argument(
-        "--blocks", type=flags.blocks, help="normal blocks of each stage (default: the file's, else [4,4])"
-    )
+    group.add_argument("--blocks", type=BLOCKS, help="normal blocks of each stage (default: the file's, else [4,4])")
     group.add_argument(
         "--sharing", choices=SHARINGS, help="which blocks share an encoding (default: the file's, else type)"
     )

@@ -1,0 +1,98 @@
+"""Limits on what the chosen network may cost, and cost in the reward. How a cost is found is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from controller.sampling import NothingFitsError
+from ops.genotype import Genotype
+
+CostFunctions = Mapping[str, Callable[[Genotype], float]]
+T = TypeVar("T")
+MEASURED = "latency_ms"
+
+
+class Constraints:
+    """Which genotypes cost too much.
+
+    ``costs``: name -> function of a genotype, cheap ones first; each is called once a genotype. ``maxima``: the
+    largest value allowed, for some of the names. ``weight``: with a positive one the limits become targets
+    and nothing is drawn again; a reward is multiplied by (cost / target) ** -weight instead (MnasNet's soft
+    form, arXiv 1807.11626, equation 2).
+    """
+
+    def __init__(self, costs: CostFunctions, maxima: Mapping[str, float], weight: float = 0.0) -> None:
+        self.costs, self.maxima, self.weight = costs, maxima, weight
+        self.known: dict[tuple[str, Genotype], float] = {}
+        self.smallest: dict[str, float] = {}
+        self.drawn, self.accepted = 0, 0
+
+    def cost(self, name: str, genotype: Genotype) -> float:
+        """One cost of a genotype, found once."""
+        key = (name, genotype)
+        if key not in self.known:
+            value = self.known[key] = self.costs[name](genotype)
+            self.smallest[name] = min(value, self.smallest.get(name, value))
+        return self.known[key]
+
+    def meets(self, genotype: Genotype) -> bool:
+        """Whether all limits are met."""
+        return all(self.cost(name, genotype) <= most for name, most in self.maxima.items())
+
+    def fits(self, genotype: Genotype) -> bool:
+        """As :meth:`meets`, and counted for the acceptance rate."""
+        met = self.meets(genotype)
+        self.drawn, self.accepted = self.drawn + 1, self.accepted + met
+        return met
+
+    @property
+    def filter(self) -> Callable[[Genotype], bool] | None:
+        """What draws are tested with: nothing where there are no limits, or where they are soft."""
+        return self.fits if self.maxima and not self.weight else None
+
+    def reward(self, score: float, genotype: Genotype) -> float:
+        """The score in percent, or the score with its cost."""
+        if self.weight:
+            for name, target in self.maxima.items():
+                score *= (self.cost(name, genotype) / target) ** -self.weight
+        return score
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was measured rather than computed, and so would not come out the same again."""
+        found = [
+            [g.to_lists(), g.sharing, value, g.space] for (name, g), value in self.known.items() if name == MEASURED
+        ]
+        return {"measured": found}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for lists, sharing, value, *space in state["measured"]:  # files before there were spaces name none
+            self.known[MEASURED, Genotype.from_lists(lists, sharing, *space)] = value
+
+    def take_acceptance(self) -> float:
+        """The share of draws that were accepted since this was last asked."""
+        rate = self.accepted / self.drawn if self.drawn else 1.0
+        self.drawn, self.accepted = 0, 0
+        return rate
+
+    def explained(self, error: NothingFitsError) -> str:
+        """Why nothing fits: each limit with the smallest value that was seen."""
+        seen = ", ".join(
+            f"{name} at most {most:g} (smallest seen {self.smallest[name]:g})"
+            for name, most in self.maxima.items()
+            if name in self.smallest
+        )
+        return f"{error}: {seen}"
+
+
+def pareto_front(points: Sequence[T], score: Callable[[T], float], cost: Callable[[T], float]) -> list[T]:
+    """The points that no other one beats: none has at least the score for at most the cost, and one of them better.
+
+    Cheapest first.
+    """
+    front: list[Any] = []
+    for point in sorted(points, key=lambda p: (cost(p), -score(p))):
+        last = front[-1] if front else None
+        if last is None or score(point) > score(last) or (score(point), cost(point)) == (score(last), cost(last)):
+            front.append(point)
+    return front

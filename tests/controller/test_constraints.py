@@ -1,0 +1,127 @@
+"""Limits on cost, cost in the reward, and the front of score against cost."""
+
+import io
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.constraints import Constraints, pareto_front
+from controller.sampling import NothingFitsError, draw_fitting, uniform
+from ops.genotype import Genotype
+
+POOL = uniform(200, 2, "type", torch.Generator().manual_seed(0))
+
+
+def first_op(genotype: Genotype) -> float:
+    """A cost from 1 to 5."""
+    return 1.0 + genotype.cells[0][1]
+
+
+def counted(cost, calls: list):
+    def found(genotype):
+        calls.append(genotype)
+        return cost(genotype)
+
+    return found
+
+
+def limits(maxima, weight=0.0, calls=None) -> Constraints:
+    calls = [] if calls is None else calls
+    costs = {"params": counted(first_op, calls), "latency_ms": counted(lambda g: 10 * first_op(g), calls)}
+    return Constraints(costs, maxima, weight)
+
+
+def test_a_limit_is_met_up_to_and_with_its_value():
+    one = limits({"params": 3})
+    assert all(one.meets(g) == (first_op(g) <= 3) for g in POOL)
+    both = limits({"params": 3, "latency_ms": 20})
+    assert all(both.meets(g) == (first_op(g) <= 2) for g in POOL)
+    assert all(limits({}).meets(g) for g in POOL)
+
+
+def test_a_cost_is_found_once_for_a_genotype():
+    calls = []
+    found = limits({"params": 3}, calls=calls)
+    for _ in range(3):
+        assert [found.cost("params", g) for g in POOL] == [first_op(g) for g in POOL]
+        found.fits(POOL[0])
+        found.reward(50.0, POOL[0])
+    assert len(calls) == len(set(POOL))
+    assert "latency_ms" not in found.smallest, "what is not limited is not measured"
+
+
+def test_dear_costs_are_not_found_where_a_cheap_one_refuses():
+    calls = []
+    found = limits({"params": 1, "latency_ms": 1e9}, calls=calls)
+    refused = [g for g in POOL if first_op(g) > 1]
+    assert not any(found.meets(g) for g in refused)
+    assert len(calls) == len(set(refused))
+
+
+def test_the_acceptance_rate_counts_draws_since_it_was_last_asked():
+    found = limits({"params": 3})
+    assert found.take_acceptance() == 1
+    met = [found.fits(g) for g in POOL]
+    assert met == [found.meets(g) for g in POOL]
+    assert found.take_acceptance() == pytest.approx(sum(met) / len(met))
+    assert found.take_acceptance() == 1
+
+
+@pytest.mark.parametrize(("maxima", "weight"), [({}, 0.0), ({}, 0.1), ({"params": 2}, 0.07)])
+def test_nothing_is_drawn_again_without_limits_or_with_soft_ones(maxima, weight):
+    assert limits(maxima, weight).filter is None
+
+
+@given(st.floats(0, 100), st.floats(0.001, 2), st.floats(0.1, 100), st.integers(0, 199))
+def test_soft_limits_are_those_of_mnasnet(score, weight, target, index):
+    genotype = POOL[index]
+    cost = first_op(genotype)
+    found = limits({"params": target}, weight).reward(score, genotype)
+    assert found == pytest.approx(score * (cost / target) ** -weight)
+    assert found == pytest.approx(score) or (found < score) == (cost > target)
+    both = limits({"params": target, "latency_ms": 3 * target}, weight).reward(score, genotype)
+    assert both == pytest.approx(score * (cost / target) ** -weight * (10 * cost / (3 * target)) ** -weight)
+
+
+def test_hard_limits_leave_the_reward_alone():
+    assert all(limits({"params": 1}).reward(41.5, g) == 41.5 for g in POOL)
+
+
+def test_the_message_names_each_limit_with_the_smallest_value_that_was_seen():
+    found = limits({"params": 0.5})
+    pool = iter(g for g in POOL * 20 if first_op(g) > 1)
+    with pytest.raises(NothingFitsError) as error:
+        draw_fitting(lambda n: [next(pool) for _ in range(n)], 1, found.filter)
+    message = found.explained(error.value)
+    assert "params at most 0.5 (smallest seen 2)" in message
+    assert "latency" not in message
+    assert "\n" not in message
+
+
+def test_what_was_measured_outlives_an_interruption():
+    found = limits({"latency_ms": 30})
+    met = [found.meets(g) for g in POOL]
+    file = io.BytesIO()
+    torch.save(found.state_dict(), file)
+    file.seek(0)
+    calls = []
+    again = limits({"latency_ms": 30}, calls=calls)
+    again.load_state_dict(torch.load(file, weights_only=True))
+    assert [again.meets(g) for g in POOL] == met
+    assert not calls
+    again.cost("params", POOL[0])
+    assert calls == [POOL[0]], "what a formula gives is not kept"
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=12))
+def test_the_front_is_what_no_other_point_beats(points):
+    """Points are (cost, score)."""
+
+    def beaten(p):
+        return any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)
+
+    front = pareto_front(points, score=lambda p: p[1], cost=lambda p: p[0])
+    assert set(front) == {p for p in points if not beaten(p)}
+    assert front == sorted(front)

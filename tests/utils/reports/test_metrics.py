@@ -1,0 +1,232 @@
+"""Measures: equal to scikit-learn's or to a loop written from the definition, over any cut into batches."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from sklearn import metrics
+
+from utils.reports.metrics import (
+    DRAWN_CLASSES,
+    Predictions,
+    agreement,
+    calibration_error,
+    confusion_figure,
+    confusion_matrix,
+    mean_loss,
+    most_confused,
+    per_class_accuracy,
+    shift_consistency,
+    summary,
+    top_accuracy,
+)
+
+
+def answers(n: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits that are right more often than not, in float32, and labels of all classes but the last."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes - 1, (n,), generator=generator)
+    logits = 2 * torch.randn(n, classes, generator=generator)
+    logits[torch.arange(n), labels] += 2
+    return logits, labels
+
+
+@pytest.mark.parametrize("classes", [3, 10, 100])
+def test_equal_to_scikit_learn(classes):
+    logits, labels = answers(500, classes)
+    every, guesses = range(classes), logits.argmax(1)
+    probabilities = logits.double().softmax(1)
+    found = summary(logits, labels, [f"c{i}" for i in every])
+    assert found["images"] == 500
+    assert found["loss"] == pytest.approx(metrics.log_loss(labels, probabilities, labels=every))
+    assert found["top1"] == pytest.approx(100 * metrics.accuracy_score(labels, guesses))
+    assert found["confusion"] == metrics.confusion_matrix(labels, guesses, labels=every).tolist()
+    recall = metrics.recall_score(labels, guesses, labels=every, average=None, zero_division=np.nan)
+    wanted = {f"c{i}": None if np.isnan(r) else pytest.approx(100 * r) for i, r in enumerate(recall)}
+    assert wanted[f"c{classes - 1}"] is None
+    assert found["per_class"] == wanted
+    if classes < 10:
+        assert found["top5"] is None
+    else:
+        assert found["top5"] == pytest.approx(100 * metrics.top_k_accuracy_score(labels, logits, k=5, labels=every))
+
+
+def calibration_error_by_definition(logits: np.ndarray, labels: np.ndarray, bins: int) -> float:
+    e = np.exp(logits - logits.max(1, keepdims=True))
+    p = e / e.sum(1, keepdims=True)
+    confidence, right, error = p.max(1), p.argmax(1) == labels, 0.0
+    for m in range(1, bins + 1):
+        inside = ((m - 1) / bins < confidence) & (confidence <= m / bins)
+        if inside.any():
+            error += inside.sum() / len(labels) * abs(right[inside].mean() - confidence[inside].mean())
+    return 100 * error
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 200), st.integers(2, 20), st.integers(0, 1000), st.sampled_from([1, 10, 15]))
+def test_calibration_error_follows_its_definition(n, classes, seed, bins):
+    logits, labels = answers(n, classes, seed)
+    wanted = calibration_error_by_definition(logits.double().numpy(), labels.numpy(), bins)
+    assert calibration_error(logits, labels, bins) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_calibration_error_of_known_cases():
+    labels = torch.tensor([0, 1, 0, 1])
+    sure = torch.tensor([[900.0, 0], [0, 900], [900, 0], [0, 900]])
+    assert calibration_error(sure, labels) == 0
+    assert calibration_error(-sure, labels) == pytest.approx(100)
+    assert calibration_error(torch.zeros(4, 2), labels) == pytest.approx(0)  # half sure, half right
+    third = torch.log(torch.tensor([[1 / 3, 2 / 3]], dtype=torch.float64))  # on the edge of two of 15 bins
+    assert calibration_error(third.expand(3, 2), torch.tensor([1, 1, 0])) == pytest.approx(0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any))
+def test_batches_add_up_to_the_whole(sizes):
+    logits, labels = answers(sum(sizes), 12)
+    predictions = Predictions()
+    for some, of in zip(logits.split(sizes), labels.split(sizes), strict=True):
+        predictions.update(some, of)
+    whole, known = predictions.read()
+    assert torch.equal(whole, logits.double())
+    assert torch.equal(known, labels)
+
+
+def test_the_matrix_holds_every_image_once_in_the_row_of_its_class():
+    logits, labels = answers(300, 7)
+    matrix = confusion_matrix(logits, labels)
+    assert (matrix.dtype, matrix.shape) == (torch.int64, (7, 7))
+    assert torch.equal(matrix.sum(1), torch.bincount(labels, minlength=7))
+    assert 100 * matrix.trace().item() / 300 == pytest.approx(top_accuracy(logits, labels))
+    assert per_class_accuracy(torch.tensor([[3, 1], [0, 0]])) == [75, None]
+
+
+def test_impossible_inputs_are_refused():
+    logits, labels = answers(4, 3)
+    with pytest.raises(ValueError, match="no image"):
+        Predictions().read()
+    for measure in (mean_loss, top_accuracy, confusion_matrix, calibration_error, Predictions().update):
+        with pytest.raises(ValueError, match="not \\(N, K\\) and \\(N,\\)"):
+            measure(logits, labels[:3])
+    with pytest.raises(ValueError, match="labels go from 0 to 3"):
+        confusion_matrix(logits, torch.tensor([0, 1, 2, 3]))
+    with pytest.raises(ValueError, match="2 classes are named"):
+        summary(logits, labels, ["a", "b"])
+    with pytest.raises(ValueError, match="2 classes are named"):
+        confusion_figure(torch.zeros(3, 3), ["a", "b"])
+
+
+def test_agreement_wants_close_logits_and_the_same_classes():
+    logits = torch.tensor([[4.0, 1.0], [1.0, 1.5]])
+    assert agreement(logits, logits, 1e-3) == (0, True)
+    assert agreement(logits + 0.003, logits, 1e-3)[1]
+    assert not agreement(logits + 0.005, logits, 1e-3)[1]
+    assert not agreement(torch.tensor([[4.0, 1.0], [1.6, 1.5]]), logits, 1)[1]
+    assert not agreement(logits * float("nan"), logits, 1)[1]
+    assert agreement(torch.tensor([[1.0, 1 + 1e-6]]), torch.tensor([[1 + 1e-6, 1.0]]), 1e-3)[1]  # a tie
+    assert not agreement(logits[:1], logits, 1)[1]
+
+
+def points(n: int, side: int = 9) -> torch.Tensor:
+    images = torch.zeros(n, 3, side, side)
+    images[:, :, side // 2, side // 2] = 1
+    return images
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_every_shift_is_drawn_and_the_two_of_an_image_differ(most):
+    seen = []
+
+    def where(images):
+        seen.append(images[:, 1].flatten(1))
+        return seen[-1]
+
+    generator = torch.Generator().manual_seed(0)
+    assert shift_consistency(where, points(600), most, generator=generator) == 0
+    positions, counts = torch.cat(seen).argmax(1).unique(return_counts=True)
+    span = range(4 - most, 5 + most)
+    assert positions.tolist() == [9 * row + column for row in span for column in span]
+    assert counts.min() > 0.5 * counts.max()
+    assert all(part.sum() == len(part) for part in seen)
+
+
+def test_what_sees_no_position_is_consistent_and_what_moves_in_is_zero():
+    images = torch.rand(50, 3, 8, 8) + 1
+    inside = torch.zeros_like(images)
+    inside[..., 2:-2, 2:-2] = images[..., 2:-2, 2:-2]
+    sums = []
+
+    def mean(batch):
+        sums.append(batch.sum(dim=(1, 2, 3)))
+        return batch.mean(dim=(2, 3))
+
+    assert shift_consistency(mean, inside, 2, generator=torch.Generator()) == 100
+    assert all(torch.allclose(part, inside.sum(dim=(1, 2, 3))) for part in sums)
+
+
+def test_consistency_is_a_share_that_neither_chance_nor_batches_change():
+    images, weights = torch.randn(101, 3, 8, 8), torch.randn(192, 5)
+
+    def predict(batch):
+        return batch.flatten(1) @ weights
+
+    def measured(given, **more):
+        return shift_consistency(predict, given, 2, generator=torch.Generator().manual_seed(3), **more)
+
+    found = measured(images)
+    assert 0 < found < 100
+    assert found * 1.01 == pytest.approx(round(found * 1.01))
+    assert found == measured(images, batch_size=7) == measured(images.split(40))
+    with pytest.raises(ValueError, match="moves nothing"):
+        shift_consistency(predict, images, 0, generator=torch.Generator())
+    with pytest.raises(ValueError, match="no image"):
+        shift_consistency(predict, images[:0], 1, generator=torch.Generator())
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_every_name_in_the_picture_is_free_and_on_the_page(classes):
+    logits, labels = answers(2000, classes)
+    figure = confusion_figure(
+        confusion_matrix(logits, labels), [f"class_{i} of a long, long name" for i in range(classes)]
+    )
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer, page, axes = canvas.get_renderer(), figure.bbox.padded(0.5), figure.axes[0]
+    for names, low, high in ((axes.get_xticklabels(), "x0", "x1"), (axes.get_yticklabels(), "y0", "y1")):
+        boxes = sorted((name.get_window_extent(renderer) for name in names), key=lambda box: getattr(box, low))
+        assert len(boxes) == min(classes, DRAWN_CLASSES)
+        assert all(page.x0 <= box.x0 <= box.x1 <= page.x1 and page.y0 <= box.y0 <= box.y1 <= page.y1 for box in boxes)
+        assert all(getattr(a, high) <= getattr(b, low) + 1 for a, b in pairwise(boxes))
+    written = [int(text.get_text()) for text in axes.texts]
+    assert sum(written) == (2000 if classes <= 20 else 0)
+    assert axes.get_ylabel() == "true"
+
+
+def test_the_picture_of_a_thousand_classes_shows_the_most_confused_and_does_not_grow():
+    matrix = torch.eye(1000, dtype=torch.long) * 10
+    pairs = [(3, 998), (500, 501), (998, 7)]
+    for weight, (true, guess) in enumerate(pairs, 1):
+        matrix[true, guess] = weight
+    assert most_confused(matrix, 3).tolist() == [7, 500, 998]
+    figure = confusion_figure(matrix, [f"class {i}" for i in range(1000)])
+    axes = figure.axes[0]
+    names = [name.get_text() for name in axes.get_yticklabels()]
+    assert len(names) == DRAWN_CLASSES
+    assert {f"class {i}" for pair in pairs for i in pair} <= set(names)
+    assert "1000" in axes.get_title()
+    width, height = figure.get_size_inches() * figure.dpi
+    assert width * height < 2e6
+    shares = axes.images[0].get_array()
+    assert shares[names.index("class 998"), names.index("class 7")] == pytest.approx(100 * 3 / 13)
+
+
+@pytest.mark.parametrize("name", ["cost_$5_$10", "a$$b", "$\\frac$", "caf\udce9", "two\nlines"])
+def test_any_name_is_drawn_as_it_is_spelt(name):
+    figure = confusion_figure(torch.eye(2, dtype=torch.long), [name, "other"])
+    FigureCanvasAgg(figure).draw()
+    drawn = figure.axes[0].get_yticklabels()[0].get_text()
+    assert drawn == (name if name.isprintable() else ascii(name))

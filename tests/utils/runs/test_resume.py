@@ -1,0 +1,167 @@
+"""Runs that are interrupted and go on: bit for bit as if nothing had happened."""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.runs import finished, metrics, only_run, same_run, start, weights
+from utils.system import checkpoint
+from utils.system.signals import StopRequest
+
+EPOCHS = ["--epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """An uninterrupted run of each script."""
+    folders = {}
+    for kind in ("search", "retrain"):
+        result = tmp_path_factory.mktemp(kind)
+        folders[kind] = finished(kind, result, *EPOCHS)
+    return folders
+
+
+def stop_after(monkeypatch, checks: int, number: int) -> None:
+    """Let a real signal arrive just before the ``checks``-th time that a run looks for one."""
+    seen = [0]
+    original = StopRequest.check
+
+    def check(self):
+        seen[0] += 1
+        if seen[0] == checks:
+            signal.raise_signal(number)
+        original(self)
+
+    monkeypatch.setattr(StopRequest, "check", check)
+
+
+@pytest.mark.parametrize(
+    ("kind", "checks", "number"),
+    [
+        ("search", 3, signal.SIGTERM),  # among the shared weights
+        ("search", 10, signal.SIGINT),  # in the controller phase
+        ("search", 12, signal.SIGTERM),  # in the report
+        ("search", 17, signal.SIGTERM),  # in the second epoch
+        ("search", 26, signal.SIGTERM),  # in the ranking
+        ("retrain", 4, signal.SIGINT),
+        ("retrain", 9, signal.SIGTERM),  # after the last step of an epoch, before its evaluation
+    ],
+)
+def test_a_stopped_run_goes_on_bit_for_bit(kind, checks, number, straight, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        stop_after(patch, checks, number)
+        assert start(kind, tmp_path, *EPOCHS) == 128 + number
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1
+    assert number.name in error[0]
+    assert start(kind, tmp_path, "--resume", "auto") == 0
+    same_run(only_run(tmp_path, kind), straight[kind], kind)
+
+
+@pytest.mark.parametrize("kind", ["search", "retrain"])
+def test_more_epochs_are_announced_and_a_finished_run_says_so(kind, tmp_path, capsys):
+    folder = finished(kind, tmp_path, "--epochs", "1")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    capsys.readouterr()
+    assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "1") == 0
+    assert "complete" in capsys.readouterr().out
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "3") == 0
+    assert "3 epochs instead of 1: the learning rate is now 0.01875" in capsys.readouterr().out
+    assert [row["epoch"] for row in metrics(folder)] == [0, 1, 2]
+    assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "2") == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "was"),
+    [
+        ("--seed", "3", "2"),
+        ("--child_out_filters", "6", "4"),
+        ("--blocks", "[2]", "(1,)"),
+        ("--stem", "full", "quarter"),
+        ("--num_class", "11", "10"),
+    ],
+)
+def test_a_flag_that_would_change_the_run_is_refused(flag, value, was, straight, tmp_path, capsys):
+    assert start("search", tmp_path, "--resume", str(straight["search"]), flag, value) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1
+    assert flag in error[0]
+    assert was in error[0]
+
+
+def test_curves_do_not_double_back(tmp_path, monkeypatch):
+    """An epoch that was logged but not saved is written again: one value a step is left."""
+    with monkeypatch.context() as patch:
+        saves = [0]
+
+        def failing(path, state, original=checkpoint.save):
+            saves[0] += 1
+            if saves[0] == 3:  # best.pt and checkpoint.pt of epoch 0 come first
+                raise OSError("No space left on device")
+            original(path, state)
+
+        patch.setattr(checkpoint, "save", failing)
+        assert start("retrain", tmp_path, "--epochs", "3") == 1
+    folder = finished("retrain", tmp_path, "--resume", "auto")
+    assert [row["epoch"] for row in metrics(folder)] == [0, 1, 2]
+    events = EventAccumulator(str(folder)).Reload()
+    for tag in events.Tags()["scalars"]:
+        assert [event.step for event in events.Scalars(tag)] == [0, 1, 2], tag
+
+
+def test_a_better_epoch_before_the_interruption_stays_the_best(straight, tmp_path):
+    folder = finished("retrain", tmp_path, "--epochs", "1")
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    state["extras"]["best"] = {"top1": 100.5, "epoch": 0}
+    checkpoint.save(folder / "checkpoint.pt", state)
+    before = (folder / "best.pt").read_bytes()
+    assert start("retrain", tmp_path, "--resume", str(folder), "--epochs", "2") == 0
+    assert (folder / "best.pt").read_bytes() == before
+    assert json.loads((folder / "report.json").read_text())["best_top1"] == 100.5
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(straight, tmp_path, capsys):
+    whole = (straight["retrain"] / "checkpoint.pt").read_bytes()
+    damaged = tmp_path / "damaged.pt"
+    damaged.write_bytes(whole[: len(whole) // 2])
+    foreign = tmp_path / "foreign.pt"
+    torch.save({"config": random.Random(0)}, foreign)
+    for path in (damaged, foreign, straight["search"] / "checkpoint.pt", tmp_path / "none.pt"):
+        assert start("retrain", tmp_path, "--resume", str(path)) == 2
+        error = capsys.readouterr().err.splitlines()
+        assert len(error) == 1
+        assert path.name in error[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork to start a run without importing torch again")
+def test_sigkill_never_leaves_a_file_that_does_not_load(tmp_path):
+    """Twenty kills at random moments of one run that is taken up again and again."""
+    moments = random.Random(0)
+    flags = ["--resume", "auto", "--no-tensorboard", "--image_size", "16", "--batch_size", "500"]
+    assert start("retrain", tmp_path, *flags, "--epochs", "1") == 0
+    epochs = 1
+    for _ in range(20):
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            start("retrain", tmp_path, *flags, "--epochs", "1000")
+            os._exit(0)
+        time.sleep(moments.uniform(0.2, 1.6))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        folder = only_run(tmp_path, "retrain")
+        for path in folder.glob("*.pt"):
+            weights(folder, path.name)
+        saved = torch.load(folder / "checkpoint.pt", weights_only=True)["position"]["epoch"]
+        assert saved >= epochs  # a kill costs the epoch in progress, never one before it
+        epochs = saved
+    assert epochs > 1

@@ -1,0 +1,165 @@
+import argparse
+import ast
+import math
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.genotype import parse_genotype
+from utils.config import BLOCKS, DEFAULT_ARCH, RetrainConfig, SearchConfig, parse_retrain, parse_search
+from utils.system import numbers as flags
+from utils.training.state.recipes import Recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED_SEARCH = (
+    "--save cifa10_searcher --seed 0 --batch_size 96 --child_out_filters 16 --data ../data/cifar10 --num_class 30 "
+    '--epochs 150 --blocks "[2,2]" --weight_decay 3e-4'
+)
+PUBLISHED_RETRAIN = (
+    "--save cifar10_retrain --seed 2 --batch_size 32 --child_out_filters 40 --data ../data/exp_data/AID_50 "
+    '--num_class 30 --epochs 600 --blocks "[2,2]" '
+    '--arch "[[0, 1, 0, 4, 1, 3, 0, 3, 0, 3, 0, 0, 1, 1, 0, 3, 0, 3, 1, 0], '
+    '[0, 3, 1, 0, 0, 4, 1, 1, 1, 1, 0, 3, 0, 2, 1, 2, 1, 1, 0, 3]]"'
+)
+COMMON = {
+    "data": "../data/cifar10",
+    "num_class": None,
+    "save": "EXP",
+    "seed": 2,
+    "momentum": 0.9,
+    "weight_decay": 3e-4,
+    "report_freq": 50,
+    "gpu": None,
+    "child_lr_max": 0.025,
+    "child_lr_min": 0,
+    "child_lr_T_0": 10,
+    "child_lr_T_mul": 2,
+    "child_use_aux_heads": True,
+    "device": "auto",
+    "antialias": "conv",
+    "lr_schedule": "cosine",
+    "tensorboard": True,
+}
+SEARCH = {
+    "batch_size": 96,
+    "epochs": 150,
+    "child_out_filters": 48,
+    "blocks": (4, 4),
+    "controller_lr": 3.5e-5,
+    "entropy_weight": 1e-4,
+    "bl_dec": 0.95,
+    "sharing": "type",
+    "bn_stats": "batch",
+    "controller_steps": 150,
+    "controller_samples": 1,
+    "valid_steps": 20,
+    "reward_fraction": 0.2,
+    "derive_samples": 100,
+    "top_k": 10,
+}
+RETRAIN = {"batch_size": 32, "epochs": 600, "child_out_filters": 32, "grad_clip": 5}
+PARSERS = (parse_search, parse_retrain)
+
+
+def test_published_defaults():
+    for parse, defaults in ((parse_search, SEARCH), (parse_retrain, RETRAIN)):
+        config = parse([])
+        for name, value in {**COMMON, **defaults}.items():
+            assert getattr(config, name) == value, name
+    arch = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
+    assert parse_genotype(parse_retrain([]).arch) == parse_genotype(arch) == parse_genotype(DEFAULT_ARCH)
+
+
+def test_published_commands_parse():
+    search = parse_search(shlex.split(PUBLISHED_SEARCH))
+    assert (search.blocks, search.num_class, search.seed, search.weight_decay) == ((2, 2), 30, 0, 3e-4)
+    retrain = parse_retrain(shlex.split(PUBLISHED_RETRAIN))
+    assert (retrain.blocks, retrain.child_out_filters, retrain.data) == ((2, 2), 40, "../data/exp_data/AID_50")
+    parse_genotype(retrain.arch, blocks=retrain.blocks)
+    assert search.given == {
+        *("save", "seed", "batch_size", "child_out_filters", "data"),
+        *("num_class", "epochs", "blocks", "weight_decay"),
+    }
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@pytest.mark.parametrize("name", ["--droppath", "--drop_prob"])
+def test_both_names_of_drop_path_are_accepted_by_both(parse, name):
+    assert parse([name, "0.2"]).drop_prob == 0.2
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@pytest.mark.parametrize("name", ["tensorboard", "child_use_aux_heads", "sync_bn", "flip"])
+def test_booleans(parse, name):
+    assert getattr(parse([f"--{name}"]), name) is True
+    assert getattr(parse([f"--no-{name}"]), name) is False
+
+
+def test_every_flag_is_read_somewhere():
+    names = {f.name for config in (SearchConfig, RetrainConfig) for f in fields(config)}
+    read = set()
+    for path in [*ROOT.glob("*.py"), *(ROOT / "utils").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1] in ("config", "c"):
+                read.add(node.attr)
+    read |= {f.name for f in fields(Recipe)}  # choose_recipe takes them all
+    assert names <= read, names - read
+
+
+@given(st.integers(-(10**12), 10**12))
+def test_whole_numbers(value):
+    for parse, fits in (
+        (flags.positive_int, 0 < value <= flags.MANY),
+        (flags.count, 0 <= value <= flags.MANY),
+        (flags.filters, 0 < value <= flags.WIDEST and value % 2 == 0),
+    ):
+        if fits and value <= flags.LARGEST:
+            assert parse(str(value)) == value
+        else:
+            with pytest.raises(argparse.ArgumentTypeError) as error:
+                parse(str(value))
+            assert str(value) in str(error.value)
+
+
+@given(st.floats())
+def test_real_numbers(value):
+    usable = math.isfinite(value) and abs(value) <= flags.LARGEST
+    for parse, fits in (
+        (flags.positive, value > 0),
+        (flags.non_negative, value >= 0),
+        (flags.probability, 0 <= value < 1),
+        (flags.fraction, 0 < value < 1),
+    ):
+        if usable and fits:
+            assert parse(repr(value)) == value
+        else:
+            with pytest.raises(argparse.ArgumentTypeError) as error:
+                parse(repr(value))
+            assert repr(value) in str(error.value)
+
+
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=8))
+def test_blocks_round_trip(counts):
+    assert BLOCKS(str(counts)) == tuple(counts)
+
+
+@given(st.text() | st.text("/\\.~:* a") | st.text(min_size=250, max_size=300))
+def test_run_names_are_folder_names_everywhere_or_refused(text):
+    try:
+        name = flags.save_name(text)
+    except argparse.ArgumentTypeError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        return
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name)
+    assert name.strip(".")
+    assert not name.startswith(".")
+
+
+@given(st.text("abcXYZ019._-", min_size=1, max_size=100).filter(lambda t: t.strip(".") == t))
+def test_good_run_names_stay(text):
+    assert flags.save_name(text) == text

@@ -1,0 +1,245 @@
+"""A trained network as one file that runs without this repository, compared with it before the file is left."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from utils.reports.metrics import agreement
+from utils.system.checkpoint import unwrap
+from utils.system.device import measure_latency
+from utils.system.errors import UsageError
+from utils.system.files import whole_file
+
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "pt2": ".pt2"}
+KINDS = tuple(SUFFIXES)
+PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+BATCHES = (1, 2, 32)  # sizes that every file is run with
+TIMED_BATCHES = (1, 32)
+TOLERANCE = 1e-3  # of the largest logit
+ANY_BATCH = ({0: torch.export.Dim("batch", min=1)},)
+METADATA = "metadata.json"
+
+
+class ExportError(UsageError):
+    """An export that cannot be made or is not equal to the network: one line."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written. ``largest_difference``: of a logit from eager; ``parameters``: without auxiliary heads and
+    before ``folded`` batch norms went into convolutions. ``latency_ms``: medians by batch size, of the network as it
+    was given (``eager``, on ``device``) and of the ``file`` (on the CPU)."""
+
+    path: Path
+    size_bytes: int
+    largest_difference: float
+    parameters: int
+    folded: int
+    device: str
+    latency_ms: dict[str, dict[int, float]]
+
+
+class Deployed(nn.Module):
+    """Images (N, 3, S, S) -> logits (N, K) and nothing else; of images in [0, 1] with ``statistics`` (2, 3, 1, 1)."""
+
+    def __init__(self, network: nn.Module, statistics: Tensor | None) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("statistics", statistics)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.statistics is not None:
+            images = (images - self.statistics[0]) / self.statistics[1]
+        return self.network(images)[0]
+
+
+class Loaded(nn.Module):
+    """A file that was read again, as a module: ``.eval()`` is nothing to those of torch.export."""
+
+    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.forward = torch.no_grad()(run)
+
+
+def require_packages(kind: str) -> None:
+    """Raise ExportError for an unknown kind, or if a package that it needs is missing: to be asked before training."""
+    if kind not in KINDS:
+        raise ExportError(f"export kind {kind!r} is none of {', '.join(KINDS)}")
+    missing = [name for name in PACKAGES.get(kind, ()) if find_spec(name) is None]
+    if missing:
+        raise ExportError(f"the export to {kind} needs {', '.join(missing)}: pip install {' '.join(missing)}")
+
+
+def export(
+    network: nn.Module,
+    path: Path,
+    kind: str,
+    *,
+    image_size: int,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    normalise: bool,
+    images: Tensor,
+    arguments: Mapping[str, Any],
+) -> ExportReport:
+    """Write a copy of ``network`` for evaluation: no auxiliary heads, batch norms folded, any number of images.
+
+    The file is loaded again and run on ``images`` before it gets its name: real ones, (N, 3, S, S), as it will be
+    given, in [0, 1] with ``normalise``, else normalised. The five before and ``arguments`` become its metadata.
+    Raises ExportError, and leaves what was at ``path`` before, if anything goes wrong or the answers differ.
+    """
+    require_packages(kind)
+    metadata = {"classes": list(classes), "image_size": image_size, "mean": list(mean), "std": list(std)}
+    metadata |= {"normalise": normalise, "arguments": dict(arguments)}
+    path, device = Path(path), next(network.parameters()).device
+    images = images.detach().to("cpu", torch.float32)
+    eager = Deployed(_stripped(network), torch.tensor([mean, std]).view(2, 3, 1, 1) if normalise else None).eval()
+    expected = _expected(eager, images, image_size=image_size, classes=len(classes))
+    smaller = copy.deepcopy(eager).requires_grad_(False)
+    folded = fold_batch_norms(smaller)
+    try:
+        with whole_file(path, SUFFIXES[kind]) as temporary, _quiet():
+            _write(smaller, image_size, temporary, kind=kind, metadata=metadata)
+            loaded, _ = _read(temporary, kind)
+            difference = _compare(loaded, images, expected, path.name)
+            speed = {"file": _latencies(loaded, images), "eager": _latencies(eager.to(device), images.to(device))}
+    except ExportError:
+        raise
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise ExportError(f"{path.name} cannot be written as {kind}: {type(error).__name__}: {line}") from error
+    parameters = sum(parameter.numel() for parameter in eager.parameters())
+    return ExportReport(path, path.stat().st_size, difference, parameters, folded, str(device), speed)
+
+
+def read_metadata(path: Path, kind: str) -> dict[str, Any]:
+    """What an exported file says of itself: classes, image_size, mean, std, normalise, arguments."""
+    require_packages(kind)
+    with _quiet():
+        return _read(Path(path), kind)[1]
+
+
+def fold_batch_norms(network: nn.Module) -> int:
+    """Fold batch norms, in place, into the convolutions right before them; returns how many. Exact but for rounding.
+
+    Those are neighbours in an nn.Sequential or in a pooling edge that ``averages``, which it does first (see
+    ``ops.primitives.PooledConv``); a max pool comes between the two.
+    """
+    count = 0
+    for parent in list(network.eval().modules()):
+        if isinstance(parent, nn.Sequential) or getattr(parent, "averages", False):
+            for (first, conv), (second, bn) in pairwise(list(parent.named_children())):
+                if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d):
+                    setattr(parent, first, fuse_conv_bn_eval(conv, bn))
+                    setattr(parent, second, nn.Identity())
+                    count += 1
+    return count
+
+
+def _stripped(network: nn.Module) -> nn.Module:
+    """A copy for evaluation on the CPU in float32, without auxiliary heads and outside of wrappers."""
+    network = copy.deepcopy(unwrap(network)).to("cpu", torch.float32).eval()
+    network.aux_heads = nn.ModuleList()
+    return network
+
+
+@torch.no_grad()
+def _expected(eager: Deployed, images: Tensor, *, image_size: int, classes: int) -> Tensor:
+    """The logits that the file has to give. Raises ExportError for images or names that do not fit."""
+    if images.ndim != 4 or not len(images) or tuple(images.shape[1:]) != (3, image_size, image_size):
+        raise ExportError(f"the images are {tuple(images.shape)}, not (N, 3, {image_size}, {image_size})")
+    if eager.statistics is not None and (images.min() < 0 or images.max() > 1):
+        raise ExportError("with normalisation inside the file, its images are in [0, 1]; these are not")
+    logits = eager(images)
+    if logits.shape[1] != classes:
+        raise ExportError(f"the network tells {logits.shape[1]} classes apart, but {classes} are named")
+    return logits
+
+
+def _compare(loaded: Loaded, images: Tensor, expected: Tensor, name: str) -> float:
+    """The largest difference of a logit, over all images and over batches of 1, 2 and 32 of them."""
+    largest = 0.0
+    for size in (*BATCHES, len(images)):
+        difference, agree = agreement(loaded(_cycled(images, size)), _cycled(expected, size), TOLERANCE)
+        if not agree:
+            raise ExportError(f"{name} answers otherwise than the network: its logits are {difference:.3g} apart")
+        largest = max(largest, difference)
+    return largest
+
+
+def _latencies(network: nn.Module, images: Tensor) -> dict[int, float]:
+    return {size: measure_latency(network, _cycled(images, size)) for size in TIMED_BATCHES}
+
+
+def _cycled(rows: Tensor, count: int) -> Tensor:
+    return rows[torch.arange(count, device=rows.device) % len(rows)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters warn, print and log about their own insides: kept from the console."""
+    level, nowhere = logging.root.manager.disable, io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(level)
+
+
+def _write(deployed: nn.Module, size: int, path: Path, *, kind: str, metadata: Mapping[str, Any]) -> None:
+    images = torch.zeros(2, 3, size, size)  # no real ones: a file of torch.export keeps them
+    files = {METADATA: json.dumps(metadata)}
+    if kind == "torchscript":
+        torch.jit.save(torch.jit.trace(deployed, images, check_trace=False), path, _extra_files=files)
+    elif kind == "pt2":
+        program = torch.export.export(deployed, (images,), dynamic_shapes=ANY_BATCH)
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # with the paths of this machine
+        torch.export.save(program, path, extra_files=files)
+    else:
+        names = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": ANY_BATCH}
+        program = torch.onnx.export(deployed, (images,), dynamo=True, external_data=False, verbose=False, **names)
+        for node in program.model.graph.all_nodes():
+            node.metadata_props.clear()  # the same, half of a small file
+        program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
+        program.save(path)
+
+
+def _read(path: Path, kind: str) -> tuple[Loaded, dict[str, Any]]:
+    files = {METADATA: ""}
+    if kind == "torchscript":
+        run = torch.jit.load(path, map_location="cpu", _extra_files=files)
+    elif kind == "pt2":
+        run = torch.export.load(path, extra_files=files).module()
+    else:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        properties = session.get_modelmeta().custom_metadata_map
+        files[METADATA] = json.dumps({key: json.loads(value) for key, value in properties.items()})
+
+        def run(images: Tensor) -> Tensor:
+            return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+    return Loaded(run), json.loads(files[METADATA])

@@ -1,0 +1,231 @@
+"""Going on with a run: which checkpoint, which flags may differ, and where the run stood."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from utils.config import CommonConfig
+from utils.system.checkpoint import CheckpointError, fitting, load
+from utils.system.errors import UsageError
+from utils.system.files import write_text
+from utils.system.terminal import show
+
+CHECKPOINT = "checkpoint.pt"
+# What may change between the two parts of a run without changing what it computes.
+FREE = {
+    "epochs",
+    "workers",
+    "cache",
+    "report_freq",
+    "tensorboard",
+    "device",
+    "gpu",
+    "save",
+    "result",
+    "resume",
+    "export",
+    "export_normalise",
+}
+# Where content comes from: the content is compared in their place (require_same_data), or read no more.
+PLACES = {"data", "dataset", "arch", "inherit"}
+STATE = {  # of a checkpoint that a run can go on from
+    "flags": dict,
+    "position": dict,
+    "notes": dict,
+    "network": dict,
+    "model": dict,
+    "statistics_by_rank": list,
+    "optimizer": dict,
+    "precision": dict,
+    "extras": dict,
+}
+TIME = r"(\d{4}-\d\d-\d\d-\d\dh\d\dm\d\ds)(?:-(\d{1,3}))?"  # what utils.reports.log.make_folder puts behind a name
+SHIFT = 2e-3  # of a channel's mean or deviation: more than decoders of other versions differ by
+
+Config = TypeVar("Config", bound=CommonConfig)
+
+
+@dataclass
+class Position:
+    """Where a run stands: the next ``step`` of a ``phase`` of an ``epoch``, and what the phase gathered so far.
+
+    ``rows``: whatever the phase needs to go on; ``record``: what earlier phases of the epoch reported.
+    """
+
+    epoch: int = 0
+    phase: str = ""
+    step: int = 0
+    rows: list = field(default_factory=list)
+    record: dict[str, float] = field(default_factory=dict)
+
+    def begin(self, phase: str) -> None:
+        """Enter a phase, unless this is the one that the run was interrupted in."""
+        if self.phase != phase:
+            self.phase, self.step, self.rows = phase, 0, []
+
+    def next_epoch(self) -> None:
+        self.epoch, self.phase, self.step, self.rows, self.record = self.epoch + 1, "", 0, [], {}
+
+
+def find_checkpoint(resume: str, result: str, kind: str, save: str) -> Path | None:
+    """The checkpoint that ``--resume`` means: a file, a run folder, or ``auto``, the newest run of that very name.
+
+    The newest by the time in the folder's name. None if ``auto`` finds nothing. Raises CheckpointError for a path
+    without a checkpoint, or in a folder that is not one of a run of this kind: what lies there is not to be replaced.
+    """
+    if resume == "auto":
+        runs = runs_called(save, Path(result).expanduser() / kind)
+        return next((run / CHECKPOINT for run in reversed(runs) if (run / CHECKPOINT).is_file()), None)
+    path = Path(resume).expanduser()
+    path = path / CHECKPOINT if path.is_dir() else path
+    if not path.is_file():
+        raise CheckpointError(f"--resume {show(resume)}: there is no {show(path.name)}")
+    if read_json(path.parent / "config.json").get("kind") != kind:
+        raise CheckpointError(
+            f"--resume {show(resume)}: {show(path.parent)} is no folder of a {kind} run, it has no config.json of one; "
+            "to go on, a run needs its folder"
+        )
+    return path
+
+
+def runs_called(save: str, base: Path) -> list[Path]:
+    """The folders in ``base`` of runs with exactly this name, the oldest first."""
+    found = []
+    for folder in base.iterdir() if base.is_dir() else ():
+        match = re.fullmatch(re.escape(save) + "-" + TIME, folder.name)
+        if match:
+            found.append((match[1], int(match[2] or 1), folder))
+    return [folder for *_, folder in sorted(found)]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file of JSON; an empty one where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_run(path: Path, kind: str) -> dict[str, Any]:
+    """The state in a checkpoint of a ``search`` or a ``retrain`` run. Raises CheckpointError."""
+    state = load(path)
+    wrong = [name for name, wanted in STATE.items() if not isinstance(state.get(name), wanted)]
+    if state.get("kind") != kind or wrong:
+        without = f": {', '.join(wrong)} missing or of another kind" if wrong and len(wrong) < len(STATE) else ""
+        raise CheckpointError(f"{show(path)} is no {kind} checkpoint that a run can go on from{without}")
+    with fitting(path):
+        Position(**state["position"])
+    return state
+
+
+def settled(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that flags have by what a checkpoint holds, also of those that were left to the data or a file."""
+    network = state["network"]
+    names = {"child_out_filters": "filters", "num_class": "num_classes", "child_use_aux_heads": "aux"}
+    names |= {name: name for name in ("blocks", "sharing", "stem", "antialias")}
+    return {**{flag: network[name] for flag, name in names.items()}, "image_size": state["image_size"]}
+
+
+def continued(config: Config, state: Mapping[str, Any]) -> Config:
+    """The flags to go on with: those of the run, and of those given now the ones that are free to change.
+
+    Raises UsageError, with both values, for a given flag that would change what the run computes.
+    """
+    stored, changes = state["flags"], {}
+    for name in (f.name for f in fields(config)):
+        now, before = getattr(config, name), stored.get(name)
+        if name not in stored or name == "given":
+            continue
+        if name not in config.given:
+            changes[name] = before
+            continue
+        if name == "inherit" and before is None:
+            raise UsageError(f"--inherit {now}: the run that --resume goes on with has weights of its own")
+        if before is None:
+            before = settled(state).get(name)
+        if name not in FREE | PLACES and _comparable(now) != _comparable(before):
+            raise UsageError(f"--{name} is {now} now but was {before} in the run that --resume goes on with")
+    merged = replace(config, **changes, resume=config.resume)
+    if merged.epochs < stored["epochs"]:
+        raise UsageError(f"--epochs {merged.epochs} is less than the {stored['epochs']} of the run")
+    return merged
+
+
+def require_same_network(config: CommonConfig, state: Mapping[str, Any], path: Path) -> None:
+    """Refuse a given flag that a finished network contradicts, since it could only be ignored. Raises UsageError."""
+    for name, value in settled(state).items():
+        if name in config.given and _comparable(getattr(config, name)) != _comparable(value):
+            raise UsageError(f"--{name} is {getattr(config, name)} but {show(path)} holds a network with {value}")
+
+
+def class_difference(known: Sequence[str], found: Sequence[str]) -> str | None:
+    """The first difference between the class names there and those here, in words."""
+    if len(known) != len(found):
+        return f"{len(known)} there, {len(found)} here"
+    pairs = enumerate(zip(known, found, strict=True))
+    return next((f"class {i} is {a!r} there, {b!r} here" for i, (a, b) in pairs if a != b), None)
+
+
+def require_same_data(state: Mapping[str, Any], facts: Mapping[str, Any], run: str) -> None:
+    """Refuse to go on with other data than a run began with, and say what differs. Where they lie does not matter.
+
+    What a checkpoint does not state, as older ones have no fingerprint, is not compared. Raises UsageError.
+    """
+    differing = []
+    classes = class_difference(state["classes"], facts["classes"])
+    if classes:
+        differing.append(f"other classes: {classes}")
+    for key, what in (
+        ("image_size", "image size"),
+        ("train_images", "training images"),
+        ("val_images", "validation images"),
+    ):
+        if key in state and state[key] != facts[key]:
+            differing.append(f"{what}: {facts[key]}, not {state[key]}")
+    if not differing and state.get("fingerprint") and state["fingerprint"] != facts["fingerprint"]:
+        differing.append("names or sizes of its files, or stored pixels or labels")
+    if not differing:
+        pairs = [zip(state["statistics"][key], facts["statistics"][key], strict=True) for key in ("mean", "std")]
+        if any(abs(a - b) > SHIFT for pair in pairs for a, b in pair):
+            differing.append("mean or deviation of its pixels")
+    if differing:
+        raise UsageError(f"{facts['dataset']} is not what {run} began with; {'; '.join(differing)}")
+
+
+def require_same_processes(state: Mapping[str, Any], size: int) -> None:
+    """Refuse another number of processes: the batches are made of all of them, and each has statistics of its own."""
+    before = len(state["statistics_by_rank"]) or 1
+    if before != size:
+        raise UsageError(
+            f"the run is one of {before} processes and goes on with as many: {size} would change its batches"
+        )
+
+
+def _comparable(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def flags_of(config: CommonConfig) -> dict[str, Any]:
+    """The flags as plain values, for a checkpoint and for config.json."""
+    return {name: value for name, value in asdict(config).items() if name != "given"}
+
+
+def forget_from(folder: Path, epoch: int) -> None:
+    """Drop the lines of metrics.jsonl that the run is going to write again."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["epoch"] < epoch:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue  # cut short when the run was killed
+    write_text(path, "".join(f"{line}\n" for line in kept))

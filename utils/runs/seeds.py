@@ -1,0 +1,60 @@
+"""What several seeds gave together: mean, deviation and every value, of all runs of a name with the same settings."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utils.reports.log import write_json
+from utils.reports.report import RESULT
+from utils.runs.resume import FREE, PLACES, read_json, runs_called
+
+OWN = (FREE | PLACES | {"seed", "seeds"}) - {"epochs"}  # flags that tell nothing of what a run computes
+
+
+def name_of(save: str, seed: int) -> str:
+    """The name of the run with this seed."""
+    return f"{save}-seed{seed}"
+
+
+def summarise(folders: Mapping[int, Path], base: Path, save: str) -> str:
+    """Write ``<save>-seeds.json`` into ``base`` and return what to say. ``folders``: of the seeds just trained.
+
+    The complete runs of other seeds under that name are counted too, where their settings, network and data are the
+    same, so that seeds can be added later. A summary of other settings is left, and a number put behind the name.
+    """
+    wanted = settings(next(iter(folders.values())))
+    top1 = {seed: read_json(folder / RESULT)["val_top1"] for seed, folder in folders.items()}
+    pattern = re.escape(save) + r"-seed(\d+)-.*"
+    others = {int(match[1]) for folder in base.iterdir() if (match := re.fullmatch(pattern, folder.name))}
+    for seed in sorted(others - folders.keys()):
+        for run in runs_called(name_of(save, seed), base):  # the newest of them counts
+            if (run / RESULT).is_file() and settings(run) == wanted:
+                top1[seed] = read_json(run / RESULT)["val_top1"]
+    values = list(top1.values())
+    mean, deviation = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    path = _free(base, save, wanted)
+    write_json(path, {"val_top1": top1, "mean": mean, "deviation": deviation, "settings": wanted})
+    more = f" ({len(top1) - len(folders)} of them trained before)" if len(top1) > len(folders) else ""
+    return f"val accuracy over {len(values)} seeds{more}: {mean:.2f} +- {deviation:.2f} % {values}; written to {path}"
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """What makes runs of several seeds comparable, from config.json: flags, network, data, but nothing of places."""
+    config = read_json(folder / "config.json")
+    flags = {name: value for name, value in config.get("flags", {}).items() if name not in OWN}
+    derived = {name: value for name, value in config.get("derived", {}).items() if name not in ("dataset", "skipped")}
+    return json.loads(json.dumps({**flags, **derived, "processes": config.get("processes")}))
+
+
+def _free(base: Path, save: str, wanted: dict[str, Any]) -> Path:
+    """The name of the summary of these settings, or a new one. One from before settings were stated is left alone."""
+    for number in range(1, 1000):
+        path = base / (f"{save}-seeds.json" if number == 1 else f"{save}-seeds-{number}.json")
+        if not path.exists() or read_json(path).get("settings") == wanted:
+            break
+    return path

@@ -1,0 +1,76 @@
+"""How a command ends: one line on standard error, and 0, 1 (a fault during the run) or 2 (refused before it)."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from utils.system.errors import UsageError
+from utils.system.signals import Stopped
+from utils.system.terminal import complain, open_streams
+
+
+class Log(Protocol):
+    """What a command needs of the log of a run: ``utils.reports.log.RunLog``."""
+
+    folder: Path | None
+
+    def detail(self, text: str, *, quiet: bool) -> None:
+        """Write a line; ``quiet``: not to the console."""
+
+    def close(self) -> None:
+        """Nothing more is written."""
+
+
+class Command:
+    """Tells refusals from faults: ``started`` is called when everything that can be refused has been."""
+
+    def __init__(self) -> None:
+        self.log: Log | None = None
+
+    def started(self, log: Log) -> None:
+        """From here on, what goes wrong is a fault."""
+        self.log = log
+
+
+@contextmanager
+def command(name: str, *refusals: type[Exception]) -> Iterator[Command]:
+    """Turn exceptions into one line and an exit status. ``refusals``: what speaks of wrong use besides UsageError.
+
+    The traceback of a fault goes to the run's log.txt, where it helps, not to the user's terminal.
+    """
+    open_streams()
+    state = Command()
+    try:
+        yield state
+    except KeyboardInterrupt:
+        _end(name, "interrupted", 130)
+    except Stopped as stop:
+        _end(name, f"{stop}; --resume goes on from here", 128 + stop.number)
+    except (UsageError, *refusals) as error:
+        _end(name, error, 2 if state.log is None else 1, state.log)
+    except Exception as error:
+        text = str(error) if str(error).strip() else type(error).__name__
+        _end(name, text if state.log is not None else f"{type(error).__name__}: {text}", 1, state.log)
+    finally:
+        if state.log is not None:
+            state.log.close()
+
+
+def _end(name: str, message: object, status: int, log: Log | None = None) -> None:
+    where = ""
+    if log is not None and log.folder is not None:
+        try:
+            log.detail(traceback.format_exc(), quiet=True)
+            where = f" (details in {log.folder / 'log.txt'})"
+        except OSError:
+            pass  # the disk may be what failed
+    rank = os.environ.get("RANK", "0")
+    if status == 1 or rank == "0":  # what is refused, all processes refuse
+        process = f" (process {rank})" if rank != "0" else ""
+        complain(f"{name}{process}", f"{' '.join(str(message).split())}{where}")
+    raise SystemExit(status)

@@ -1,0 +1,86 @@
+"""Types of flag values. Each refuses with one line that names the value; nothing is evaluated."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
+LARGEST = 10**12
+
+
+def _number(text: str, kind: type) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or abs(value) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a{' whole' if kind is int else ''} number")
+    return value
+
+
+def _checked(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = _number(text, kind)
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+        return value
+
+    return parse
+
+
+MANY = 10**6  # more of anything than fits into a run; a typing error, then
+WIDEST = 4096  # channels, or pixels a side
+
+positive_int = _checked(int, lambda v: 0 < v <= MANY, f"a whole number from 1 to {MANY}")
+count = _checked(int, lambda v: 0 <= v <= MANY, f"a whole number from 0 to {MANY}")
+seed = _checked(int, lambda v: v >= 0, "a whole number from 0 up")
+pixels = _checked(int, lambda v: 0 < v <= WIDEST, f"a whole number from 1 to {WIDEST}")
+filters = _checked(
+    int,
+    lambda v: 0 < v <= WIDEST and v % 2 == 0,
+    f"an even number from 2 to {WIDEST} (shuffle units split channels in half)",
+)
+positive = _checked(float, lambda v: v > 0, "a positive number")
+non_negative = _checked(float, lambda v: v >= 0, "a number from 0 up")
+probability = _checked(float, lambda v: 0 <= v < 1, "a probability in [0, 1)")
+share = _checked(float, lambda v: 0 <= v <= 1, "a share in [0, 1]")
+fraction = _checked(float, lambda v: 0 < v < 1, "a fraction strictly between 0 and 1")
+
+
+def counts(most: int, longest: int) -> Callable[[str], tuple[int, ...]]:
+    """A type for ``[4,4]``: a JSON list of 1 to ``longest`` counts from 0 to ``most``."""
+
+    def parse(text: str) -> tuple[int, ...]:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        whole = isinstance(value, list) and all(type(v) is int and 0 <= v <= most for v in value)
+        if not whole or not 0 < len(value) <= longest:
+            wanted = f"a list of 1 to {longest} counts from 0 to {most} like [4,4]"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return tuple(value)
+
+    return parse
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """``0,1,2``: different seeds."""
+    found = tuple(seed(part) for part in text.split(","))
+    if len(set(found)) != len(found):
+        raise argparse.ArgumentTypeError(f"{text} names a seed twice")
+    return found
+
+
+def save_name(text: str) -> str:
+    """A run name as a folder name that every file system takes: other characters become ``_``."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text)
+    kept = kept.strip(".")[:100]
+    if kept.split(".")[0].upper() in RESERVED:  # names of devices on Windows, whatever follows the dot
+        kept = f"_{kept}"
+    if not kept:
+        raise argparse.ArgumentTypeError(f"{text!r} has no character that a folder name can keep")
+    return kept

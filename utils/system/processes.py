@@ -1,0 +1,190 @@
+"""Several processes, as ``torchrun`` starts them; a single process is a world of one, where all of this is free."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from utils.system.errors import UsageError
+
+TIMEOUT = timedelta(hours=2)  # one process may read or download data while the others wait
+
+
+class World:
+    """The processes of a run. ``rank`` counts from 0, ``local_rank`` within one machine."""
+
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
+        self.rank, self.size, self.local_rank = rank, size, local_rank
+        self.control: dist.ProcessGroup | None = None  # gloo: for small things that must not wait for a GPU
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes, on all of them."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def all_reduce_max(self, value: int) -> int:
+        """The largest of the processes' numbers."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor(value)
+        dist.all_reduce(shared, dist.ReduceOp.MAX, group=self.control)
+        return int(shared)
+
+    def broadcast(self, value: Any) -> Any:
+        """What the first process passes in, on all of them."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, group=self.control)
+        return box[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """What every process passes in, by rank, on the first process; elsewhere an empty list."""
+        if self.size == 1:
+            return [value]
+        box = [None] * self.size if self.is_main else None
+        dist.gather_object(value, box, dst=0, group=self.control)
+        return box or []
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            dist.barrier(group=self.control)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """The first process runs the body alone, then the others run it: for downloads."""
+        if not self.is_main:
+            self.barrier()
+        try:
+            yield
+        finally:
+            if self.is_main:
+                self.barrier()
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Average gradients over the processes. Operations that a step did not sample get none."""
+        if self.size == 1:
+            return model
+        return nn.parallel.DistributedDataParallel(
+            model,
+            device_ids=[device] if device.type == "cuda" else None,
+            forward_sync_buffers=False,
+            find_unused_parameters=True,
+        )
+
+    @torch.no_grad()
+    def average_statistics(self, model: nn.Module) -> None:
+        """Give all processes the mean of their running batch-norm statistics, before they evaluate or save."""
+        if self.size == 1:
+            return
+        for buffer in running_statistics(model).values():
+            dist.all_reduce(buffer)
+            buffer /= self.size
+
+
+def running_statistics(model: nn.Module) -> dict[str, Tensor]:
+    """The running means and variances of the batch norms: what differs between processes within an epoch."""
+    return {name: buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))}
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> World:
+    """The world that ``torchrun`` describes in the environment. Raises UsageError for nonsense there."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    if not all(name in environment for name in names[:2]):
+        return World()
+    try:
+        rank, size, local_rank = (int(environment.get(name, "0")) for name in names)
+    except ValueError:
+        raise UsageError("RANK, WORLD_SIZE and LOCAL_RANK must be whole numbers, as torchrun sets them") from None
+    return World(rank, size, local_rank)
+
+
+_connections = itertools.count()  # the same in all processes: they connect and part together
+
+
+@lru_cache
+def _store() -> dist.Store:
+    """Where the processes meet, once for all runs of a command: a second one could not listen on the same port."""
+    return next(dist.rendezvous("env://", timeout=TIMEOUT))[0]
+
+
+@contextmanager
+def connected(world: World, device: torch.device) -> Iterator[None]:
+    """Connect the processes: NCCL between GPUs, gloo between CPUs."""
+    if world.size == 1:
+        yield
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    store = dist.PrefixStore(f"run {next(_connections)}", _store())
+    dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=TIMEOUT)
+    world.control = dist.new_group(backend="gloo", timeout=TIMEOUT)
+    try:
+        yield
+        world.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+class SyncBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the images of all processes, in any mode that uses statistics of the batch.
+
+    torch's own runs on GPUs only and falls back to one process's images in evaluation, where the supernet
+    scores with batch statistics too. (N, C, H, W) -> the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training and self.running_mean is not None:
+            return super().forward(x)
+        sums = torch.cat([x.sum(dim=(0, 2, 3)), x.square().sum(dim=(0, 2, 3)), x.new_tensor([x[:, 0].numel()])])
+        sums = _Total.apply(sums)
+        total, squares, n = sums.split([self.num_features, self.num_features, 1])
+        mean = total / n
+        var = squares / n - mean.square()
+        if self.training and self.track_running_stats:
+            self._track(mean.detach(), var.detach() * n / (n - 1))
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, var: Tensor) -> None:
+        self.num_batches_tracked += 1
+        share = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(var, share)
+
+
+class _Total(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of the gradients that they have for it."""
+
+    @staticmethod
+    def forward(_context: Any, values: Tensor) -> Tensor:
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+def synchronise_norms(model: nn.Module) -> None:
+    """Make every batch norm of the model one over all processes, in place; parameters and keys stay."""
+    for layer in model.modules():
+        if type(layer) is nn.BatchNorm2d:
+            layer.__class__ = SyncBatchNorm

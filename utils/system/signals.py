@@ -1,0 +1,60 @@
+"""Stopping a run politely: SIGTERM, SIGINT and SIGHUP are noted, and the run ends after the step it is in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from utils.system.processes import World
+
+# GNU timeout, Slurm and torchrun each send a signal to a process and to its whole group: what comes twice within
+# this many seconds was sent once.
+ONCE = 1.0
+
+
+class Stopped(Exception):
+    """The run was asked to stop, by the signal of this number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+class StopRequest:
+    """Whether a signal came. Another one, more than a second later, ends the process at once."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.number, self.since = world, 0, 0.0
+
+    def note(self, number: int, _frame: object) -> None:
+        if not self.number:
+            self.number, self.since = number, time.monotonic()
+        elif time.monotonic() - self.since > ONCE:
+            os._exit(128 + number)
+
+    def check(self) -> None:
+        """Raise Stopped, in all processes at the same call, if a signal reached any of them."""
+        number = self.world.all_reduce_max(self.number)
+        if number:
+            raise Stopped(number)
+
+
+@contextmanager
+def stop_requests(world: World) -> Iterator[StopRequest]:
+    """Note signals within the body; what handled them before does so again afterwards.
+
+    A SIGHUP that is ignored already, as `nohup` has it, stays so: the run is meant to outlive its terminal.
+    """
+    request = StopRequest(world)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, request.note) for number in numbers}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
