@@ -50,7 +50,7 @@ def again(begun, tmp_path):
 
 
 def content(folder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.lock"}
 
 
 def one_line(capsys) -> str:

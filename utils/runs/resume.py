@@ -120,7 +120,9 @@ def read_run(path: Path, kind: str) -> dict[str, Any]:
         without = f": {', '.join(wrong)} missing or of another kind" if wrong and len(wrong) < len(STATE) else ""
         raise CheckpointError(f"{show(path)} is no {kind} checkpoint that a run can go on from{without}")
     with fitting(path):
-        Position(**state["position"])
+        at = Position(**state["position"])
+        if at.epoch < 0 or at.step < 0 or not isinstance(at.rows, list):
+            raise ValueError(f"position {state['position']}")
     return state
 
 

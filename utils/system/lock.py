@@ -13,7 +13,7 @@ try:
 except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
-NAME = ".lock"
+NAME = "run.lock"
 WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # some network file systems
 
 
