@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,24 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from utils.reports.export_needs import SUFFIXES, ExportError, require_packages
 from utils.reports.metrics import agreement
 from utils.system.checkpoint import unwrap
 from utils.system.device import measure_latency
-from utils.system.errors import UsageError
 from utils.system.files import whole_file
 
-SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "pt2": ".pt2"}
-KINDS = tuple(SUFFIXES)
-PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 BATCHES = (1, 2, 32)  # sizes that every file is run with
 TIMED_BATCHES = (1, 32)
 TOLERANCE = 1e-3  # of the largest logit
-ANY_BATCH = ({0: torch.export.Dim("batch", min=1)},)
+ANY_BATCH = ({0: torch.export.Dim("batch", min=1, max=2**31 - 1)},)  # torch 2.6 refuses to leave the end open
 METADATA = "metadata.json"
-
-
-class ExportError(UsageError):
-    """An export that cannot be made or is not equal to the network: one line."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +66,6 @@ class Loaded(nn.Module):
     def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.forward = torch.no_grad()(run)
-
-
-def require_packages(kind: str) -> None:
-    """Raise ExportError for an unknown kind, or if a package that it needs is missing: to be asked before training."""
-    if kind not in KINDS:
-        raise ExportError(f"export kind {kind!r} is none of {', '.join(KINDS)}")
-    missing = [name for name in PACKAGES.get(kind, ()) if find_spec(name) is None]
-    if missing:
-        raise ExportError(f"the export to {kind} needs {', '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def export(
@@ -217,8 +200,9 @@ def _write(deployed: nn.Module, size: int, path: Path, *, kind: str, metadata: M
     else:
         names = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": ANY_BATCH}
         program = torch.onnx.export(deployed, (images,), dynamo=True, external_data=False, verbose=False, **names)
-        for node in program.model.graph.all_nodes():
-            node.metadata_props.clear()  # the same, half of a small file
+        for graph in (program.model.graph, *program.model.functions.values()):
+            for node in graph:
+                node.metadata_props.clear()  # the same, half of a small file
         program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
         program.save(path)
 

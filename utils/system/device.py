@@ -82,10 +82,16 @@ def keep_freed_memory(device: torch.device) -> None:
         mallopt(M_TRIM_THRESHOLD, -1)
 
 
+def recompile_limit() -> str:
+    """What torch's configuration calls the number of times that it compiles one function: it was renamed in 2.7."""
+    return "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
+
+
 def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
     """torch.compile of each of ``model.blocks``, in place. Blocks of a kind share what is compiled, so that it takes a
     fraction of the time of the whole; the drop-path probability, which changes every epoch, stays outside."""
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # kinds x modes x batch sizes
+    config, limit = torch._dynamo.config, recompile_limit()
+    setattr(config, limit, max(64, getattr(config, limit)))  # kinds x modes x batch sizes
     for block in model.blocks:
         block.compile(backend=backend)
 

@@ -13,7 +13,9 @@ from models.stems import STEMS
 from ops.genotype import Genotype
 from ops.primitives import ANTIALIAS
 from utils.reports import export as exports
-from utils.reports.export import KINDS, ExportError, export, fold_batch_norms, read_metadata, require_packages
+from utils.reports import export_needs
+from utils.reports.export import export, fold_batch_norms, read_metadata
+from utils.reports.export_needs import KINDS, PACKAGES, ExportError, require_packages
 from utils.system.errors import UsageError
 
 # Every operation at stride 1 and 2, on both inputs.
@@ -72,8 +74,12 @@ CASES = [
 def test_the_file_answers_as_the_network_for_any_number_of_images(
     kind, stem, antialias, normalise, blocks, tmp_path, capfd
 ):
-    for package in exports.PACKAGES.get(kind, ()):
+    for package in PACKAGES.get(kind, ()):
         pytest.importorskip(package)
+    try:
+        require_packages(kind)
+    except ExportError as error:
+        pytest.skip(str(error))
     network, path = trained(stem, antialias, blocks), tmp_path / "net.bin"
     network.train()
     before = copy.deepcopy(network.state_dict())
@@ -178,6 +184,29 @@ def test_a_missing_package_is_named_and_only_onnx_needs_one(monkeypatch, tmp_pat
     with pytest.raises(ExportError, match=r"onnxscript, onnxruntime: pip install .*onnxscript onnxruntime"):
         write(trained(), tmp_path / "net.onnx", "onnx")
     assert not list(tmp_path.iterdir())
+
+
+ONNX_OF_OLD_TORCH = [
+    ("2.6.0+cu124", "0.7.2", "4.25.3", True),
+    ("2.6.0", "0.2.0", "7.36.2", True),
+    ("2.6.0", "0.2.0", "4.25.3", False),
+    ("2.14.1", "0.7.2", "7.36.2", False),
+]
+
+
+@pytest.mark.parametrize(("own", "onnxscript", "protobuf", "refused"), ONNX_OF_OLD_TORCH)
+def test_onnx_from_an_old_torch_is_refused_at_once_with_packages_that_are_too_new(
+    own, onnxscript, protobuf, refused, monkeypatch
+):
+    monkeypatch.setattr(torch, "__version__", own)
+    monkeypatch.setattr(export_needs, "find_spec", lambda name: name)
+    monkeypatch.setattr(export_needs, "version", {"onnxscript": onnxscript, "protobuf": protobuf}.get)
+    for kind in KINDS:
+        if refused and kind == "onnx":
+            with pytest.raises(ExportError, match=r'pip install "onnxscript<0.3" "protobuf<5", or torch 2.7 or newer'):
+                require_packages(kind)
+        else:
+            require_packages(kind)
 
 
 @pytest.mark.usefixtures("_untimed")

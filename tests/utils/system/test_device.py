@@ -11,18 +11,18 @@ from torch._dynamo.utils import counters
 from models.network import Network
 from ops.genotype import parse_genotype
 from utils.config import DEFAULT_ARCH
-from utils.system.device import compile_blocks
+from utils.system.device import compile_blocks, recompile_limit
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
 def fresh_compiler():
-    limit = torch._dynamo.config.recompile_limit
+    limit = getattr(torch._dynamo.config, recompile_limit())
     torch.compiler.reset()
     counters.clear()
     yield
-    torch._dynamo.config.recompile_limit = limit
+    setattr(torch._dynamo.config, recompile_limit(), limit)
     torch.compiler.reset()
 
 
@@ -57,8 +57,8 @@ from utils.system.device import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory(torch.device("cpu"))
 x = torch.ones(12 << 20)  # 48 MiB: more than glibc ever keeps by itself
-for i in range(10):  # the heap may take a few rounds to find its place
-    if i == 5:
+for i in range(30):
+    if i == 25:  # glibc first fills its lists of small leftovers, which keep large pieces apart
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     y = x * 2
     del y
