@@ -45,6 +45,7 @@ from utils.runtime import measure_latency
 from utils.schedule import drop_path_ramp
 from utils.session import Session, session
 from utils.system.errors import UsageError
+from utils.system.files import write_figure
 from utils.training import Training
 
 DROP_PATH = 0.35  # at the end of its ramp, also on photographs
@@ -251,7 +252,7 @@ def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], s
         with log.decoration(f"{name}.png"):
             picture = make()
             log.figure(f"genotype/{name}", picture, config.epochs)
-            plots.save(picture, log.folder / f"{name}.png")
+            write_figure(log.folder / f"{name}.png", picture, dpi=200)
     found = spread([candidate.score for candidate in ranked], s.rewards.num_images)
     result = {"score": best.score, "genotype": best.genotype.to_lists(), "derive_s": seconds}
     report.write(log, result=result | {"spread": found._asdict()})

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from utils.system.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,11 +55,6 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) 
         axes.plot(*zip(*points, strict=True), styles[i % len(styles)], label=name, linewidth=1)
     _label(axes, x, y)
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture, whole or not at all, in the format that the name ends with."""
-    write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=200))
 
 
 def _label(axes, x: str, y: str) -> None:

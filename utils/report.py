@@ -15,7 +15,7 @@ from typing import Any
 from utils import plots
 from utils.log import RunLog, write_json
 from utils.system.errors import UsageError
-from utils.system.files import write_text
+from utils.system.files import write_figure, write_text
 from utils.system.terminal import complain, say, show
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
@@ -129,7 +129,7 @@ def _draw_curves(run: Mapping[str, Any]) -> None:
         points = {tag: [(e["epoch"], e[tag]) for e in run["epochs"] if e.get(tag) is not None] for tag in tags}
         found = {tag: curve for tag, curve in points.items() if curve}
         if found:
-            plots.save(plots.curves(found, "epoch", name), run["folder"] / f"{name}.png")
+            write_figure(run["folder"] / f"{name}.png", plots.curves(found, "epoch", name), dpi=200)
 
 
 def render(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -25,6 +25,11 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_figure(path: Path, figure: Any, **options: Any) -> None:
+    """A matplotlib figure in the format that the name ends in, whole or not at all."""
+    write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], **options))
 
 
 def write_text(path: Path, text: str) -> None:
