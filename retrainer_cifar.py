@@ -49,12 +49,12 @@ from utils.system.device import keep_freed_memory, pick_device
 from utils.system.errors import UsageError
 from utils.system.processes import launched, synchronise_norms
 from utils.system.terminal import say, show, tell
+from utils.training.ema import WeightAverage
+from utils.training.engine import Averages, Meter, evaluate
+from utils.training.losses import retrain_loss
+from utils.training.recipes import Recipe, choose_recipe
+from utils.training.schedule import drop_path_ramp
 from utils.training.state import Training
-from utils.training.state.ema import WeightAverage
-from utils.training.state.engine import Averages, Meter, evaluate
-from utils.training.state.losses import retrain_loss
-from utils.training.state.recipes import Recipe, choose_recipe
-from utils.training.state.schedule import drop_path_ramp
 
 PROG = "retrainer_cifar.py"
 DEFAULT_BLOCKS = (4, 4)

@@ -44,10 +44,10 @@ from utils.system.device import measure_latency
 from utils.system.errors import UsageError
 from utils.system.files import write_figure
 from utils.system.processes import synchronise_norms
+from utils.training.engine import Averages, Meter, evaluate
+from utils.training.losses import search_loss
+from utils.training.schedule import drop_path_ramp
 from utils.training.state import Training
-from utils.training.state.engine import Averages, Meter, evaluate
-from utils.training.state.losses import search_loss
-from utils.training.state.schedule import drop_path_ramp
 
 DROP_PATH = 0.35  # at the end of its ramp, also on photographs
 

@@ -18,7 +18,7 @@ import torch
 from utils.reports.log import write_json
 from utils.system.device import peak_memory, pick_device, synchronise
 from utils.system.errors import UsageError
-from utils.training.state.precision import PRECISIONS, Precision, choose_precision
+from utils.training.precision import PRECISIONS, Precision, choose_precision
 
 PUBLISHED_MATRIX_RATE = 181e9  # FLOP/s of the machine on which the published times were taken
 Work = Callable[[], object]

@@ -27,8 +27,8 @@ from models.cost import network_cost
 from models.supernet import SuperNet
 from utils.system.device import synchronise
 from utils.training import losses
+from utils.training.precision import Float16, Precision
 from utils.training.state import Training
-from utils.training.state.precision import Float16, Precision
 
 SCRIPT = Path(__file__).resolve().parent.parent / "train_search_cifar.py"
 SHARED = 0.8  # of the training images train the shared weights

@@ -35,7 +35,7 @@ from models.network import Network
 from ops.genotype import parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.system.device import describe_machine, keep_freed_memory
-from utils.training.state.losses import retrain_loss
+from utils.training.losses import retrain_loss
 
 LIMIT = 1.1
 BASE = {"filters": 16, "blocks": 2, "batch": 32}

@@ -21,9 +21,9 @@ from models.supernet import SuperNet
 from ops.genotype import Genotype, parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.system.device import compile_blocks, keep_freed_memory
-from utils.training.state.engine import Criterion, Forward, Meter, evaluate, train_epoch
-from utils.training.state.losses import retrain_loss, search_loss
-from utils.training.state.precision import Precision
+from utils.training.engine import Criterion, Forward, Meter, evaluate, train_epoch
+from utils.training.losses import retrain_loss, search_loss
+from utils.training.precision import Precision
 
 CLASSES = 10
 DROP_PATH = 0.2  # some, so that its masks are part of a step

@@ -1,15 +1,22 @@
-"""How the tests run both scripts, and read back what a run leaves."""
+"""The one harness of the tests: it starts both scripts with small settings, stops them, and reads what they leave."""
+
+from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy
+import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import retrainer_cifar
 import train_search_cifar
+from utils.system.signals import StopRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = {"search": train_search_cifar, "retrain": retrainer_cifar}
@@ -55,8 +62,8 @@ def printed_command(output: str) -> list[str]:
     return shlex.split(line.partition(":")[2])
 
 
-def refusal(kind: str, capsys, *flags: str) -> str:
-    """Run a script that must refuse: exit status 2 and one line, which is returned."""
+def refusal(kind: str, capsys, *flags: str, lines: int = 1) -> str:
+    """Run a script that must refuse: exit status 2 and one line, or ``lines``, which are returned."""
     status = None
     try:
         SCRIPTS[kind].main(list(flags))
@@ -64,6 +71,111 @@ def refusal(kind: str, capsys, *flags: str) -> str:
         status = end.code
     error = capsys.readouterr().err
     assert status == 2, error
-    assert error.count("\n") == 1, error
+    assert error.count("\n") == lines, error
     assert "Traceback" not in error
     return error
+
+
+# A second size of run, which also several processes train
+
+DIGITS = ["--data", "digits", "--child_out_filters", "4", "--batch_size", "160", "--save", "tiny", "--device", "cpu"]
+SEARCH = [*DIGITS, "--blocks", "[1]", "--controller_steps", "3", "--valid_steps", "2", "--derive_samples", "3"]
+RETRAIN = [*DIGITS, "--blocks", "[1]", "--stem", "quarter"]
+FLAGS = {"search": SEARCH, "retrain": RETRAIN}
+
+
+def start(kind: str, result: Path, *more: str) -> int:
+    """Run a script in this process; returns its exit status."""
+    try:
+        return SCRIPTS[kind].main([*FLAGS[kind], "--result", str(result), *more])
+    except SystemExit as end:
+        return end.code
+
+
+def only_run(result: Path, kind: str) -> Path:
+    """The one run folder that there must be."""
+    (folder,) = (result / kind).iterdir()
+    return folder
+
+
+def finished(kind: str, result: Path, *more: str) -> Path:
+    """Run a script to its end in this process; the one run folder under ``result``."""
+    assert start(kind, result, *more) == 0
+    return only_run(result, kind)
+
+
+def metrics(folder: Path) -> list[dict]:
+    """The epochs in metrics.jsonl, without timings."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith(("time/", "memory/"))} for line in lines]
+
+
+def weights(folder: Path, name: str = "checkpoint.pt") -> dict[str, torch.Tensor]:
+    return torch.load(folder / name, weights_only=True)["model"]
+
+
+def candidates(folder: Path) -> list[tuple]:
+    """Encodings and scores in genotypes.json."""
+    found = json.loads((folder / "genotypes.json").read_text())["candidates"]
+    return [(c["cells"], c["score"]) for c in found]
+
+
+def same_run(a: Path, b: Path, kind: str) -> None:
+    """Assert that two runs have the same metrics, weights and results, bit for bit."""
+    assert metrics(a) == metrics(b)
+    left, right = weights(a), weights(b)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[key], right[key]) for key in left)
+    if kind == "search":
+        assert candidates(a) == candidates(b)
+        controllers = [torch.load(f / "checkpoint.pt", weights_only=True)["extras"]["strategy"] for f in (a, b)]
+        assert controllers[0]["baseline"] == controllers[1]["baseline"]
+        for key, value in controllers[0]["controller"].items():
+            assert torch.equal(value, controllers[1]["controller"][key])
+
+
+SMALL = ["--image_size", "16", "--no-tensorboard"]
+
+
+def image_folder(root, swapped: bool) -> None:
+    """Three classes of 8 training and 4 validation images of 24x24 pixels; ``swapped``: val/ labels move on."""
+    rng = numpy.random.default_rng(0)
+    for side, count in (("train", 8), ("val", 4)):
+        for c in range(3):
+            named = (c + 1) % 3 if swapped and side == "val" else c
+            folder = root / side / f"class{named}"
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 60, (24, 24, 3)) + 60 * c
+                Image.fromarray(pixels.astype("uint8")).save(folder / f"{i}.png")
+
+
+def result_of(folder) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def evaluated(capsys, *words) -> dict:
+    capsys.readouterr()
+    assert retrainer_cifar.main(["--evaluate", *map(str, words)]) == 0
+    output = capsys.readouterr().out
+    return json.loads(output[output.index("{") :])
+
+
+def refused(capsys, *words, lines: int = 1) -> str:
+    """As :func:`refusal`, of the retrainer."""
+    capsys.readouterr()
+    return refusal("retrain", capsys, *map(str, words), lines=lines)
+
+
+def stop_after(monkeypatch, checks: int, number: int) -> None:
+    """Let a real signal arrive just before the ``checks``-th time that a run looks for one."""
+    seen = [0]
+    original = StopRequest.check
+
+    def check(self):
+        seen[0] += 1
+        if seen[0] == checks:
+            signal.raise_signal(number)
+        original(self)
+
+    monkeypatch.setattr(StopRequest, "check", check)

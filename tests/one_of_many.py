@@ -13,7 +13,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.runs import MAINS
+from tests.harness import SCRIPTS
 from utils.system.signals import StopRequest
 from utils.training.state import Training
 
@@ -39,4 +39,4 @@ def faulty_check(self):
 
 
 Training.run_epoch, StopRequest.check = watched_epoch, faulty_check
-sys.exit(MAINS[kind](argv))
+sys.exit(SCRIPTS[kind].main(argv))

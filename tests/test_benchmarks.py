@@ -13,8 +13,8 @@ from benchmarks.workloads import Settings, genotypes
 from controller.reinforce import Reinforce
 from models.supernet import SuperNet
 from utils.training import losses
+from utils.training.precision import Float16, Precision
 from utils.training.state import Training
-from utils.training.state.precision import Float16, Precision
 
 CPU = torch.device("cpu")
 QUICK = [name for name in steps.WORK if name != "search_epoch"]

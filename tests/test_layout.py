@@ -66,7 +66,7 @@ def test_who_imports_whom(path):
 def test_nothing_but_the_tests_of_the_commands_imports_a_script():
     importing = {name(path) for path in TESTS if any(m.split(".")[0] in SCRIPTS for m in imports(path))}
     importing = {path for path in importing if not path.startswith("tests/commands/")}
-    assert importing <= {"tests/harness.py", "tests/runs.py"}
+    assert importing <= {"tests/harness.py"}
 
 
 @pytest.mark.parametrize("path", [*FILES, *TESTS], ids=name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS
 from utils.system import numbers as flags
-from utils.training.state.recipes import RECIPES
+from utils.training.recipes import RECIPES
 
 BLOCKS = flags.counts(MAX_BLOCKS, MAX_STAGES)  # normal cells of each stage
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"

@@ -12,32 +12,19 @@ from data.datasets import find_dataset, load
 from models.network import Network
 from models.supernet import SuperNet
 from ops.genotype import parse_genotype
-from tests.runs import finished, metrics, only_run, start, weights
-from tests.test_cli_search import image_folder
+from tests.harness import (
+    SMALL,
+    evaluated,
+    finished,
+    image_folder,
+    metrics,
+    only_run,
+    refused,
+    result_of,
+    start,
+    weights,
+)
 from utils.system.checkpoint import load_weights
-
-SMALL = ["--image_size", "16", "--no-tensorboard"]
-
-
-def result_of(folder) -> dict:
-    return json.loads((folder / "result.json").read_text())
-
-
-def evaluated(capsys, *words) -> dict:
-    capsys.readouterr()
-    assert retrainer_cifar.main(["--evaluate", *map(str, words)]) == 0
-    output = capsys.readouterr().out
-    return json.loads(output[output.index("{") :])
-
-
-def refused(capsys, *words, lines: int = 1) -> str:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as end:
-        retrainer_cifar.main([str(word) for word in words])
-    error = capsys.readouterr().err
-    assert end.value.code == 2, error
-    assert error.count("\n") == lines
-    return error
 
 
 @pytest.fixture(scope="module")

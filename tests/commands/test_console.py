@@ -16,12 +16,12 @@ from PIL import Image
 
 import train_search_cifar
 from data.workers import Reader
-from tests.runs import FLAGS, finished, metrics, only_run, same_run, start
+from tests.harness import FLAGS, finished, metrics, only_run, same_run, start
 from utils.reports import metrics as measures
 from utils.reports import plots, report
 from utils.reports.log import RunLog
 from utils.system.errors import ReadingError
-from utils.training.state.progress import duration, epoch_line
+from utils.training.progress import duration, epoch_line
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--image_size", "16", "--no-tensorboard"]
@@ -92,7 +92,7 @@ for number in (1, 2):
     os.close(number)
 sys.stdout = sys.stderr = None  # as Python has it when the shell closed them
 sys.path.insert(0, {root!r})
-from tests.runs import start
+from tests.harness import start
 os._exit(start("retrain", *{words!r}))
 """
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from tests.runs import finished
-from tests.test_cli_after import SMALL, evaluated, refused
+from tests.harness import SMALL, evaluated, finished, refused
 from utils.system.checkpoint import save
 
 

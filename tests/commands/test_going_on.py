@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.runs import finished, only_run, same_run, start, weights
-from tests.test_cli_search import image_folder
+from tests.harness import finished, image_folder, only_run, same_run, start, weights
 from utils.reports import report
 from utils.system import checkpoint
 

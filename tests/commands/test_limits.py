@@ -18,8 +18,7 @@ from models.cost import network_cost
 from models.network import Network
 from models.spec import NetworkSpec
 from ops.genotype import Genotype, parse_genotype
-from tests.runs import metrics, only_run, start
-from tests.test_resume import stop_after
+from tests.harness import metrics, only_run, start, stop_after
 
 SMALL = ["--image_size", "16", "--epochs", "2"]
 LIMIT = "--max_params"

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.runs import finished, metrics, only_run, start
+from tests.harness import finished, metrics, only_run, start
 from utils.runs.resume import CHECKPOINT, find_checkpoint
 from utils.system import lock
 from utils.system.errors import UsageError

@@ -11,7 +11,7 @@ import retrainer_cifar
 from data import predicting
 from data.predicting import Pictures
 from data.presets import IMAGENET, photo, small
-from tests.runs import finished, start
+from tests.harness import finished, start
 
 FLAGS = ["--image_size", "16", "--no-tensorboard"]
 SMALL = small(16, IMAGENET)

@@ -15,12 +15,12 @@ from tests.harness import (
     SCRIPTS,
     TINY_RETRAIN,
     in_subprocess,
+    metrics,
     printed_command,
     refusal,
     run,
     scalars,
 )
-from tests.runs import metrics
 from utils.system.checkpoint import load_weights
 
 STAGES = "[1,1]"  # two stages have one auxiliary head

@@ -3,10 +3,8 @@
 import json
 import math
 
-import numpy
 import pytest
 import torch
-from PIL import Image
 
 from data.datasets import find_dataset, load
 from data.loaders import make_loader
@@ -15,8 +13,7 @@ from models.network import Network
 from models.supernet import SuperNet
 from ops.genotype import Genotype, parse_genotype
 from ops.space import SLNAS
-from tests.harness import SCRIPTS, TINY_SEARCH, genotypes, in_subprocess, refusal, run, scalars
-from tests.runs import metrics
+from tests.harness import SCRIPTS, TINY_SEARCH, genotypes, image_folder, in_subprocess, metrics, refusal, run, scalars
 from utils.system.checkpoint import load_weights
 
 TAGS = {
@@ -147,19 +144,6 @@ def test_more_outputs_than_classes_warns_once_and_fewer_are_refused(tmp_path, ca
     assert "9" in message
     assert "10" in message
     assert not (tmp_path / "none").exists()
-
-
-def image_folder(root, swapped: bool) -> None:
-    """Three classes of 8 training and 4 validation images of 24x24 pixels; ``swapped``: val/ labels move on."""
-    rng = numpy.random.default_rng(0)
-    for side, count in (("train", 8), ("val", 4)):
-        for c in range(3):
-            named = (c + 1) % 3 if swapped and side == "val" else c
-            folder = root / side / f"class{named}"
-            folder.mkdir(parents=True)
-            for i in range(count):
-                pixels = rng.integers(0, 60, (24, 24, 3)) + 60 * c
-                Image.fromarray(pixels.astype("uint8")).save(folder / f"{i}.png")
 
 
 def test_validation_labels_change_nothing_in_what_a_search_finds(tmp_path):

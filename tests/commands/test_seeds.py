@@ -5,8 +5,7 @@ import statistics
 
 import pytest
 
-from tests.runs import metrics, start
-from tests.test_cli_after import SMALL, result_of
+from tests.harness import SMALL, metrics, result_of, start
 
 
 def test_seeds_have_a_folder_each_and_are_not_trained_again(tmp_path, capsys):

@@ -12,7 +12,7 @@ from ops.genotype import Genotype, num_cells
 from ops.space import SLNAS
 from tests.golden_weights import draw
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "controller_log_probs.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "controller_log_probs.json").read_text())
 
 
 @pytest.fixture(autouse=True)

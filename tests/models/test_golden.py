@@ -12,7 +12,7 @@ from models.network import Network
 from ops.genotype import Genotype
 from tests.golden_weights import fill
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 OUTPUTS = json.loads((GOLDEN / "network_outputs.json").read_text())
 COUNTS = json.loads((GOLDEN / "parameter_counts.json").read_text())
 

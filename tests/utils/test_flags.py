@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ops.genotype import parse_genotype
 from utils.config import BLOCKS, DEFAULT_ARCH, RetrainConfig, SearchConfig, parse_retrain, parse_search
 from utils.system import numbers as flags
-from utils.training.state.recipes import Recipe
+from utils.training.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_SEARCH = (

@@ -21,8 +21,8 @@ from utils.system.files import sweep
 from utils.system.lock import FolderLock
 from utils.system.processes import World, connected, launched
 from utils.system.terminal import show, tell
-from utils.training.state.precision import Precision, choose_precision
-from utils.training.state.schedule import Schedule
+from utils.training.precision import Precision, choose_precision
+from utils.training.schedule import Schedule
 
 
 @dataclass

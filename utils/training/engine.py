@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from utils.training.state.precision import Precision
+from utils.training.precision import Precision
 
 
 class Batch(Protocol):

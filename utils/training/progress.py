@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils.reports.log import RunLog
-from utils.training.state.engine import FiniteWatch
+from utils.training.engine import FiniteWatch
 
 
 class Reporter:

@@ -19,10 +19,10 @@ from utils.system.device import compile_blocks, memory_format, peak_memory, sync
 from utils.system.errors import ReadingError
 from utils.system.processes import World, running_statistics
 from utils.system.signals import Stopped, StopRequest, stop_requests
-from utils.training.state.engine import Averages, Criterion, Forward, Meter, NotFiniteError, train_epoch
-from utils.training.state.precision import Precision
-from utils.training.state.progress import Reporter, epoch_line
-from utils.training.state.schedule import Schedule
+from utils.training.engine import Averages, Criterion, Forward, Meter, NotFiniteError, train_epoch
+from utils.training.precision import Precision
+from utils.training.progress import Reporter, epoch_line
+from utils.training.schedule import Schedule
 
 
 @dataclass

@@ -6,8 +6,7 @@ import signal
 
 import pytest
 
-from tests.runs import finished, only_run, start
-from tests.test_resume import stop_after
+from tests.harness import finished, only_run, start, stop_after
 from utils.reports import report
 
 SMALL = ["--image_size", "16", "--no-tensorboard"]

@@ -11,9 +11,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.runs import finished, metrics, only_run, same_run, start, weights
+from tests.harness import finished, metrics, only_run, same_run, start, stop_after, weights
 from utils.system import checkpoint
-from utils.system.signals import StopRequest
 
 EPOCHS = ["--epochs", "2"]
 
@@ -26,20 +25,6 @@ def straight(tmp_path_factory):
         result = tmp_path_factory.mktemp(kind)
         folders[kind] = finished(kind, result, *EPOCHS)
     return folders
-
-
-def stop_after(monkeypatch, checks: int, number: int) -> None:
-    """Let a real signal arrive just before the ``checks``-th time that a run looks for one."""
-    seen = [0]
-    original = StopRequest.check
-
-    def check(self):
-        seen[0] += 1
-        if seen[0] == checks:
-            signal.raise_signal(number)
-        original(self)
-
-    monkeypatch.setattr(StopRequest, "check", check)
 
 
 @pytest.mark.parametrize(

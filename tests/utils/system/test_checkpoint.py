@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from utils.system.checkpoint import CheckpointError, fitted, fitting, load, load_weights, require_finite, save, unwrap
-from utils.training.state.ema import WeightAverage
+from utils.training.ema import WeightAverage
 
 
 class Foreign:

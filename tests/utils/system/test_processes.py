@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.runs import FLAGS, metrics, only_run, same_run, start, weights
+from tests.harness import FLAGS, metrics, only_run, same_run, start, weights
 from utils.system.lock import FolderLock
 
 HERE = Path(__file__).resolve().parents[2]

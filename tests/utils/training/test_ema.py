@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from utils.training.state.ema import WeightAverage
-from utils.training.state.schedule import Schedule
+from utils.training.ema import WeightAverage
+from utils.training.schedule import Schedule
 
 
 def network(seed: int = 0) -> nn.Module:

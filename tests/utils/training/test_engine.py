@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ops.drop_path import keep_masks
-from utils.training.state.engine import FiniteWatch, Meter, NotFiniteError, evaluate, train_epoch
-from utils.training.state.losses import retrain_loss, search_loss
-from utils.training.state.precision import Precision
+from utils.training.engine import FiniteWatch, Meter, NotFiniteError, evaluate, train_epoch
+from utils.training.losses import retrain_loss, search_loss
+from utils.training.precision import Precision
 
 CPU = torch.device("cpu")
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.runs import metrics, only_run, start
+from tests.harness import metrics, only_run, start
 from utils.reports.log import RunLog
 from utils.system.errors import UsageError
-from utils.training.state.engine import Meter, NotFiniteError, train_epoch
-from utils.training.state.precision import Apex, Float16, Precision, choose_precision
-from utils.training.state.progress import Reporter
-from utils.training.state.schedule import Schedule
+from utils.training.engine import Meter, NotFiniteError, train_epoch
+from utils.training.precision import Apex, Float16, Precision, choose_precision
+from utils.training.progress import Reporter
+from utils.training.schedule import Schedule
 
 CPU = torch.device("cpu")
 gpu = pytest.mark.gpu

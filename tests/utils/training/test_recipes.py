@@ -7,10 +7,9 @@ from dataclasses import asdict, fields
 import pytest
 import torch
 
-from tests.runs import finished, metrics, only_run, start
-from tests.test_resume import stop_after
+from tests.harness import finished, metrics, only_run, start, stop_after
 from utils.config import parse_retrain
-from utils.training.state.recipes import RECIPES, Recipe, choose_recipe
+from utils.training.recipes import RECIPES, Recipe, choose_recipe
 
 FLAGS = {
     "augment": ("randaugment", "none"),
