@@ -6,10 +6,9 @@ number of workers or processes, nor on what was read before. So a run continues 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,9 +19,10 @@ from data.images import DataError, Images
 from data.large_images import LargeImages, collate, evaluation_transform, training_transform
 from data.policies import each, make_policy
 from data.presets import Preset
-from data.shares import PARTS, Part, balanced_sizes
+from data.shares import HOLDOUT, LESS_HOLDOUT, PARTS, Part, balanced_sizes
 from data.splits import split_indices
 from data.workers import Batches, Reader
+from utils.system.seeds import derived_seed
 
 
 class Batch(NamedTuple):
@@ -35,12 +35,6 @@ class Batch(NamedTuple):
     images: Tensor
     labels: Tensor
     weight: float
-
-
-def derived_seed(*parts: object) -> int:
-    """A seed in [0, 2**63) from named parts; any change gives an unrelated one."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 class Loader:
@@ -226,6 +220,38 @@ def make_search_loaders(
     return {
         stream: make_loader(images, preset, stream=stream, augment=augment, shuffle=True, **options)
         for stream, (images, augment) in parts.items()
+    }
+
+
+def make_retrain_loaders(
+    train: Images,
+    val: Images,
+    preset: Preset,
+    *,
+    holdout: float,
+    rank: int,
+    world_size: int,
+    augmentation: Mapping[str, Any],
+    **options,
+) -> dict[str, Loader]:
+    """``train``, augmented and shuffled; ``valid``, on which the epoch is chosen; ``test``, all of ``val``.
+
+    ``holdout``: share of ``train`` that ``valid`` takes; with 0 it is ``val``. Each process reads ``test`` whole.
+    Raises DataError where nothing is left to choose on.
+    """
+    valid, parts = val, (None, None)
+    if holdout:
+        rest, held_out = split_indices(train.labels, holdout, seed=options["seed"])
+        if not len(held_out):
+            raise DataError(f"--holdout {holdout} leaves no image of {len(train)} to choose on")
+        train, valid, parts = train.subset(rest), train.subset(held_out), (LESS_HOLDOUT, HOLDOUT)
+    world = {"rank": rank, "world_size": world_size}
+    plain = {"augment": False, "shuffle": False, **options}
+    moved = {"augment": True, "shuffle": True, **augmentation, **options}
+    return {
+        "train": make_loader(train, preset, stream="train", part=parts[0], **world, **moved),
+        "valid": make_loader(valid, preset, stream="valid", part=parts[1], **world, **plain),
+        "test": make_loader(val, preset, stream="test", rank=0, world_size=1, **plain),
     }
 
 

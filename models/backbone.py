@@ -10,7 +10,7 @@ from models.cell import CELLS
 from models.heads import HEADS, Features
 from models.plan import CellPlan, plan_cells
 from models.spec import NetworkSpec
-from models.stems import build_stems, run_stems
+from models.stems import build_stems, run_stems, stem_stride
 from ops.drop_path import keep_masks
 from ops.genotype import Genotype
 
@@ -50,16 +50,16 @@ class Backbone(nn.Module):
         s0, s1 = run_stems(self.stems, images)  # (N, C, H', W') each
         keep = self._keep_masks(s1, drop_path)
         stage_ends: list[Tensor] = []
-        by_stride: dict[int, Tensor] = {}
+        by_stride, stride = {}, stem_stride(self.spec.stem)
         for cell in self.blocks:
             plan = cell.plan
             if plan.is_reduction:
-                by_stride[round(images.shape[-1] / s1.shape[-1])] = s1
+                by_stride[stride], stride = s1, 2 * stride
             encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
             s0, s1 = cell(s0, s1, encoding, keep=None if keep is None else keep[plan.index])
             if plan.ends_stage:
                 stage_ends.append(s1)
-        by_stride[round(images.shape[-1] / s1.shape[-1])] = s1
+        by_stride[stride] = s1
         return Features(s1, stage_ends, by_stride)  # s1: (N, C * 2^S, h, w)
 
     def run(self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:

@@ -32,9 +32,14 @@ def build_stems(kind: str, channels: int, antialias: str) -> nn.ModuleList:
     return nn.ModuleList(nn.Sequential(*layers) for layers in pair)
 
 
+def stem_stride(kind: str) -> int:
+    """By how much smaller than the image the maps are that leave the stems."""
+    return 1 if kind == "full" else 4
+
+
 def stem_size(kind: str, image_size: int) -> int:
     """The side of the maps that leave the stems, in pixels."""
-    return image_size if kind == "full" else -(-image_size // 4)
+    return -(-image_size // stem_stride(kind))
 
 
 def run_stems(stems: nn.ModuleList, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS
+from ops.space import SPACES
 from utils.system import numbers as flags
 from utils.training.recipes import RECIPES
+from utils.training.task import TASKS
 
 BLOCKS = flags.counts(MAX_BLOCKS, MAX_STAGES)  # normal cells of each stage
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
@@ -54,6 +56,8 @@ class CommonConfig:
     amp_backend: str
     opt_level: str | None
     deterministic: bool
+    space: str
+    task: str
     tf32: bool
     resume: str | None
     sync_bn: bool
@@ -313,6 +317,8 @@ def _common(parser: argparse.ArgumentParser, batch_size: int, epochs: int, filte
     network = parser.add_argument_group("network")
     network.add_argument("--child_out_filters", type=flags.filters, default=filters, help="channels of the first stage")
     network.add_argument("--stem", choices=("full", "quarter", "quarter_blur"), help="(default: by data set)")
+    network.add_argument("--space", choices=tuple(SPACES), default="slnas", help="what is searched")
+    network.add_argument("--task", choices=tuple(TASKS), default="classify", help="what networks are trained for")
     network.add_argument("--antialias", choices=("conv", "all", "none"), default="conv", help="where BlurPool is")
     network.add_argument("--child_use_aux_heads", action=yes_no, default=True, help="auxiliary heads")
     optimisation = parser.add_argument_group("optimisation")

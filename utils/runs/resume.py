@@ -159,6 +159,27 @@ def continued(config: Config, state: Mapping[str, Any]) -> Config:
     return merged
 
 
+def checkpoint_in(path: Path) -> Path:
+    """A checkpoint that a user named, by its file or by its run folder."""
+    return path / CHECKPOINT if path.is_dir() else path
+
+
+def require_own_network(config: CommonConfig, state: Mapping[str, Any], path: Path) -> None:
+    """Refuse flags that --evaluate could only ignore: of a training, or of another network. Raises UsageError."""
+    ignored = [name for name in ("resume", "seeds", "inherit") if name in config.given]
+    if ignored:
+        raise UsageError(f"--evaluate trains nothing: --{ignored[0]} has no part in it")
+    with fitting(path):
+        require_same_network(config, state, path)
+
+
+def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence[str]) -> None:
+    """Refuse data of other classes than a checkpoint knows, naming the first that differs. Raises UsageError."""
+    differing = class_difference(known, found)
+    if differing:
+        raise UsageError(f"{path} knows other classes than {name}: {differing}")
+
+
 def require_same_network(config: CommonConfig, state: Mapping[str, Any], path: Path) -> None:
     """Refuse a given flag that a finished network contradicts, since it could only be ignored. Raises UsageError."""
     for name, value in settled(state).items():

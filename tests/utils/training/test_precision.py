@@ -10,10 +10,11 @@ from torch import nn
 from tests.harness import metrics, only_run, start
 from utils.reports.log import RunLog
 from utils.system.errors import UsageError
-from utils.training.engine import Meter, NotFiniteError, train_epoch
+from utils.training.engine import NotFiniteError, Unattended, train_pass
 from utils.training.precision import Apex, Float16, Precision, choose_precision
 from utils.training.progress import Reporter
 from utils.training.schedule import Schedule
+from utils.training.task import Classification, ClassificationMeter
 
 CPU = torch.device("cpu")
 gpu = pytest.mark.gpu
@@ -155,18 +156,33 @@ def batches(n, bad):
     return [Batch(step) for step in range(n)]
 
 
+class OneHead(nn.Linear):
+    def forward(self, images):
+        return super().forward(images), []
+
+
+class Reported(Unattended):
+    """A pass that tells a reporter of every step."""
+
+    def __init__(self, reporter):
+        self.reporter = reporter
+
+    def done(self, step, loss, meter):
+        self.reporter(step, loss)
+
+
 def run(precision, bad, every=2):
-    model = nn.Linear(3, 2)
+    model = OneHead(3, 2)
     with Reporter(RunLog(None), "test", 60, every, patience=precision.patience) as reporter:
-        train_epoch(
+        train_pass(
+            model,
             batches(60, bad),
-            lambda images, _step: (model(images), []),
-            lambda logits, _aux, labels: nn.functional.cross_entropy(logits, labels),
+            Classification.search(),
+            arguments=[()] * 60,
             optimizer=torch.optim.SGD(model.parameters(), 0.0),
             precision=precision,
-            meter=Meter(CPU),
-            parameters=list(model.parameters()),
-            after_step=reporter,
+            meter=ClassificationMeter(CPU),
+            progress=Reported(reporter),
         )
 
 
