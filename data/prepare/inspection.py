@@ -50,6 +50,7 @@ class Finding:
 
     @property
     def readable(self) -> bool:
+        """Whether training can read the file, whatever its name promises."""
         return self.kind in ("good", "disguised")
 
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data import class_names
-from data.flowers_lists import image_ids, read_labels, read_parts
-from data.leaf_map import assign_leaves, find_leaf_map
-from data.listing import Notes, descend, find_file, image_names, subfolders
-from data.mit67_lists import read_lists
+from data.listing import Notes, image_names, subfolders
+from data.prepare import class_names
+from data.prepare.flowers_lists import image_ids, read_labels, read_parts
+from data.prepare.leaf_map import assign_leaves, find_leaf_map
+from data.prepare.mit67_lists import read_lists
+from data.prepare.unpacked import descend, find_file
 from utils.system.errors import UsageError
 from utils.system.terminal import show, some
 
@@ -30,6 +31,7 @@ class Picture:
 
     @property
     def name(self) -> str:
+        """The name of the file, which it keeps in the prepared folder."""
         return self.file.name
 
 
@@ -45,8 +47,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a data set: class names in index order, image totals of the downloads, folders to enter
-    and folders to leave out."""
+    """What is known of a data set beforehand.
+
+    ``classes``: names in index order. ``totals``: images in the downloads. ``hints``: folders to enter.
+    ``dropped``: folders to leave out.
+    """
 
     classes: list[str]
     totals: tuple[int, ...]
@@ -193,7 +198,7 @@ def _read_plantvillage(name: str, source: Path, rule: str, skip_bad_lines: bool)
     else:
         without = "the split does not look at leaf-map.json" if leaf_map else "there is no leaf-map.json"
         layout.warnings.append(
-            f"{without}: photos of ONE LEAF WILL LAND IN BOTH train AND val, and the accuracy on val will be "
+            f"{without}: images of ONE LEAF WILL LAND IN BOTH train AND val, and the accuracy on val will be "
             "too good; put leaf-map.json of github.com/spMohanty/PlantVillage-Dataset beside the images and "
             "use the rule leaf-80-20"
         )
