@@ -29,7 +29,11 @@ def is_image_name(name: str) -> bool:
 
 @dataclass
 class Notes:
-    """What was seen and left out while listing; `lines` words it for the user."""
+    """What was seen and left out while listing below ``root``; `lines` words it for the user.
+
+    ``system``: hidden and system entries. ``nested``: folders inside class folders. ``other``: files that are no
+    images. These hold paths; ``more`` holds lines that are worded already.
+    """
 
     root: Path
     system: set[str] = field(default_factory=set)
@@ -65,6 +69,17 @@ def entries(folder: Path, notes: Notes) -> Iterator[os.DirEntry]:
 def subfolders(folder: Path, notes: Notes) -> list[str]:
     """Sorted names of the folders in a folder (links to folders too)."""
     return [entry.name for entry in entries(folder, notes) if os.path.isdir(entry.path)]
+
+
+def class_folders(side: Path, notes: Notes) -> list[str]:
+    """Sorted names of the class folders in ``train/`` or ``val/``; files that lie beside them go to the notes."""
+    found = list(entries(side, notes))
+    loose = [entry.name for entry in found if not entry.is_dir()]
+    if loose:
+        notes.more.append(
+            f"left out {len(loose)} files directly in {side.name}/, outside the class folders: {some(loose)}"
+        )
+    return [entry.name for entry in found if entry.is_dir()]
 
 
 def image_names(folder: Path, notes: Notes) -> list[str]:

@@ -82,6 +82,7 @@ class Loader:
 
     @property
     def num_images(self) -> int:
+        """How many images a pass shows, over all processes."""
         return len(self.images)
 
     @property
@@ -129,19 +130,19 @@ class TensorLoader(Loader):
         self, images: Images, preset: Preset, *, policy: str = "none", erasing: float = 0.0, **options
     ) -> None:
         super().__init__(images, preset, **options)
-        self.policy = make_policy(policy, photographs=False) if self.augment else None
+        self.policy = make_policy(policy, large=False) if self.augment else None
         self.erase = v2.RandomErasing(erasing) if self.augment and erasing else None
         self.pixels, self.labels = images.pixels.to(self.device), images.labels.to(self.device)
 
     def __iter__(self) -> Iterator[Batch]:
         for number, positions, share, weight in self._shares():
             mine = positions[share].to(self.device, non_blocking=True)
-            pixels = self.pixels[mine]
+            pixels = self.pixels[mine]  # uint8 (n, 3, S, S)
             if self.augment:
                 # Drawn for all processes, so that what an image looks like does not depend on their number.
                 generator = self._generator(number)
                 draws = draw(len(positions), self.preset, generator).part(share).to(self.device)
-                seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]
+                seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]  # (n,)
                 images = self._augmented(pixels, draws, seeds)
             else:
                 images = normalise(pixels, self.preset)
@@ -150,13 +151,13 @@ class TensorLoader(Loader):
     def _augmented(self, pixels: Tensor, draws: Draws, seeds: Tensor) -> Tensor:
         pixels = crop(pixels, draws, self.preset)
         if self.policy is not None:
-            pixels = each(self.policy, pixels, seeds)
-        images = cut_out(normalise(pixels, self.preset), draws, self.preset)
+            pixels = each(self.policy, pixels, seeds)  # uint8 (n, 3, S, S)
+        images = cut_out(normalise(pixels, self.preset), draws, self.preset)  # float32 (n, 3, S, S)
         return images if self.erase is None else each(self.erase, images, seeds)
 
 
 class LargeImageLoader(Loader):
-    """Photographs: decoded or taken from memory and transformed by workers."""
+    """Large images: decoded or taken from memory, and transformed one at a time, by workers."""
 
     def __init__(
         self,

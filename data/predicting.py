@@ -104,8 +104,8 @@ class Pictures:
 
 
 def _shown(pixels: list[Tensor], preset: Preset, device: torch.device) -> Tensor:
-    """uint8 (3, D, D) -> normalised float32 (n, 3, S, S) on the device, as the loaders give them."""
+    """n times uint8 (3, D, D) -> normalised float32 (n, 3, S, S) on the device, as the loaders give them."""
     if preset.is_small:
-        return normalise(torch.stack(pixels).to(device), preset)
+        return normalise(torch.stack(pixels).to(device), preset)  # (n, 3, S, S)
     transform = evaluation_transform(preset)
-    return torch.stack([transform(image) for image in pixels]).to(device)
+    return torch.stack([transform(image) for image in pixels]).to(device)  # (n, 3, S, S)

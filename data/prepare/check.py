@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.listing import Notes, entries, image_names, is_image_name
+from data.listing import Notes, class_folders, image_names, is_image_name
 from data.prepare.console import ENDINGS, ended_by
 from data.prepare.inspection import Finding, inspect_all
 from data.prepare.output_folder import check_writable, one_in_the_other
@@ -111,11 +111,7 @@ def _contents(folder: Path) -> Contents:
     classes: dict[str, list[str]] = {}
     files: list[tuple[str, str, str]] = []
     for side in SIDES:
-        found = list(entries(folder / side, notes)) if (folder / side).is_dir() else []
-        classes[side] = [entry.name for entry in found if entry.is_dir()]
-        loose = [entry.name for entry in found if not entry.is_dir()]
-        if loose:
-            notes.more.append(f"left out {len(loose)} files directly in {side}/, outside the classes: {some(loose)}")
+        classes[side] = class_folders(folder / side, notes) if (folder / side).is_dir() else []
         for label in classes[side]:
             names = image_names(folder / side / label, notes)
             files += [(side, label, name) for name in names]
