@@ -1,4 +1,4 @@
-"""Which data set is meant, what is known of it before it is read, and reading it."""
+"""Recognising which data set ``--data`` means, and reading it."""
 
 from __future__ import annotations
 

@@ -46,8 +46,9 @@ def derived_seed(*parts: object) -> int:
 class Loader:
     """One pass over all images an epoch, each exactly once over all processes. ``len``: batches a pass.
 
-    Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``part``: what the images
-    are to a person. Raises DataError where a process would have nothing to train on.
+    Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``stream``: what the draws
+    are for; other streams draw otherwise. ``part``: what messages call the images. Raises DataError where a process
+    would have nothing to train on.
     """
 
     def __init__(
@@ -214,9 +215,10 @@ def make_loader(
 def make_search_loaders(
     train: Images, val: Images, preset: Preset, *, reward_fraction: float, calibrate: bool, **options
 ) -> dict[str, Loader]:
-    """``weights`` and ``rewards``, two disjoint parts of ``train``, and ``valid``; all shuffled, since batch
-    statistics need mixed classes. ``calibrate``: ``calibration`` too, the images of ``weights`` as evaluation
-    shows them. Raises DataError where nothing is left for rewards.
+    """The loaders of a search by stream: ``weights`` and ``rewards``, two disjoint parts of ``train``, and ``valid``.
+
+    All are shuffled, since batch statistics need mixed classes. ``calibrate``: adds ``calibration``, the images of
+    ``weights`` as evaluation shows them. Raises DataError where nothing is left for rewards.
     """
     shared, reward = split_indices(train.labels, reward_fraction, seed=options["seed"])
     if not len(reward):

@@ -12,10 +12,10 @@ from data.shares import Part
 
 
 class MixedLoader:
-    """The batches of a loader, each mixed by one of the two where both are on; labels become (n, classes).
+    """The batches of a loader, each mixed by MixUp or CutMix; labels (n,) become shares of classes (n, classes).
 
-    ``mixup``, ``cutmix``: parameters of their beta distributions, 0 for off. The draws of a batch depend on seed,
-    epoch, its number and the process alone.
+    Where both are on, one of them is drawn for each batch. ``mixup``, ``cutmix``: parameters of their beta
+    distributions, 0 for off. The draws of a batch depend on seed, epoch, its number and the process alone.
     """
 
     def __init__(self, loader: Loader, num_classes: int, *, mixup: float = 0.0, cutmix: float = 0.0) -> None:
@@ -38,7 +38,7 @@ class MixedLoader:
 
     @property
     def part(self) -> Part:
-        """What the images are to a person."""
+        """What messages call the images, and what would give more of them."""
         return self.loader.part
 
     @property

@@ -23,9 +23,10 @@ AHEAD = 64  # decoded pictures that wait for their batch
 
 @dataclass
 class Pictures:
-    """A file, or all files below a folder whatever they are called; their content decides what is a picture.
+    """The pictures in ``path``: a file, or all files below a folder, whatever they are called.
 
-    ``bad`` is told of each that cannot be decoded. The counts tell what was left out so far.
+    Content decides what is a picture. ``bad`` is told of each file that cannot be decoded. The counts tell what was
+    left out so far.
     """
 
     path: Path
@@ -71,7 +72,7 @@ class Pictures:
         self.bad(error)
 
     def batches(self, preset: Preset, batch_size: int, device: torch.device) -> Iterator[tuple[list[str], Tensor]]:
-        """Names and images (n, 3, S, S) as evaluation shows them to a network. A batch is all that memory holds."""
+        """Names and images (n, 3, S, S) as evaluation shows them to a network; memory holds one batch at a time."""
 
         def one(file: tuple[str, Path]) -> tuple[str, Tensor | DataError]:
             try:

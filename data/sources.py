@@ -24,7 +24,10 @@ from utils.system.memory import memory_share
 
 
 class Parts(NamedTuple):
-    """What reading gave; ``classes`` where their names are only known then. ``fingerprint``: of the content."""
+    """What reading a data set gave. ``skipped``: a message for each file that cannot be decoded.
+
+    ``classes``: their names, where reading had to tell them. ``fingerprint``: of the content.
+    """
 
     train: Images
     val: Images
@@ -37,7 +40,7 @@ class Parts(NamedTuple):
 class Source:
     """A data set that was recognised but not read: enough to refuse what cannot work.
 
-    ``counts``: number of training and of validation images. :func:`load` reads it.
+    ``counts``: number of training and of validation images. ``read``: called by :func:`data.datasets.load`.
     """
 
     name: str

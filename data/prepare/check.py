@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 clean, 1 something is wrong, 2 wrong use."""
     try:
         with interrupts():
-            return check(parse(argv))
+            args = parse(argv)
+            return check(args.folder, quarantine=args.quarantine, workers=args.workers)
     except ENDINGS as error:
         return ended_by(error, COMMAND)
 
@@ -81,13 +82,16 @@ class Contents:
     notices: list[str]
 
 
-def check(args: argparse.Namespace) -> int:
-    """Inspect, report, and move what is bad if asked to; returns the exit status."""
-    contents = _contents(args.folder)
+def check(folder: Path, *, quarantine: Path | None = None, workers: int | None = None) -> int:
+    """Inspect a prepared folder and print what would spoil a run; returns the exit status, 0 or 1.
+
+    Damaged and empty files move to `quarantine` where one is given. `workers`: processes, None for one per core.
+    """
+    contents = _contents(folder)
     for line in contents.notices:
         say(f"notice: {line}")
     paths = ["/".join(file) for file in contents.files]
-    results = inspect_all([str(args.folder / path) for path in paths], args.workers)
+    results = inspect_all([str(folder / path) for path in paths], workers)
     findings = list(tqdm(results, total=len(paths), desc="decoding", unit="image", disable=None, leave=False))
     faults = [
         f"{finding.kind}: {show(path)}: {show(finding.reason)}"
@@ -100,9 +104,9 @@ def check(args: argparse.Namespace) -> int:
         say(line)
     for line in _summary(contents, findings):
         say(line)
-    if args.quarantine is not None:
+    if quarantine is not None:
         bad = [path for path, finding in zip(paths, findings, strict=True) if not finding.readable]
-        _move(args.folder, args.quarantine, bad)
+        _move(folder, quarantine, bad)
     return 1 if faults else 0
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from data.prepare.class_names import spelling_key
 from data.prepare.console import ENDINGS, ended_by
 from data.prepare.layouts import FACTS
-from data.prepare.plan import make_plan
+from data.prepare.plan import Request, make_plan
 from data.prepare.split_rules import DEFAULT_RATIOS, RULES
 from data.prepare.writing import write
 from utils.system import numbers
@@ -37,22 +37,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> Request:
     """Read the command line; UsageError for whatever is wrong with it as such."""
     args = _parser().parse_args(argv)
     rules = RULES[args.name]
-    args.split = args.split or next(iter(rules))
-    if args.split not in rules:
-        raise UsageError(f"--split {show(args.split)} is no rule of {args.name}; its rules: {', '.join(rules)}")
+    split = args.split or next(iter(rules))
+    if split not in rules:
+        raise UsageError(f"--split {show(split)} is no rule of {args.name}; its rules: {', '.join(rules)}")
     if args.train_ratio is not None and args.name not in DEFAULT_RATIOS:
         raise UsageError(f"--train_ratio means nothing for {args.name}, whose rules are: {', '.join(rules)}")
-    if args.train_ratio is None:
-        args.train_ratio = DEFAULT_RATIOS.get(args.name)
-    if args.bad_lines is not None and (args.name != "mit67" or args.split == "80-20"):
-        raise UsageError(f"--bad_lines means nothing for {args.name} with the rule {args.split}: it reads no lists")
+    if args.bad_lines is not None and (args.name != "mit67" or split == "80-20"):
+        raise UsageError(f"--bad_lines means nothing for {args.name} with the rule {split}: it reads no lists")
     if args.link and args.name not in FACTS:
         raise UsageError(f"--link means nothing for {args.name}, whose images have no files of their own")
-    return args
+    return Request(
+        name=args.name,
+        source=args.source,
+        out=args.out,
+        split=split,
+        train_ratio=DEFAULT_RATIOS.get(args.name) if args.train_ratio is None else args.train_ratio,
+        seed=args.seed,
+        link=args.link,
+        force=args.force,
+        skip_bad_lines=args.bad_lines == "skip",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -38,11 +38,11 @@ def write(plan: Plan) -> None:
                 progress.update()
         (work / CLASSES).write_text(json.dumps(plan.classes, indent=1) + "\n")
         (work / RECORD).write_text(json.dumps(plan.record(), indent=1) + "\n")
-    ratio = f" {plan.args.train_ratio}" if plan.args.train_ratio is not None else ""
+    ratio = f" {plan.request.train_ratio}" if plan.request.train_ratio is not None else ""
     say(
-        f"{plan.args.name}: {len(plan.classes)} classes, {len(plan.sides['train'])} train and "
+        f"{plan.request.name}: {len(plan.classes)} classes, {len(plan.sides['train'])} train and "
         f"{len(plan.sides['val'])} val images, {plan.left_out} left out; rule {plan.rule}{ratio}, "
-        f"seed {plan.args.seed}; written to {show(plan.out)}"
+        f"seed {plan.request.seed}; written to {show(plan.out)}"
     )
 
 
