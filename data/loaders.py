@@ -40,8 +40,9 @@ class Batch(NamedTuple):
 class Loader:
     """One pass over all images an epoch, each exactly once over all processes. ``len``: batches a pass.
 
-    Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``part``: what the images
-    are to a person. Raises DataError where a process would have nothing to train on.
+    Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``stream``: what the draws
+    are for; other streams draw otherwise. ``part``: what messages call the images. Raises DataError where a process
+    would have nothing to train on.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Loader:
 
     @property
     def num_images(self) -> int:
+        """How many images a pass shows, over all processes."""
         return len(self.images)
 
     @property
@@ -123,19 +125,19 @@ class TensorLoader(Loader):
         self, images: Images, preset: Preset, *, policy: str = "none", erasing: float = 0.0, **options
     ) -> None:
         super().__init__(images, preset, **options)
-        self.policy = make_policy(policy, photographs=False) if self.augment else None
+        self.policy = make_policy(policy, large=False) if self.augment else None
         self.erase = v2.RandomErasing(erasing) if self.augment and erasing else None
         self.pixels, self.labels = images.pixels.to(self.device), images.labels.to(self.device)
 
     def __iter__(self) -> Iterator[Batch]:
         for number, positions, share, weight in self._shares():
             mine = positions[share].to(self.device, non_blocking=True)
-            pixels = self.pixels[mine]
+            pixels = self.pixels[mine]  # uint8 (n, 3, S, S)
             if self.augment:
                 # Drawn for all processes, so that what an image looks like does not depend on their number.
                 generator = self._generator(number)
                 draws = draw(len(positions), self.preset, generator).part(share).to(self.device)
-                seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]
+                seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]  # (n,)
                 images = self._augmented(pixels, draws, seeds)
             else:
                 images = normalise(pixels, self.preset)
@@ -144,13 +146,13 @@ class TensorLoader(Loader):
     def _augmented(self, pixels: Tensor, draws: Draws, seeds: Tensor) -> Tensor:
         pixels = crop(pixels, draws, self.preset)
         if self.policy is not None:
-            pixels = each(self.policy, pixels, seeds)
-        images = cut_out(normalise(pixels, self.preset), draws, self.preset)
+            pixels = each(self.policy, pixels, seeds)  # uint8 (n, 3, S, S)
+        images = cut_out(normalise(pixels, self.preset), draws, self.preset)  # float32 (n, 3, S, S)
         return images if self.erase is None else each(self.erase, images, seeds)
 
 
 class LargeImageLoader(Loader):
-    """Photographs: decoded or taken from memory and transformed by workers."""
+    """Large images: decoded or taken from memory, and transformed one at a time, by workers."""
 
     def __init__(
         self,
@@ -207,9 +209,10 @@ def make_loader(
 def make_search_loaders(
     train: Images, val: Images, preset: Preset, *, reward_fraction: float, calibrate: bool, **options
 ) -> dict[str, Loader]:
-    """``weights`` and ``rewards``, two disjoint parts of ``train``, and ``valid``; all shuffled, since batch
-    statistics need mixed classes. ``calibrate``: ``calibration`` too, the images of ``weights`` as evaluation
-    shows them. Raises DataError where nothing is left for rewards.
+    """The loaders of a search by stream: ``weights`` and ``rewards``, two disjoint parts of ``train``, and ``valid``.
+
+    All are shuffled, since batch statistics need mixed classes. ``calibrate``: adds ``calibration``, the images of
+    ``weights`` as evaluation shows them. Raises DataError where nothing is left for rewards.
     """
     shared, reward = split_indices(train.labels, reward_fraction, seed=options["seed"])
     if not len(reward):

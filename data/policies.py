@@ -9,12 +9,16 @@ from torchvision.transforms import v2
 AUGMENTS = ("none", "autoaugment", "randaugment", "trivialaugment")
 
 
-def make_policy(name: str, *, photographs: bool) -> v2.Transform | None:
-    """uint8 (3, S, S) -> the same, one random choice an image; None for ``none``."""
+def make_policy(name: str, *, large: bool) -> v2.Transform | None:
+    """A transform of one image, uint8 (3, S, S) -> the same shape, with a random choice in it; None for ``none``.
+
+    ``large``: whether the images are large, for which AutoAugment has a policy of its own. Raises ValueError for a
+    name that is not in AUGMENTS.
+    """
     if name == "none":
         return None
     if name == "autoaugment":
-        kind = v2.AutoAugmentPolicy.IMAGENET if photographs else v2.AutoAugmentPolicy.CIFAR10
+        kind = v2.AutoAugmentPolicy.IMAGENET if large else v2.AutoAugmentPolicy.CIFAR10
         return v2.AutoAugment(kind)
     if name == "randaugment":
         return v2.RandAugment()
@@ -32,4 +36,4 @@ def each(transform: v2.Transform, images: Tensor, seeds: Tensor) -> Tensor:
         for image, seed in zip(images, seeds.tolist(), strict=True):
             torch.random.default_generator.manual_seed(seed)
             changed.append(transform(image))
-    return torch.stack(changed)
+    return torch.stack(changed)  # (n, ...)

@@ -63,6 +63,12 @@ def test_who_imports_whom(path):
             assert top in sys.stdlib_module_names or module.startswith("ops.space."), module
 
 
+@pytest.mark.parametrize("path", [p for p in FILES if name(p).startswith("data/")], ids=name)
+def test_loading_data_imports_nothing_of_its_preparation(path):
+    if not name(path).startswith("data/prepare/") and name(path) != "data/check.py":  # the door of python -m data.check
+        assert not any(module.startswith("data.prepare") for module in imports(path))
+
+
 def test_nothing_but_the_tests_of_the_commands_imports_a_script():
     importing = {name(path) for path in TESTS if any(m.split(".")[0] in SCRIPTS for m in imports(path))}
     importing = {path for path in importing if not path.startswith("tests/commands/")}

@@ -31,11 +31,13 @@ def _checked(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable
     return parse
 
 
+MOST_PROCESSES = 1024
 MANY = 10**6  # more of anything than fits into a run; a typing error, then
 WIDEST = 4096  # channels, or pixels a side
 
 positive_int = _checked(int, lambda v: 0 < v <= MANY, f"a whole number from 1 to {MANY}")
 count = _checked(int, lambda v: 0 <= v <= MANY, f"a whole number from 0 to {MANY}")
+processes = _checked(int, lambda v: 0 < v <= MOST_PROCESSES, f"a whole number from 1 to {MOST_PROCESSES}")
 seed = _checked(int, lambda v: v >= 0, "a whole number from 0 up")
 pixels = _checked(int, lambda v: 0 < v <= WIDEST, f"a whole number from 1 to {WIDEST}")
 filters = _checked(
