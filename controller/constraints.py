@@ -1,4 +1,7 @@
-"""Limits on what the chosen network may cost, and cost in the reward. How a cost is found is passed in."""
+"""Limits on what the chosen network may cost, and cost in the reward (docs/method.md, section 10).
+
+How a cost is found is passed in.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ MEASURED = "latency_ms"
 
 
 class Constraints:
-    """Which genotypes cost too much.
+    """Say which genotypes cost too much, and what a score is worth at its cost.
 
     ``costs``: name -> function of a genotype, cheap ones first; each is called once a genotype. ``maxima``: the
     largest value allowed, for some of the names. ``weight``: with a positive one the limits become targets
@@ -41,7 +44,7 @@ class Constraints:
         return all(self.cost(name, genotype) <= most for name, most in self.maxima.items())
 
     def fits(self, genotype: Genotype) -> bool:
-        """As :meth:`meets`, and counted for the acceptance rate."""
+        """Whether all limits are met, as :meth:`meets`, and counted for the acceptance rate."""
         met = self.meets(genotype)
         self.drawn, self.accepted = self.drawn + 1, self.accepted + met
         return met
@@ -52,7 +55,7 @@ class Constraints:
         return self.fits if self.maxima and not self.weight else None
 
     def reward(self, score: float, genotype: Genotype) -> float:
-        """The score in percent, or the score with its cost."""
+        """The score, multiplied where limits are soft by (cost / target) ** -weight for each of them."""
         if self.weight:
             for name, target in self.maxima.items():
                 score *= (self.cost(name, genotype) / target) ** -self.weight
@@ -66,6 +69,7 @@ class Constraints:
         return {"measured": found}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what was measured before."""
         for lists, sharing, value, *space in state["measured"]:  # files before there were spaces name none
             self.known[MEASURED, Genotype.from_lists(lists, sharing, *space)] = value
 

@@ -16,7 +16,7 @@ COARSE_PROBABILITIES = (0.55, 0.15, 0.15, 0.15)
 
 
 class ResolutionJitter(torch.nn.Module):
-    """Shrink to one of four sizes and grow back (METHOD section 5); sizes in relation to 256."""
+    """Shrink to one of four sizes and grow back (docs/method.md, section 5); sizes in relation to 256."""
 
     def forward(self, image: Tensor) -> Tensor:
         side = image.shape[-1]

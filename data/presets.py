@@ -1,4 +1,4 @@
-"""What fits a kind of images unless the user says otherwise (METHOD section 5)."""
+"""What fits a kind of images unless the user says otherwise (docs/method.md, section 5)."""
 
 from dataclasses import dataclass, replace
 

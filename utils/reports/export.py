@@ -55,6 +55,7 @@ class Deployed(nn.Module):
         self.register_buffer("statistics", statistics)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Normalise where asked, then (N, 3, S, S) -> (N, K)."""
         if self.statistics is not None:
             images = (images - self.statistics[0]) / self.statistics[1]
         return self.network(images)[0]

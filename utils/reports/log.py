@@ -133,6 +133,7 @@ class RunLog:
             file.write(text)
 
     def close(self) -> None:
+        """Close the event file of TensorBoard."""
         with self.decoration(TENSORBOARD):
             if self.writer is not None:
                 self.writer.close()

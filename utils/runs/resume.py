@@ -69,6 +69,7 @@ class Position:
             self.phase, self.step, self.rows = phase, 0, []
 
     def next_epoch(self) -> None:
+        """Move to the start of the next epoch."""
         self.epoch, self.phase, self.step, self.rows, self.record = self.epoch + 1, "", 0, [], {}
 
 

@@ -32,6 +32,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the first process, which writes and prints for all."""
         return self.rank == 0
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
@@ -65,6 +66,7 @@ class World:
         return box or []
 
     def barrier(self) -> None:
+        """Wait until every process is here."""
         if self.size > 1:
             dist.barrier(group=self.control)
 
@@ -151,10 +153,11 @@ class SyncBatchNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
         if not self.training and self.running_mean is not None:
             return super().forward(x)
         sums = torch.cat([x.sum(dim=(0, 2, 3)), x.square().sum(dim=(0, 2, 3)), x.new_tensor([x[:, 0].numel()])])
-        sums = _Total.apply(sums)
+        sums = _Total.apply(sums)  # (2 * C + 1,): sums, sums of squares, number of values
         total, squares, n = sums.split([self.num_features, self.num_features, 1])
         mean = total / n
         var = squares / n - mean.square()

@@ -30,6 +30,7 @@ class StopRequest:
         self.world, self.number, self.since = world, 0, 0.0
 
     def note(self, number: int, _frame: object) -> None:
+        """Handle a signal: remember it, or end the process if one came before."""
         if not self.number:
             self.number, self.since = number, time.monotonic()
         elif time.monotonic() - self.since > ONCE:

@@ -16,6 +16,7 @@ class OneLineParser(argparse.ArgumentParser):
     """An argument parser that refuses with a UsageError in place of printing its usage and exiting."""
 
     def error(self, message: str):
+        """Raise UsageError with what is wrong."""
         raise UsageError(f"{message} (see --help)")
 
 
