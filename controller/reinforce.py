@@ -49,7 +49,7 @@ class Reinforce:
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """Propose ``n`` genotypes whose scores ``tell`` will be told.
 
-        Those that do not fit are drawn again; the log-probabilities stay those of the policy without limits.
+        Those that do not fit are drawn again; the log-probabilities stay those of the policy without constraints.
         """
         drawn: dict[Genotype, tuple[Tensor, Tensor]] = {}
 

@@ -15,7 +15,7 @@ MAX_DRAWS = 2000  # for one genotype, before a limit counts as one that nothing 
 
 
 class NothingFitsError(RuntimeError):
-    """No genotype of many draws meets the limits."""
+    """No genotype of many draws meets the constraints."""
 
 
 def from_genes(genes: Sequence[int], sharing: str, space: str = "slnas") -> Genotype:

@@ -24,7 +24,7 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether a signal came. Another one, more than a second later, ends the process at once."""
+    """Remember whether a signal came. Another one, more than a second later, ends the process at once."""
 
     def __init__(self, world: World) -> None:
         self.world, self.number, self.since = world, 0, 0.0

@@ -156,7 +156,7 @@ class Apex(Precision):
 def choose_precision(
     asked: str, device: torch.device, *, backend: str = "torch", opt_level: str | None = None
 ) -> Precision:
-    """The precision of a run. ``auto``: bfloat16 where the GPU has it, else float16; float32 on a CPU.
+    """Choose the precision of a run. ``auto``: bfloat16 where the GPU has it, else float16; float32 on a CPU.
 
     ``opt_level`` O0 to O2 stands for a precision, as in apex. Raises UsageError for what cannot be had.
     """
