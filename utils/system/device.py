@@ -56,8 +56,9 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def choose_kernels(*, deterministic: bool, tf32: bool) -> None:
     """Choose torch's kernels for a run.
 
-    ``deterministic``: the same bits on every run, also on a GPU, where the fastest kernels do not give that. ``tf32``: float32 products with 10 bits of mantissa on GPUs that have it. cuDNN does not try its kernels out: these
-    networks wait for launches, and trying took 40 s before the first step of a run (benchmarks/README.md).
+    ``deterministic``: the same bits on every run, also on a GPU, where the fastest kernels do not give that.
+    ``tf32``: float32 products with 10 bits of mantissa on GPUs that have it. cuDNN does not try its kernels out:
+    these networks wait for launches, and trying took 40 s before the first step of a run (benchmarks/README.md).
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
