@@ -18,7 +18,7 @@ from utils.system.processes import World
 
 @dataclass(frozen=True)
 class Deployment:
-    """That network but for its genotype: its shape, how its cells share encodings, and its images in pixels."""
+    """The network to be retrained but for its genotype: shape, how cells share encodings, image size in pixels."""
 
     spec: NetworkSpec
     sharing: str

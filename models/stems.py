@@ -17,7 +17,9 @@ def _halving(channels_in: int, channels: int) -> list[nn.Module]:
 
 
 def build_stems(kind: str, channels: int, antialias: str) -> nn.ModuleList:
-    """``full`` keeps the size, ``quarter`` and ``quarter_blur`` divide it by 4, rounding up twice.
+    """Build the two stems of a kind in STEMS, each (N, 3, H, W) -> (N, channels, H', W').
+
+    ``full`` keeps the size, ``quarter`` and ``quarter_blur`` divide it by 4, rounding up twice.
 
     ``quarter_blur`` subsamples the second stem with BlurPool; with antialias ``none``, by plain strides.
     """
@@ -43,5 +45,5 @@ def stem_size(kind: str, image_size: int) -> int:
 
 
 def run_stems(stems: nn.ModuleList, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The first two states, s0 and s1."""
-    return stems[0](images), stems[1](images)
+    """Compute the first two states, s0 and s1, from images (N, 3, H, W)."""
+    return stems[0](images), stems[1](images)  # (N, C, H', W') each
