@@ -107,10 +107,16 @@ def test_an_epoch_is_sgd_written_out():
     assert meter.read()["loss"] == pytest.approx(sum(losses) / 8, rel=1e-6)
 
 
-def test_evaluation_leaves_no_gradients():
-    model = TwoHeads()
+def test_evaluation_builds_no_graph_and_leaves_the_gradients_of_training_alone():
+    model, seen = TwoHeads(), []
+    logits, [aux] = model(batches()[0].images)
+    (logits.sum() + aux.sum()).backward()
+    before = [parameter.grad.clone() for parameter in model.parameters()]
+    model.register_forward_hook(lambda _model, _inputs, outputs: seen.extend([outputs[0], *outputs[1]]))
     evaluate(model, batches(), TASK, precision=Precision(), meter=ClassificationMeter(CPU, 1))
-    assert all(parameter.grad is None for parameter in model.parameters())
+    assert len(seen) == 6
+    assert not any(output.requires_grad for output in seen)
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), before, strict=True))
 
 
 def test_a_loss_that_is_not_finite_is_named_by_its_step():
