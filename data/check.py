@@ -23,6 +23,7 @@ from tqdm import tqdm
 from data.inspection import Finding, inspect_all
 from data.listing import Notes, entries, image_names, is_image_name
 from data.output_folder import check_writable, one_in_the_other
+from utils.system import numbers
 from utils.system.errors import UsageError, WorkError
 from utils.system.interrupts import interrupts
 from utils.system.terminal import OneLineParser, complain, reason, say, show, some
@@ -60,7 +61,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="move damaged and empty files there with their relative paths; disguised ones, which training reads, stay",
     )
-    parser.add_argument("--workers", type=_count, metavar="N", help="processes that decode (default: one per core)")
+    parser.add_argument(
+        "--workers", type=numbers.whole(1, 1024), metavar="N", help="processes that decode (default: one per core)"
+    )
     args = parser.parse_args(argv)
     try:
         if not any((args.folder / side).is_dir() for side in SIDES):
@@ -72,12 +75,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in a path
         raise UsageError(reason(error)) from error
     return args
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 1024):
-        raise argparse.ArgumentTypeError(f"{show(text)} is not a whole number from 1 to 1024")
-    return int(text)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import errno
 import json
-import math
 import os
 import shutil
 import sys
@@ -25,6 +24,7 @@ from tqdm import tqdm
 from data.layouts import FACTS, Layout, Picture, read_layout
 from data.output_folder import CLASSES, RECORD, TOOL, check_out, check_space, fresh_folder, leftovers
 from data.split_rules import DEFAULT_RATIOS, RULES, divide
+from utils.system import numbers
 from utils.system.errors import UsageError, WorkError
 from utils.system.interrupts import interrupts
 from utils.system.terminal import OneLineParser, complain, reason, say, show
@@ -84,9 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", type=Path, required=True, help="folder the archive was unpacked to")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist, or be empty")
     larger = "the larger ratios of their papers: 0.5 for aid, 0.2 for nwpu"
-    parser.add_argument("--train_ratio", type=_ratio, help=f"share of each class for train (default {larger})")
+    parser.add_argument(
+        "--train_ratio", type=numbers.fraction, help=f"share of each class for train (default {larger})"
+    )
     parser.add_argument("--split", metavar="RULE", help="split rule, see below")
-    parser.add_argument("--seed", type=_seed, default=0, help="of the random split rules (default 0)")
+    parser.add_argument("--seed", type=numbers.seed, default=0, help="of the random split rules (default 0)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--copy", action="store_true", help="copy the images (default)")
     how.add_argument("--link", action="store_true", help="make symbolic links to the images; needs them to stay")
@@ -105,22 +107,6 @@ def _data_set(text: str) -> str:
     if name not in RULES:
         raise argparse.ArgumentTypeError(f"{show(text)} is no known data set; known: {', '.join(RULES)}")
     return name
-
-
-def _ratio(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{show(text)} is not a number strictly between 0 and 1")
-    return value
-
-
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise argparse.ArgumentTypeError(f"{show(text)} is not a whole number from 0 up")
-    return int(text)
 
 
 @dataclass(frozen=True)
