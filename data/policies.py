@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-AUGMENTS = ("none", "autoaugment", "randaugment", "trivialaugment")
+
+def _autoaugment(photographs: bool) -> v2.Transform:
+    return v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET if photographs else v2.AutoAugmentPolicy.CIFAR10)
+
+
+# By name, what makes a policy, told whether the images are large ones.
+POLICIES: dict[str, Callable[[bool], v2.Transform | None]] = {
+    "none": lambda _photographs: None,
+    "autoaugment": _autoaugment,
+    "randaugment": lambda _photographs: v2.RandAugment(),
+    "trivialaugment": lambda _photographs: v2.TrivialAugmentWide(),
+}
 
 
 def make_policy(name: str, *, photographs: bool) -> v2.Transform | None:
     """uint8 (3, S, S) -> the same, one random choice an image; None for ``none``."""
-    if name == "none":
-        return None
-    if name == "autoaugment":
-        kind = v2.AutoAugmentPolicy.IMAGENET if photographs else v2.AutoAugmentPolicy.CIFAR10
-        return v2.AutoAugment(kind)
-    if name == "randaugment":
-        return v2.RandAugment()
-    if name == "trivialaugment":
-        return v2.TrivialAugmentWide()
-    raise ValueError(f"augment {name!r} is none of {', '.join(AUGMENTS)}")
+    if name not in POLICIES:
+        raise ValueError(f"augment {name!r} is none of {', '.join(POLICIES)}")
+    return POLICIES[name](photographs)
 
 
 def each(transform: v2.Transform, images: Tensor, seeds: Tensor) -> Tensor:
