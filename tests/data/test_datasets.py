@@ -208,7 +208,7 @@ def test_the_cache_changes_where_pixels_are_and_not_what_they_are(tmp_path, monk
     for cache in ("none", "ram", "auto"):
         dataset = read(source, cache=cache)
         assert (dataset.train.pixels is None) == (cache == "none")
-        assert bool(dataset.train.sample) == (cache == "none")
+        assert bool(dataset.train.paths) == (cache == "none")
         options = {"batch_size": 4, "device": torch.device("cpu"), "seed": 0, "stream": "x"}
         loader = make_loader(dataset.train, dataset.preset, augment=True, shuffle=True, **options)
         batches[cache] = torch.cat([batch.images for batch in loader])
