@@ -163,12 +163,6 @@ def rows_table(summaries: Mapping[str, Mapping]) -> str:
     return table(header, [cells(name, s) for name, s in summaries.items()])
 
 
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
-
-
 def add_flags(p: argparse.ArgumentParser) -> None:
     """The flags of measurements of networks."""
     yes_no = argparse.BooleanOptionalAction

@@ -28,6 +28,7 @@ from data.images import Images, decode
 from data.large_images import training_transform
 from data.loaders import LargeImageLoader, TensorLoader
 from data.presets import CIFAR10, large, small
+from utils.system.numbers import positive_int
 
 SIZE = 256  # what photographs are decoded to
 SIDES = (256, 600, 1500)  # of the photographs on disk: AID has 600, NWPU 256, PlantVillage 256, MIT67 up to thousands
@@ -157,19 +158,12 @@ def measure(count: int, photo_count: int, batch_size: int, repeats: int) -> dict
     return found
 
 
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=positive, default=20_000, help="32x32 images in a pass (20000)")
-    parser.add_argument("--photos", type=positive, default=64, help="photographs in a pass (64)")
-    parser.add_argument("--batch_size", type=positive, default=96, help="of the 32x32 images (96)")
-    parser.add_argument("--repeats", type=positive, default=5, help="passes of which the median is taken (5)")
+    parser.add_argument("--images", type=positive_int, default=20_000, help="32x32 images in a pass (20000)")
+    parser.add_argument("--photos", type=positive_int, default=64, help="photographs in a pass (64)")
+    parser.add_argument("--batch_size", type=positive_int, default=96, help="of the 32x32 images (96)")
+    parser.add_argument("--repeats", type=positive_int, default=5, help="passes of which the median is taken (5)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     args = parser.parse_args(argv)
     found = measure(args.images, args.photos, args.batch_size, args.repeats)

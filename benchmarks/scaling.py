@@ -24,7 +24,6 @@ from benchmarks.common import (
     duration,
     matrix_rate,
     measure,
-    positive,
     reference_type,
     report,
     start,
@@ -35,6 +34,7 @@ from models.network import Network
 from ops.genotype import parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.system.device import describe_machine, keep_freed_memory
+from utils.system.numbers import positive_int
 from utils.training.losses import retrain_loss
 
 LIMIT = 1.1
@@ -129,7 +129,7 @@ def verdicts(found: Mapping[str, Mapping]) -> Iterator[str]:
 
 
 def counts(text: str) -> list[int]:
-    return [positive(part) for part in text.split(",")]
+    return [positive_int(part) for part in text.split(",")]
 
 
 def axes(text: str) -> list[str]:
@@ -150,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
     threads = [count for count in (1, 2) if count <= (os.cpu_count() or 1)]
     p.add_argument("--threads", type=counts, default=threads, help="on a CPU (1,2)")
     p.add_argument("--only", type=axes, default=list(AXES), help=f"of {','.join(AXES)}")
-    p.add_argument("--repeats", type=positive, default=3, help="steps after the warm-up (3)")
+    p.add_argument("--repeats", type=positive_int, default=3, help="steps after the warm-up (3)")
     add_flags(p)
     return p
 

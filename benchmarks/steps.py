@@ -23,7 +23,6 @@ from benchmarks.common import (
     copy_rate,
     matrix_rate,
     observe,
-    positive,
     reference_type,
     report,
     rows_table,
@@ -32,6 +31,7 @@ from benchmarks.common import (
 from benchmarks.epoch import search_epoch
 from benchmarks.workloads import Settings
 from utils.system.device import describe_machine
+from utils.system.numbers import positive_int
 
 WORK: dict[str, Callable[[Settings], Row]] = {
     "supernet_step": workloads.supernet_step,
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     yes_no = argparse.BooleanOptionalAction
     add_flags(p)
     p.add_argument("--compile", action=yes_no, default=False, help="torch.compile of retrained network and yardstick")
-    p.add_argument("--repeats", type=positive, default=5, help="rounds after the warm-up (5)")
+    p.add_argument("--repeats", type=positive_int, default=5, help="rounds after the warm-up (5)")
     p.add_argument("--only", type=names, default=list(WORK), help=f"of {','.join(WORK)}")
     return p
 

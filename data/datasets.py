@@ -15,6 +15,15 @@ from data.sources import Source
 
 MIN_SIZE = 8  # below this, cropping and halving leave nothing to look at
 
+# By name, what finds a data set of that kind: told --data, the same as a path, and an image size or None.
+KINDS: dict[str, Callable[[str, Path, int | None], Source]] = {
+    "auto": lambda data, root, size: KINDS[_recognise(data, root)](data, root, size),
+    "digits": lambda _data, _root, size: sources.digits(size),
+    "cifar10": lambda _data, root, size: sources.cifar("cifar10", root, size),
+    "cifar100": lambda _data, root, size: sources.cifar("cifar100", root, size),
+    "folder": lambda _data, root, size: sources.folder(root, size),
+}
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -61,13 +70,7 @@ def find_dataset(
         root = Path(data).expanduser()
     except RuntimeError:  # ~ of nobody
         raise DataError(f"{data} does not exist: there is no such home folder") from None
-    kind = _recognise(data, root) if dataset == "auto" else dataset
-    if kind == "digits":
-        source = sources.digits(image_size)
-    elif kind in ("cifar10", "cifar100"):
-        source = sources.cifar(kind, root, image_size)
-    else:
-        source = sources.folder(root, image_size)
+    source = KINDS[dataset](data, root, image_size)
     if cutout is not None and not source.preset.is_small:
         raise DataError("--cutout is for small images; large ones are cropped instead")
     changes = {key: value for key, value in {"cutout": cutout, "flip": flip}.items() if value is not None}

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-AUGMENTS = ("none", "autoaugment", "randaugment", "trivialaugment")
+
+def _autoaugment(large: bool) -> v2.Transform:
+    return v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET if large else v2.AutoAugmentPolicy.CIFAR10)
+
+
+# By name, what makes a policy, told whether the images are large ones.
+POLICIES: dict[str, Callable[[bool], v2.Transform | None]] = {
+    "none": lambda _large: None,
+    "autoaugment": _autoaugment,
+    "randaugment": lambda _large: v2.RandAugment(),
+    "trivialaugment": lambda _large: v2.TrivialAugmentWide(),
+}
 
 
 def make_policy(name: str, *, large: bool) -> v2.Transform | None:
     """A transform of one image, uint8 (3, S, S) -> the same shape, with a random choice in it; None for ``none``.
 
     ``large``: whether the images are large, for which AutoAugment has a policy of its own. Raises ValueError for a
-    name that is not in AUGMENTS.
+    name that is not in POLICIES.
     """
-    if name == "none":
-        return None
-    if name == "autoaugment":
-        kind = v2.AutoAugmentPolicy.IMAGENET if large else v2.AutoAugmentPolicy.CIFAR10
-        return v2.AutoAugment(kind)
-    if name == "randaugment":
-        return v2.RandAugment()
-    if name == "trivialaugment":
-        return v2.TrivialAugmentWide()
-    raise ValueError(f"augment {name!r} is none of {', '.join(AUGMENTS)}")
+    if name not in POLICIES:
+        raise ValueError(f"augment {name!r} is none of {', '.join(POLICIES)}")
+    return POLICIES[name](large)
 
 
 def each(transform: v2.Transform, images: Tensor, seeds: Tensor) -> Tensor:

@@ -84,6 +84,8 @@ CIFAR_FILES = {
     "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
 }
 CIFAR_COUNTS = (50_000, 10_000)
+BAD_IMAGES = ("stop", "skip")  # at an image that cannot be decoded
+CACHES = ("auto", "ram", "none")  # where the decoded images of a folder are kept
 
 
 def cifar(kind: str, root: Path, image_size: int | None) -> Source:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from models.stems import stem_size
+from models.stems import STEMS, stem_size
 from ops.space import SPACES, Space
 from utils.system.errors import UsageError
 
@@ -58,10 +58,11 @@ class NetworkSpec:
     def require_size(self, image_size: int) -> None:
         """Refuse, with SizeError, images that the stages would shrink to nothing."""
         if self.smallest_map(image_size) < 1:
-            needed = 2 ** len(self.blocks) * (1 if self.stem == "full" else 4)
+            divisor = STEMS[self.stem].divisor
+            needed = (2 ** len(self.blocks) - 1) * divisor + 1  # the stem rounds up
             raise SizeError(
                 f"image size {image_size} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
-                f"at least {needed - (0 if self.stem == 'full' else 3)} pixels are needed"
+                f"at least {needed} pixels are needed"
             )
 
     def require_batch(

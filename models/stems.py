@@ -1,11 +1,13 @@
 """The two stems of a network: (N, 3, H, W) -> (N, C, H', W'). They read the image independently."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
 from ops.blur_pool import BlurPool
 from ops.mish import Mish
-
-STEMS = ("full", "quarter", "quarter_blur")
+from ops.primitives import ANTIALIAS
 
 
 def _conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Conv2d:
@@ -16,27 +18,42 @@ def _halving(channels_in: int, channels: int) -> list[nn.Module]:
     return [_conv(channels_in, channels, 3, 2), nn.BatchNorm2d(channels), Mish()]
 
 
+def _full(channels: int, _antialias: str) -> list[list[nn.Module]]:
+    return [[_conv(3, channels, kernel, 1), nn.BatchNorm2d(channels)] for kernel in (3, 5)]
+
+
+def _quarter(channels: int, _antialias: str) -> list[list[nn.Module]]:
+    return [_halving(3, channels) + _halving(channels, channels) for _ in range(2)]
+
+
+def _quarter_blur(channels: int, antialias: str) -> list[list[nn.Module]]:
+    """The second stem subsamples with BlurPool, unless convolutions are not anti-aliased."""
+    pair = _quarter(channels, antialias)
+    if "conv" in ANTIALIAS[antialias]:
+        pair[1] = [*_halving(3, channels), BlurPool(channels)]
+    return pair
+
+
+class Stem(NamedTuple):
+    """A way to read the image: the layers of both stems, and what they divide its side by, rounding up."""
+
+    layers: Callable[[int, str], list[list[nn.Module]]]
+    divisor: int
+
+
+STEMS = {"full": Stem(_full, 1), "quarter": Stem(_quarter, 4), "quarter_blur": Stem(_quarter_blur, 4)}
+
+
 def build_stems(kind: str, channels: int, antialias: str) -> nn.ModuleList:
-    """Build the two stems of a kind in STEMS, each (N, 3, H, W) -> (N, channels, H', W').
-
-    ``full`` keeps the size, ``quarter`` and ``quarter_blur`` divide it by 4, rounding up twice.
-
-    ``quarter_blur`` subsamples the second stem with BlurPool; with antialias ``none``, by plain strides.
-    """
-    if kind == "full":
-        pair = [[_conv(3, channels, kernel, 1), nn.BatchNorm2d(channels)] for kernel in (3, 5)]
-    elif kind in ("quarter", "quarter_blur"):
-        pair = [_halving(3, channels) + _halving(channels, channels) for _ in range(2)]
-        if kind == "quarter_blur" and antialias != "none":
-            pair[1] = [*_halving(3, channels), BlurPool(channels)]
-    else:
+    """Both stems of a kind in the table, with fresh weights. Raises ValueError for another."""
+    if kind not in STEMS:
         raise ValueError(f"stem {kind!r} is none of {', '.join(STEMS)}")
-    return nn.ModuleList(nn.Sequential(*layers) for layers in pair)
+    return nn.ModuleList(nn.Sequential(*layers) for layers in STEMS[kind].layers(channels, antialias))
 
 
 def stem_stride(kind: str) -> int:
     """By how much smaller than the image the maps are that leave the stems."""
-    return 1 if kind == "full" else 4
+    return STEMS[kind].divisor
 
 
 def stem_size(kind: str, image_size: int) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,19 @@ from models.spec import NetworkSpec
 from ops.genotype import Genotype
 from ops.registry import build_operation
 
-BN_STATS = ("batch", "recalibrate", "running")
+
+class Statistics(NamedTuple):
+    """A way to normalise when a genotype is scored.
+
+    ``kept``: running statistics exist and are used; ``calibrated``: they are taken from training images for one
+    scoring and forgotten after it. With neither, a batch is normalised by its own statistics.
+    """
+
+    kept: bool = False
+    calibrated: bool = False
+
+
+BN_STATS = {"batch": Statistics(), "recalibrate": Statistics(calibrated=True), "running": Statistics(kept=True)}
 
 
 class SuperNet(Backbone):
@@ -46,7 +58,7 @@ class SuperNet(Backbone):
         spec = NetworkSpec(blocks, filters, num_classes, stem, antialias, aux, space, head)
         super().__init__(spec, lambda plan, _node, _side: _all_operations(spec, plan))
         self.sharing, self.bn_stats = sharing, bn_stats
-        if bn_stats != "running":
+        if not BN_STATS[bn_stats].kept:
             for norm in self._norms():
                 _forget_statistics(norm)
 
@@ -107,12 +119,12 @@ class SuperNet(Backbone):
         """
         was_training = self.training
         try:
-            if self.bn_stats == "recalibrate":
+            if BN_STATS[self.bn_stats].calibrated:
                 self._recalibrate(genotype, calibration)
             self.eval()
             yield
         finally:
-            if self.bn_stats == "recalibrate":
+            if BN_STATS[self.bn_stats].calibrated:
                 for norm in self._norms():
                     _forget_statistics(norm)
             self.train(was_training)

@@ -29,6 +29,7 @@ from matplotlib.textpath import TextPath
 
 from ops.genotype import SHARINGS, Genotype, GenotypeError, read_candidate
 from ops.space import SPACES, Space, edges
+from utils.system import numbers
 from utils.system.files import write_whole
 from utils.system.terminal import complain, show
 
@@ -221,7 +222,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("genotype", help="a genotypes.json, genotypes.json#RANK, or a JSON list, as --arch")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="an .svg, .png or .pdf file")
     parser.add_argument("--sharing", choices=SHARINGS, help="default: what the file states, else type")
-    parser.add_argument("--dpi", type=int, default=DPI, help="of a png: 50 to 1200, default %(default)s")
+    parser.add_argument(
+        "--dpi", type=numbers.whole(50, 1200), default=DPI, help="of a png: 50 to 1200, default %(default)s"
+    )
     args = parser.parse_args(argv)
     name, folder = args.output, os.path.dirname(args.output) or "."
     args.extension = os.path.splitext(name)[1].lower().removeprefix(".")
@@ -229,8 +232,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"-o {name} does not end in .svg, .png or .pdf")
     if not os.path.isdir(folder):
         parser.error(f"-o {name}: there is no folder {folder}")
-    if not 50 <= args.dpi <= 1200:
-        parser.error(f"--dpi {args.dpi} is not between 50 and 1200")
     return args
 
 

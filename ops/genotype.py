@@ -7,17 +7,34 @@ space that they are of. Standard library only; nothing is evaluated.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ops.space import SPACES, Space
 
-SHARINGS = ("type", "stage", "block")
 MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal cells of each stage: more is a typing error
 
 Encoding = tuple[int, ...]
+
+
+class Sharing(NamedTuple):
+    """How blocks share encodings.
+
+    ``count``: how many a network with these normal blocks a stage needs; ``index``: which one a block uses, by its
+    stage, its place in the whole network and whether it is a reduction block.
+    """
+
+    count: Callable[[Sequence[int]], int]
+    index: Callable[[int, int, bool], int]
+
+
+SHARINGS = {
+    "type": Sharing(lambda _blocks: 2, lambda _stage, _block, is_reduction: int(is_reduction)),
+    "stage": Sharing(len, lambda stage, _block, _is_reduction: stage),
+    "block": Sharing(lambda blocks: sum(blocks) + len(blocks), lambda _stage, block, _is_reduction: block),
+}
 
 
 class GenotypeError(ValueError):
@@ -26,7 +43,7 @@ class GenotypeError(ValueError):
 
 def num_cells(sharing: str, blocks: Sequence[int]) -> int:
     """How many encodings a network with these stages needs (docs/method.md, section 1)."""
-    return {"type": 2, "stage": len(blocks), "block": sum(blocks) + len(blocks)}[sharing]
+    return SHARINGS[sharing].count(blocks)
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +60,7 @@ class Genotype:
     space: str = "slnas"
 
     def __post_init__(self) -> None:
-        if self.sharing not in SHARINGS:
+        if self.sharing not in tuple(SHARINGS):  # a file may hold a list here, which no table takes
             raise GenotypeError(f"sharing {self.sharing!r} is none of {', '.join(SHARINGS)}")
         if self.space not in SPACES:
             raise GenotypeError(f"space {_short(self.space)} is none of {', '.join(SPACES)}")
@@ -69,7 +86,7 @@ class Genotype:
 
     def cell(self, stage: int, block: int, is_reduction: bool) -> Encoding:
         """The encoding that a cell uses; ``block`` is its number in the whole network."""
-        return self.cells[{"type": int(is_reduction), "stage": stage, "block": block}[self.sharing]]
+        return self.cells[SHARINGS[self.sharing].index(stage, block, is_reduction)]
 
     def require_fit(self, blocks: Sequence[int]) -> None:
         """Refuse a genotype whose number of encodings does not fit the stages."""
@@ -195,7 +212,7 @@ def _from_file(text: str) -> Stated:
     if not isinstance(candidate, dict) or "cells" not in candidate:
         raise GenotypeError(f"{path}: candidate {rank} has no 'cells'")
     sharing, blocks = document.get("sharing"), document.get("blocks")
-    if sharing is not None and sharing not in SHARINGS:
+    if sharing is not None and sharing not in tuple(SHARINGS):
         raise GenotypeError(f"{path}: sharing {_short(sharing)} is none of {', '.join(SHARINGS)}")
     if blocks is not None:
         counts = isinstance(blocks, list) and all(_is_int(b) and 0 <= b <= MAX_BLOCKS for b in blocks)

@@ -13,7 +13,8 @@ from ops.depthwise import DepthwiseConv2d
 from ops.layout import interleave
 from ops.mish import Mish
 
-ANTIALIAS = ("none", "conv", "all")
+# By name, which operations blur before they subsample.
+ANTIALIAS = {"conv": {"conv"}, "all": {"conv", "pool"}, "none": frozenset()}
 
 
 def pointwise(width: int, out_width: int) -> nn.Conv2d:
@@ -112,12 +113,12 @@ def shuffle(kernel: int, width: int, out_width: int, stride: int, antialias: str
     """A shuffle unit of either stride; stride 1 keeps the width, stride 2 doubles it."""
     if stride == 1:
         return ShuffleUnit(width, kernel)
-    return ShuffleDown(width, kernel, blurred=antialias != "none")
+    return ShuffleDown(width, kernel, blurred="conv" in ANTIALIAS[antialias])
 
 
 def pool(kind: str, width: int, out_width: int, stride: int, antialias: str) -> nn.Module:
     """A pooling operation of either stride; ``kind``: ``avg`` or ``max``."""
-    return PooledConv(kind, width, out_width, stride=stride, blurred=antialias == "all" and stride == 2)
+    return PooledConv(kind, width, out_width, stride=stride, blurred="pool" in ANTIALIAS[antialias] and stride == 2)
 
 
 def conv_1x1(width: int, out_width: int, stride: int, antialias: str) -> nn.Module:

@@ -8,12 +8,12 @@ from data.images import Images
 from data.large_images import LargeImages, training_transform
 from data.loaders import TensorLoader, make_loader
 from data.mixing import MixedLoader
-from data.policies import AUGMENTS, each, make_policy
+from data.policies import POLICIES, each, make_policy
 from data.presets import IMAGENET, large, small
 
 CPU = torch.device("cpu")
 PRESET = small(16, IMAGENET, cutout=0)
-POLICIES = [name for name in AUGMENTS if name != "none"]
+CHANGING = [name for name in POLICIES if name != "none"]
 
 
 def noise(n: int = 24, size: int = 16, seed: int = 0) -> Images:
@@ -100,7 +100,7 @@ def test_the_draws_of_a_batch_depend_on_its_epoch_and_number_alone(kinds):
     assert mixed(*kinds).num_images == 24
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", CHANGING)
 @pytest.mark.parametrize("is_large", [False, True])
 def test_what_a_policy_makes_of_an_image_depends_on_its_seed_alone(name, is_large):
     policy, images = make_policy(name, large=is_large), noise().pixels

@@ -195,7 +195,7 @@ def test_the_picture_does_not_depend_on_the_settings_of_the_user():
         ([ARCH, "-o", "nowhere/x.svg"], "there is no folder nowhere"),
         ([ARCH], "-o/--output"),
         ([], "genotype"),
-        ([ARCH, "-o", "x.png", "--dpi", "9"], "--dpi 9"),
+        ([ARCH, "-o", "x.png", "--dpi", "9"], "--dpi: 9 is not"),
         ([ARCH, "-o", "x.png", "--dpi", "many"], "--dpi"),
         ([ARCH, "-o", "x.png", "--shar", "type"], "--shar"),
         ([ARCH, "-o", "x.png", "--sharing", "cell"], "--sharing"),

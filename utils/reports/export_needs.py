@@ -11,7 +11,6 @@ from torch.torch_version import TorchVersion
 from utils.system.errors import UsageError
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "pt2": ".pt2"}
-KINDS = tuple(SUFFIXES)
 PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 ONNX_TORCH = "2.7"  # an older torch writes onnx only with packages of its own time: below the versions that follow
 ONNX_BEFORE = {"onnxscript": "0.3", "protobuf": "5"}
@@ -23,8 +22,8 @@ class ExportError(UsageError):
 
 def require_packages(kind: str) -> None:
     """Raise ExportError for an unknown kind, or if a package that it needs is missing or too new for an old torch."""
-    if kind not in KINDS:
-        raise ExportError(f"export kind {kind!r} is none of {', '.join(KINDS)}")
+    if kind not in SUFFIXES:
+        raise ExportError(f"export kind {kind!r} is none of {', '.join(SUFFIXES)}")
     missing = [name for name in PACKAGES.get(kind, ()) if find_spec(name) is None]
     if missing:
         raise ExportError(f"the export to {kind} needs {', '.join(missing)}: pip install {' '.join(missing)}")

@@ -11,35 +11,34 @@ RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT"
 LARGEST = 10**12
 
 
-def _number(text: str, kind: type) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or abs(value) > LARGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a{' whole' if kind is int else ''} number")
-    return value
-
-
 def _checked(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        value = _number(text, kind)
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or abs(value) > LARGEST:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
         if not fits(value):
-            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+            raise argparse.ArgumentTypeError(f"{text.strip()} is not {wanted}")
         return value
 
     return parse
 
 
-MOST_PROCESSES = 1024
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A type for whole numbers from ``least`` to ``most``."""
+    return _checked(int, lambda v: least <= v <= most, f"a whole number from {least} to {most}")
+
+
 MANY = 10**6  # more of anything than fits into a run; a typing error, then
 WIDEST = 4096  # channels, or pixels a side
 
-positive_int = _checked(int, lambda v: 0 < v <= MANY, f"a whole number from 1 to {MANY}")
-count = _checked(int, lambda v: 0 <= v <= MANY, f"a whole number from 0 to {MANY}")
-processes = _checked(int, lambda v: 0 < v <= MOST_PROCESSES, f"a whole number from 1 to {MOST_PROCESSES}")
+positive_int = whole(1, MANY)
+count = whole(0, MANY)
+processes = whole(1, 1024)
 seed = _checked(int, lambda v: v >= 0, "a whole number from 0 up")
-pixels = _checked(int, lambda v: 0 < v <= WIDEST, f"a whole number from 1 to {WIDEST}")
+pixels = whole(1, WIDEST)
 filters = _checked(
     int,
     lambda v: 0 < v <= WIDEST and v % 2 == 0,
@@ -49,7 +48,7 @@ positive = _checked(float, lambda v: v > 0, "a positive number")
 non_negative = _checked(float, lambda v: v >= 0, "a number from 0 up")
 probability = _checked(float, lambda v: 0 <= v < 1, "a probability in [0, 1)")
 share = _checked(float, lambda v: 0 <= v <= 1, "a share in [0, 1]")
-fraction = _checked(float, lambda v: 0 < v < 1, "a fraction strictly between 0 and 1")
+fraction = _checked(float, lambda v: 0 < v < 1, "a number strictly between 0 and 1")
 
 
 def counts(most: int, longest: int) -> Callable[[str], tuple[int, ...]]:

@@ -5,7 +5,7 @@ See docs/method.md, section 13.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from utils.system.errors import UsageError
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 # NVIDIA's levels in terms of torch's autocast; O3, pure half precision, has no counterpart that trains.
-OPT_LEVELS = {"O0": "fp32", "O1": "fp16", "O2": "fp16"}
+OPT_LEVELS = {"O0": "fp32", "O1": "fp16", "O2": "fp16", "O3": None}
+BACKENDS = ("torch", "apex")  # of mixed precision
 
 
 class Precision:
@@ -153,6 +153,27 @@ class Apex(Precision):
             self.amp.load_state_dict(state["amp"])
 
 
+def _float16(device: torch.device) -> Precision:
+    if device.type == "cpu":
+        raise UsageError("--precision fp16 needs a GPU; a CPU takes fp32 or bf16")
+    return Float16(device)
+
+
+def _best(device: torch.device) -> Precision:
+    if device.type != "cuda":
+        return Precision()
+    return BFloat16(device) if torch.cuda.is_bf16_supported(including_emulation=False) else Float16(device)
+
+
+# By name, what makes a precision for a device, or raises UsageError where it cannot be had.
+PRECISIONS: dict[str, Callable[[torch.device], Precision]] = {
+    "auto": _best,
+    "fp32": lambda _device: Precision(),
+    "bf16": BFloat16,
+    "fp16": _float16,
+}
+
+
 def choose_precision(
     asked: str, device: torch.device, *, backend: str = "torch", opt_level: str | None = None
 ) -> Precision:
@@ -160,29 +181,15 @@ def choose_precision(
 
     ``opt_level`` O0 to O2 stands for a precision, as in apex. Raises UsageError for what cannot be had.
     """
-    if opt_level == "O3":
-        raise UsageError("--opt_level O3 (everything in half precision, no scaling) does not train: use O1 or O2")
+    if opt_level is not None and OPT_LEVELS[opt_level] is None:
+        raise UsageError(
+            f"--opt_level {opt_level} (everything in half precision, no scaling) does not train: use O1 or O2"
+        )
     if opt_level is not None and asked != "auto":
         raise UsageError(f"--opt_level {opt_level} and --precision {asked} both choose the precision: give one")
     if backend == "apex":
         return Apex(_apex_amp(device), opt_level or "O1")
-    if opt_level is not None:
-        asked = OPT_LEVELS[opt_level]
-    if asked == "auto":
-        asked = _best(device)
-    if asked == "fp32":
-        return Precision()
-    if asked == "bf16":
-        return BFloat16(device)
-    if device.type == "cpu":
-        raise UsageError("--precision fp16 needs a GPU; a CPU takes fp32 or bf16")
-    return Float16(device)
-
-
-def _best(device: torch.device) -> str:
-    if device.type != "cuda":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return PRECISIONS[asked if opt_level is None else OPT_LEVELS[opt_level]](device)
 
 
 def _apex_amp(device: torch.device) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -23,7 +24,7 @@ def cosine_restarts(epoch: int, period: int, growth: int, highest: float, lowest
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate of an epoch, counted from 0: ``cosine`` over all ``epochs``, or ``cosine_restarts``."""
+    """The learning rate by epoch, counted from 0; ``kind``: a name in SCHEDULES."""
 
     kind: str
     epochs: int
@@ -36,9 +37,14 @@ class Schedule:
     def lr(self, epoch: int) -> float:
         """The learning rate of an epoch; through the first ``warmup`` ones it rises linearly to that of the cosine."""
         rise = min(1.0, (epoch + 1) / (self.warmup + 1))
-        if self.kind == "cosine":
-            return rise * cosine(epoch, self.epochs, self.highest, self.lowest)
-        return rise * cosine_restarts(epoch, self.period, self.growth, self.highest, self.lowest)
+        return rise * SCHEDULES[self.kind](self, epoch)
+
+
+# By name, the learning rate of an epoch but for its warm-up.
+SCHEDULES: dict[str, Callable[[Schedule, int], float]] = {
+    "cosine": lambda s, epoch: cosine(epoch, s.epochs, s.highest, s.lowest),
+    "cosine_restarts": lambda s, epoch: cosine_restarts(epoch, s.period, s.growth, s.highest, s.lowest),
+}
 
 
 def drop_path_ramp(epoch: int, epochs: int, highest: float, until: float = 1.0) -> float:

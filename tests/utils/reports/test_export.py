@@ -15,7 +15,7 @@ from ops.primitives import ANTIALIAS
 from utils.reports import export as exports
 from utils.reports import export_needs
 from utils.reports.export import export, fold_batch_norms, read_metadata
-from utils.reports.export_needs import KINDS, PACKAGES, ExportError, require_packages
+from utils.reports.export_needs import PACKAGES, SUFFIXES, ExportError, require_packages
 from utils.system.errors import UsageError
 
 # Every operation at stride 1 and 2, on both inputs.
@@ -178,7 +178,7 @@ def test_what_cannot_be_exported_is_refused_in_a_line_and_leaves_nothing(tmp_pat
 def test_a_missing_package_is_named_and_only_onnx_needs_one(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    for kind in KINDS:
+    for kind in SUFFIXES:
         if kind != "onnx":
             require_packages(kind)
     with pytest.raises(ExportError, match=r"onnxscript, onnxruntime: pip install .*onnxscript onnxruntime"):
@@ -201,7 +201,7 @@ def test_onnx_from_an_old_torch_is_refused_at_once_with_packages_that_are_too_ne
     monkeypatch.setattr(torch, "__version__", own)
     monkeypatch.setattr(export_needs, "find_spec", lambda name: name)
     monkeypatch.setattr(export_needs, "version", {"onnxscript": onnxscript, "protobuf": protobuf}.get)
-    for kind in KINDS:
+    for kind in SUFFIXES:
         if refused and kind == "onnx":
             with pytest.raises(ExportError, match=r'pip install "onnxscript<0.3" "protobuf<5", or torch 2.7 or newer'):
                 require_packages(kind)

@@ -1,0 +1,157 @@
+"""A flag is written once: its choices are those of a table, its help is there, and the documentation knows them."""
+
+import ast
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from controller.strategies import STRATEGIES, make_strategy
+from data.datasets import KINDS, find_dataset
+from data.policies import POLICIES, make_policy
+from models.stems import STEMS, build_stems, stem_size
+from models.supernet import BN_STATS, SuperNet
+from ops.genotype import SHARINGS, Genotype, num_cells
+from ops.primitives import ANTIALIAS
+from ops.registry import OPERATIONS, build_operation
+from utils.config import CommonConfig, RetrainConfig, SearchConfig, parse_retrain, parse_search
+from utils.config.flags import flags_in
+from utils.reports.export_needs import SUFFIXES, require_packages
+from utils.system.errors import UsageError
+from utils.training.precision import OPT_LEVELS, PRECISIONS, choose_precision
+from utils.training.recipes import RECIPES, choose_recipe
+from utils.training.schedule import SCHEDULES, Schedule
+
+ROOT = Path(__file__).resolve().parents[2]
+PARSERS = {SearchConfig: parse_search, RetrainConfig: parse_retrain}
+CPU = torch.device("cpu")
+TABLES = {
+    "searcher": STRATEGIES,
+    "stem": STEMS,
+    "antialias": ANTIALIAS,
+    "bn_stats": BN_STATS,
+    "augment": POLICIES,
+    "dataset": KINDS,
+    "sharing": SHARINGS,
+    "recipe": RECIPES,
+    "precision": PRECISIONS,
+    "opt_level": OPT_LEVELS,
+    "export": SUFFIXES,
+    "lr_schedule": SCHEDULES,
+}
+
+
+def undocumented(config: type) -> set[str]:
+    """The choices, as they are typed, that no line of the documentation which names the flag has in backticks."""
+    found, texts = set(), [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    lines = [line for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
+    for name, flag in flags_in(config).items():
+        spans = {s for line in lines if re.search(rf"--{name}\b", line) for s in re.findall(r"`([^`]*)`", line)}
+        for choice in flag.choices or ():
+            if not spans & {choice, f"--{name} {choice}"}:
+                found.add(f"--{name} {choice}")
+    return found
+
+
+@pytest.mark.parametrize("config", PARSERS)
+def test_every_choice_is_documented(config):
+    assert undocumented(config) == set()
+
+
+@pytest.mark.parametrize("config", PARSERS)
+def test_every_flag_has_help_and_says_its_default(config, capsys):
+    with pytest.raises(SystemExit):
+        PARSERS[config](["--help"])
+    text = " ".join(capsys.readouterr().out.split("options:")[1].split())
+    for field in fields(config):
+        if field.name == "given":
+            continue
+        flag = flags_in(config)[field.name]
+        assert flag.help.strip()
+        assert f"--{field.name}" in text
+        assert flag.help in text
+        if field.default is not None and flag.said is None and not isinstance(field.default, tuple):
+            assert f"{flag.help} (default: {field.default})" in text
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_an_entry_of_a_table_is_a_choice_and_asks_for_documentation(name, monkeypatch, capsys):
+    configs = [config for config in PARSERS if name in flags_in(config)]
+    assert configs
+    for config in configs:
+        with pytest.raises(SystemExit) as end:
+            PARSERS[config]([f"--{name}", "toy"])
+        assert end.value.code == 2
+    capsys.readouterr()
+    monkeypatch.setitem(TABLES[name], "toy", next(iter(TABLES[name].values())))
+    for config in configs:
+        assert getattr(PARSERS[config]([f"--{name}", "toy"]), name) == "toy"
+        with pytest.raises(SystemExit):
+            PARSERS[config](["--help"])
+        help_of_flag = re.search(rf"^  --{name} (\{{.*?\}})", capsys.readouterr().out, re.MULTILINE)
+        assert "toy" in help_of_flag[1].strip("{}").split(",")
+        assert undocumented(config) == {f"--{name} toy"}
+
+
+def use_of(name: str, monkeypatch) -> object:
+    """What the owner of a table makes of the entry ``toy``, which stands for the first one."""
+    monkeypatch.setattr("utils.reports.export_needs.find_spec", lambda _package: True)
+    return {
+        "searcher": lambda: make_strategy("toy", 2, "type"),
+        "stem": lambda: (build_stems("toy", 4, "conv"), stem_size("toy", 32)),
+        "antialias": lambda: build_operation(next(iter(OPERATIONS)), 4, 8, stride=2, antialias="toy"),
+        "bn_stats": lambda: SuperNet((0,), 4, 3, bn_stats="toy"),
+        "augment": lambda: make_policy("toy", large=False),
+        "dataset": lambda: find_dataset("digits", "toy"),
+        "sharing": lambda: Genotype.widest(num_cells("toy", (1, 1)), "toy").require_fit((1, 1)),
+        "recipe": lambda: choose_recipe("toy", {}),
+        "precision": lambda: choose_precision("toy", CPU),
+        "opt_level": lambda: choose_precision("auto", CPU, opt_level="toy"),
+        "export": lambda: require_packages("toy"),
+        "lr_schedule": lambda: Schedule("toy", 10, 0.1, 0.0, 1, 1).lr(0),
+    }[name]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_all_that_its_owner_looks_at(name, monkeypatch):
+    use = use_of(name, monkeypatch)
+    with pytest.raises((KeyError, ValueError, UsageError)):  # each room refuses in its way
+        use()
+    monkeypatch.setitem(TABLES[name], "toy", next(iter(TABLES[name].values())))
+    use()
+
+
+def words(name: str, value: object) -> list[str]:
+    """A flag with this value, as it is typed."""
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", json.dumps(value) if isinstance(value, tuple) else str(value)]
+
+
+@pytest.mark.parametrize("config", PARSERS)
+def test_a_flag_with_its_default_value_is_given_and_changes_nothing(config):
+    parse = PARSERS[config]
+    assert parse([]).given == frozenset()
+    assert parse([]) == config()
+    for name, value in parse([]).defaults().items():
+        if value is not None:
+            found = parse(words(name, value))
+            assert found.given == {name}
+            assert found.defaults() == {k: v for k, v in vars(found).items() if k != "given"}
+
+
+@pytest.mark.parametrize("config", PARSERS)
+def test_a_script_overrides_defaults_of_common_flags_and_nothing_else(config):
+    common, own = flags_in(CommonConfig), flags_in(config)
+    assert {name: own[name] for name in common} == common
+    assert {f.name for f in fields(config)} == {*own, "given"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "utils/config").glob("*.py")), ids=lambda path: path.name)
+def test_nothing_private_of_argparse_is_read(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            assert node.attr.startswith("__"), f"line {node.lineno}: {node.attr}"

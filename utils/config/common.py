@@ -1,0 +1,97 @@
+"""The flags that both scripts take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.datasets import KINDS
+from data.sources import BAD_IMAGES, CACHES
+from models.stems import STEMS
+from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS
+from ops.primitives import ANTIALIAS
+from utils.config.flags import EACH_SCRIPT, flag
+from utils.system import numbers
+from utils.training.precision import BACKENDS, OPT_LEVELS, PRECISIONS
+from utils.training.schedule import SCHEDULES
+from utils.training.task import TASKS
+
+BLOCKS = numbers.counts(MAX_BLOCKS, MAX_STAGES)  # normal cells of each stage
+DATA, RUN, OPTIMISATION, NETWORK = "data", "run", "optimisation", "network"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonConfig:
+    """What both scripts are told. None means: as the data suggests.
+
+    The order of the fields is that of config.json and, within a group, of --help.
+    """
+
+    data: str = flag("../data/cifar10", "digits, a CIFAR root, or a folder with train/ and val/", DATA)
+    dataset: str = flag("auto", "what --data holds", DATA, choices=KINDS)
+    num_class: int | None = flag(None, "outputs of the network", DATA, type=numbers.positive_int, said="the data's")
+    image_size: int | None = flag(None, "side in pixels", DATA, type=numbers.pixels, said="32, large images 224")
+    cutout: int | None = flag(None, "side of the blanked square", DATA, type=numbers.count, said="half the image")
+    flip: bool | None = flag(None, "mirror at random", DATA, type=bool, said="not for digits")
+    bad_images: str = flag("stop", "at an image that cannot be decoded", DATA, choices=BAD_IMAGES)
+    cache: str = flag("auto", "where decoded large images are kept", DATA, choices=CACHES)
+    workers: int = flag(2, "processes that transform large images", DATA, type=numbers.count)
+
+    save: str = flag("EXP", "name of the run", RUN, type=numbers.save_name)
+    result: str = flag("result", "folder that runs are written to", RUN)
+    seed: int = flag(2, "all randomness derives from it", RUN, type=numbers.seed)
+
+    batch_size: int = flag(EACH_SCRIPT, "images a step", OPTIMISATION, type=numbers.positive_int)
+    epochs: int = flag(EACH_SCRIPT, "passes over the training images", OPTIMISATION, type=numbers.positive_int)
+    momentum: float = flag(0.9, "of SGD", OPTIMISATION, type=numbers.probability)
+    weight_decay: float = flag(3e-4, "of SGD", OPTIMISATION, type=numbers.non_negative)
+    drop_prob: float | None = flag(
+        None,
+        "drop path at its end",
+        OPTIMISATION,
+        type=numbers.probability,
+        names=["droppath"],
+        said="0.35, retraining on large images 0.5",
+    )
+    child_lr_max: float = flag(0.025, "first learning rate", OPTIMISATION, type=numbers.positive)
+    child_lr_min: float = flag(0.0, "the learning rate that cosine ends at", OPTIMISATION, type=numbers.non_negative)
+    child_lr_T_0: int = flag(10, "epochs to the first restart", OPTIMISATION, type=numbers.positive_int)
+    child_lr_T_mul: int = flag(2, "growth from restart to restart", OPTIMISATION, type=numbers.positive_int)
+    lr_schedule: str = flag("cosine", "over the epochs", OPTIMISATION, choices=SCHEDULES)
+
+    child_out_filters: int = flag(EACH_SCRIPT, "channels of the first stage", NETWORK, type=numbers.filters)
+    child_use_aux_heads: bool = flag(True, "auxiliary heads", NETWORK, type=bool)
+    blocks: tuple[int, ...] | None = flag(
+        None, "normal blocks of each stage", NETWORK, type=BLOCKS, said="the file's, else [4,4]"
+    )
+    stem: str | None = flag(None, "how the image is read", NETWORK, choices=STEMS, said="by data set")
+    sharing: str | None = flag(
+        None, "which blocks share an encoding", NETWORK, choices=SHARINGS, said="the file's, else type"
+    )
+    antialias: str = flag("conv", "where BlurPool is", NETWORK, choices=ANTIALIAS)
+    task: str = flag("classify", "what networks are trained for", NETWORK, choices=TASKS)
+
+    device: str = flag("auto", "auto, cpu, mps, or another device as torch names it", RUN)
+    gpu: int | None = flag(None, "number of the GPU, as the published scripts take it", RUN, type=numbers.count)
+    report_freq: int = flag(50, "steps between two lines", RUN, type=numbers.positive_int)
+    tensorboard: bool = flag(True, "write event files", RUN, type=bool)
+    precision: str = flag("auto", "auto: fp32 on a CPU", RUN, choices=PRECISIONS)
+    amp_backend: str = flag("torch", "of mixed precision", RUN, choices=BACKENDS)
+    opt_level: str | None = flag(None, "apex's name for a precision", RUN, choices=OPT_LEVELS)
+    deterministic: bool = flag(
+        False, "the same bits on every run, on a GPU too, which gets slower by it; a CPU does not", RUN, type=bool
+    )
+    tf32: bool = flag(False, "on a GPU: faster, coarser float32 products", RUN, type=bool)
+    resume: str | None = flag(
+        None, "go on with a run: its folder, its checkpoint, or auto: the newest by --save", RUN, metavar="PATH"
+    )
+    sync_bn: bool = flag(False, "batch norm over all processes", RUN, type=bool)
+    given: frozenset[str] = frozenset()  # names of the flags that are on the command line, whatever their values
+
+    def defaults(self) -> dict[str, object]:
+        """The flags of the same script as they are when none is given."""
+        return {name: value for name, value in vars(type(self)()).items() if name != "given"}
+
+    def check(self) -> None:
+        """Raise ValueError for flags that contradict each other."""
+        if self.child_lr_min > self.child_lr_max:
+            raise ValueError(f"--child_lr_min {self.child_lr_min} is above --child_lr_max {self.child_lr_max}")

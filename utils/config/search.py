@@ -1,0 +1,70 @@
+"""The flags of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from controller.strategies import STRATEGIES
+from models.supernet import BN_STATS
+from ops.space import SPACES
+from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
+from utils.config.flags import flag, parse
+from utils.system import numbers
+
+STRATEGY, CONTROLLER, RESULT = "strategy", "controller", "result"
+LIMITS = "limits of the network that will be retrained"
+SEARCH = {
+    "prog": "train_search_cifar.py",
+    "about": "Search a cell architecture with a weight-shared supernet and an LSTM controller.",
+    "example": "python train_search_cifar.py --data digits --save first --epochs 5 --blocks '[1,1]' "
+    "--child_out_filters 16",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(CommonConfig):
+    """What a search is told."""
+
+    batch_size: int = 96
+    epochs: int = 150
+    child_out_filters: int = 48
+    blocks: tuple[int, ...] = (4, 4)
+    sharing: str = "type"
+
+    space: str = flag("slnas", "what is searched", NETWORK, choices=SPACES)
+    searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
+    warmup_epochs: int = flag(0, "first epochs on uniformly drawn paths, nothing else", STRATEGY, type=numbers.count)
+
+    max_params: float | None = flag(None, "parameters, without auxiliary heads", LIMITS, type=numbers.positive)
+    max_macs: float | None = flag(None, "multiply-accumulates of one image", LIMITS, type=numbers.positive)
+    max_latency_ms: float | None = flag(None, "milliseconds of a batch on --device", LIMITS, type=numbers.positive)
+    latency_batch: int = flag(1, "images in that batch", LIMITS, type=numbers.positive_int)
+    cost_weight: float = flag(
+        0.0,
+        "soft limits: reward x (cost / limit) ** -weight, and nothing is drawn again",
+        LIMITS,
+        type=numbers.non_negative,
+    )
+    deploy_filters: int | None = flag(None, "its filters", LIMITS, type=numbers.filters, said="the search's")
+    deploy_blocks: tuple[int, ...] | None = flag(None, "its blocks", LIMITS, type=BLOCKS, said="the search's")
+    deploy_image_size: int | None = flag(None, "its images", LIMITS, type=numbers.pixels, said="the data's")
+
+    bn_stats: str = flag("batch", "batch-norm statistics when a genotype is scored", NETWORK, choices=BN_STATS)
+    calibration_steps: int = flag(4, "training batches for --bn_stats recalibrate", NETWORK, type=numbers.positive_int)
+    reward_fraction: float = flag(0.2, "share of train/ kept for rewards", DATA, type=numbers.fraction)
+
+    controller_lr: float = flag(3.5e-5, "learning rate", CONTROLLER, type=numbers.positive)
+    controller_steps: int = flag(150, "updates an epoch", CONTROLLER, type=numbers.count)
+    controller_samples: int = flag(1, "genotypes averaged in one update", CONTROLLER, type=numbers.positive_int)
+    entropy_weight: float = flag(1e-4, "reward for entropy", CONTROLLER, type=numbers.non_negative)
+    bl_dec: float = flag(0.95, "decay of the baseline", CONTROLLER, type=numbers.probability)
+
+    valid_steps: int = flag(20, "genotypes reported on an epoch", RESULT, type=numbers.count)
+    derive_samples: int = flag(100, "genotypes ranked at the end", RESULT, type=numbers.positive_int)
+    top_k: int = flag(10, "genotypes written to genotypes.json", RESULT, type=numbers.positive_int)
+
+
+def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
+    """The flags of a search. Exits with status 2 and one line on standard error for what cannot be."""
+    return parse(SearchConfig, argv, **SEARCH)
