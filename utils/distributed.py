@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from inspect import signature
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 from utils.system.errors import UsageError
 
 TIMEOUT = timedelta(hours=2)  # one process may read or download data while the others wait
+# What torch calls the switch for taking the first process's buffers before every step: the first is the newer name.
+_WRAPPING = signature(nn.parallel.DistributedDataParallel).parameters
+OWN_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _WRAPPING else "broadcast_buffers"
 
 
 class World:
@@ -80,8 +84,8 @@ class World:
         return nn.parallel.DistributedDataParallel(
             model,
             device_ids=[device] if device.type == "cuda" else None,
-            forward_sync_buffers=False,
             find_unused_parameters=True,
+            **{OWN_BUFFERS: False},
         )
 
     @torch.no_grad()
