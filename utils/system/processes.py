@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from utils.system.errors import UsageError
 
 TIMEOUT = timedelta(hours=2)  # one process may read or download data while the others wait
+SETTLING_S = 0.2
 # What torch calls the switch for taking the first process's buffers before every step: the first is the newer name.
 _WRAPPING = signature(nn.parallel.DistributedDataParallel).parameters
 OWN_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _WRAPPING else "broadcast_buffers"
@@ -142,6 +144,9 @@ def connected(world: World, device: torch.device) -> Iterator[None]:
         yield
         world.barrier()
     finally:
+        # Older torch (2.6) ends gloo's threads while holding the interpreter, which they may still want in order to
+        # let go of what was sent last: a run that is complete would wait for ever. While this sleeps, they have it.
+        time.sleep(SETTLING_S)
         dist.destroy_process_group()
 
 
