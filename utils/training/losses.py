@@ -1,4 +1,4 @@
-"""The two training losses (METHOD sections 4.1 and 5). Logits (n, classes), auxiliary logits, labels (n,)."""
+"""The two training losses (docs/method.md, sections 4.1 and 5). Logits (n, classes), auxiliary logits, labels (n,)."""
 
 from __future__ import annotations
 
