@@ -4,52 +4,54 @@
     torchrun --nproc_per_node 2 train_search_cifar.py --data ../data/cifar10 --save pair --sync_bn
 
 An epoch trains the shared weights of a supernet on sampled genotypes, then the strategy on the accuracy that its
-genotypes reach with these weights, then reports. At the end sampled genotypes are ranked and the best are written
-to genotypes.json, which retrainer_cifar.py reads (docs/method.md).
+genotypes reach with these weights, then validates. At the end sampled genotypes are ranked and the best are written
+to genotypes.json, which retrainer_cifar.py reads (docs/method.md, section 4).
 """
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import torch
 
 from controller.constraints import Constraints, pareto_front
+from controller.draws import Draws
 from controller.pictures import likely_pictures
 from controller.ranking import Ranked, genotype_document, rank
-from controller.sampling import Fits, NothingFitsError, uniform
+from controller.sampling import NothingFitsError, uniform
 from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
-from data.loaders import Batch, Loader, derived_seed, forever, make_search_loaders
+from data.loaders import Loader, forever, make_search_loaders
 from data.presets import Preset
 from data.workers import Reader
-from models.deployment import Deployment
+from models.deployment import Deployment, cost_functions
 from models.spec import NetworkSpec
 from models.supernet import SuperNet
 from ops.genotype import Genotype, GenotypeError, num_cells
 from utils.config import SearchConfig, parse_search
-from utils.reports import plots, report
+from utils.reports import plots
 from utils.reports.log import write_json
+from utils.reports.search_end import write_search
 from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
 from utils.runs.session import Session, session
 from utils.system.command import command
-from utils.system.device import measure_latency
 from utils.system.errors import UsageError
-from utils.system.files import write_figure
 from utils.system.processes import synchronise_norms
-from utils.training.engine import Averages, Meter, evaluate
-from utils.training.losses import search_loss
+from utils.system.seeds import derived_seed
+from utils.training.engine import NotFiniteError, evaluate, train_pass
+from utils.training.optim import make_sgd
 from utils.training.schedule import drop_path_ramp
 from utils.training.state import Training
+from utils.training.task import TASKS, Task
 
-DROP_PATH = 0.35  # at the end of its ramp, also on photographs
+DROP_PATH = 0.35  # at the end of its ramp, also on large images
 
 
 @dataclass
@@ -57,10 +59,11 @@ class Search:
     """The parts of a search. ``training`` holds the shared weights and where the run stands."""
 
     config: SearchConfig
-    dataset: Dataset
+    task: Task
     supernet: SuperNet
     strategy: Strategy
-    limits: Constraints
+    draws: Draws
+    constraints: Constraints
     seen: Seen
     deployment: Deployment
     training: Training
@@ -69,138 +72,166 @@ class Search:
     valid: Loader
     calibration: list[torch.Tensor]
 
-    def generator(self, *names: object) -> torch.Generator:
-        return torch.Generator().manual_seed(derived_seed(self.config.seed, *names))
+    def scoring(self, genotype: Genotype) -> dict[str, Any]:
+        """How the engine evaluates a genotype with the shared weights, under the chosen batch-norm statistics."""
+        return {
+            "arguments": (genotype,),
+            "mode": self.supernet.scoring(genotype, self.calibration),
+            "precision": self.training.precision,
+            "meter": self.task.meter(self.training.device, self.training.heads),
+            "total": self.training.world.all_reduce_sum,
+        }
 
-    def drawn(self, draw: Callable[[int, torch.Generator, Fits | None], Sequence[Genotype]], n: int, *names: object):
-        """``n`` genotypes from a method of the strategy, the same in all processes."""
-        try:
-            return list(self.training.world.broadcast(draw(n, self.generator(*names), self.limits.filter)))
-        except NothingFitsError as error:
-            raise UsageError(self.limits.explained(error)) from None
 
-
-def train_weights(s: Search) -> None:
-    """Phase 1: the shared weights, one sampled genotype a batch; uniform ones during the warm-up."""
-    at, config = s.training.at, s.config
-    s.limits.take_acceptance()
-    paths = s.drawn(s.strategy.sample, len(s.weights), "paths", at.epoch)
-    accepted = s.limits.take_acceptance()
-    if at.epoch < config.warmup_epochs:
-        cells = len(paths[0].cells)
-        paths = list(uniform(len(paths), cells, config.sharing, s.generator("warm-up", at.epoch)))
-    s.seen.add(paths)
-    if at.epoch == 0:  # too little memory shows in the first step, not in the third hour
-        paths[0] = Genotype.widest(len(paths[0].cells), config.sharing)
+def search(s: Search) -> None:
+    """The whole search, from where the run stands: epochs of three phases, then the ranking."""
+    config, training = s.config, s.training
     highest = DROP_PATH if config.drop_prob is None else config.drop_prob
-    drop_path = drop_path_ramp(at.epoch, config.epochs, highest)
-    averages = s.training.train_pass(
-        s.weights,
-        lambda images, step: s.training.wrapped(images, paths[step], drop_path),
-        search_loss,
-        seed=lambda step: derived_seed(config.seed, "drop_path", at.epoch, step, s.training.world.rank),
-        describe=lambda step: f"genotype {paths[step]}",
-    )
-    at.record |= {
-        "shared/loss": averages.loss,
-        "shared/top1": averages.top1,
-        "shared/lr": s.training.schedule.lr(at.epoch),
+    with training.stoppable():
+        for epoch in training.epochs():
+            if training.enters("weights"):
+                drop_path = drop_path_ramp(epoch, config.epochs, highest)
+                training.add(train_weights(s, epoch, drop_path))
+            if training.enters("strategy"):
+                training.add(teach(s, epoch, steps=config.controller_steps))
+            if training.enters("report"):
+                training.add(validate(s, epoch, steps=config.valid_steps))
+            record = training.close_epoch("weights", s.weights.num_images)
+            unusual = unusual_draws(s, epoch, record)
+            training.end_epoch(record, s.task.measure)
+            show_epoch(s, epoch, unusual)
+        derive(s)
+
+
+def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
+    """Phase 1: the shared weights, one sampled genotype a batch; uniform ones during the warm-up."""
+    config, training, steps = s.config, s.training, len(s.weights)
+    s.constraints.take_acceptance()
+    paths = s.draws.sample(steps, "paths", epoch)
+    accepted = s.constraints.take_acceptance()
+    first = paths[0]
+    if epoch < config.warmup_epochs:
+        generator = s.draws.generator("warm-up", epoch)
+        paths = list(uniform(steps, len(first.cells), first.sharing, generator, first.space))
+    s.seen.add(paths)
+    if epoch == 0:  # too little memory shows in the first step, not in the third hour
+        paths[0] = Genotype.widest(len(first.cells), first.sharing, first.space)
+    meter = s.task.meter(training.device, training.heads)
+    try:
+        train_pass(
+            training.wrapped,
+            s.weights,
+            s.task,
+            arguments=[(path, drop_path) for path in paths],
+            seeds=[derived_seed(config.seed, "drop_path", epoch, step, training.world.rank) for step in range(steps)],
+            optimizer=training.optimizer,
+            precision=training.precision,
+            meter=meter,
+            progress=training,
+        )
+    except NotFiniteError as error:
+        raise NotFiniteError(error.step, f"epoch {epoch}, genotype {paths[error.step]}") from None
+    metrics = meter.read(training.world.all_reduce_sum)
+    return {
+        **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
+        "shared/lr": training.schedule.lr(epoch),
         "shared/drop_path": drop_path,
-        "controller/distinct": len(set(paths)) / len(paths),
+        "controller/distinct": len(set(paths)) / steps,
         "controller/seen": len(s.seen),
         **shares(paths),
+        **({"controller/accepted": accepted} if s.constraints.filter else {}),
     }
-    if s.limits.filter:
-        at.record["controller/accepted"] = accepted
 
 
-def score(s: Search, genotype: Genotype, batches: Iterable[Batch]) -> Averages:
-    """How a genotype does with the shared weights, in evaluation, under the chosen batch-norm statistics."""
-    meter = Meter(s.training.device, s.training.heads)
-    with s.supernet.scoring(genotype, s.calibration):
-        evaluate(batches, lambda images: s.supernet(images, genotype), precision=s.training.precision, meter=meter)
-    return meter.read(s.training.world.all_reduce_sum)
-
-
-def teach(s: Search) -> None:
-    """Phase 2: one update of the strategy a reward batch."""
-    at, steps = s.training.at, s.config.controller_steps
-    if at.epoch < s.config.warmup_epochs or not steps:
-        return
-    batches = forever(s.rewards, at.epoch * steps + at.step)
-    with s.training.reporter("strategy", steps) as reporter:
+def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
+    """Phase 2: one update of the strategy a reward batch; none during the warm-up."""
+    at, training = s.training.at, s.training
+    if epoch < s.config.warmup_epochs or not steps:
+        return {}
+    batches = forever(s.rewards, epoch * steps + at.step)
+    with training.reporter("strategy", steps) as reporter:
         for step in range(at.step, steps):
             batch = next(batches)
-            genotypes = s.drawn(s.strategy.ask, s.config.controller_samples, "propose", at.epoch, step)
+            genotypes = s.draws.ask(s.config.controller_samples, "propose", epoch, step)
             s.seen.add(genotypes)
-            scores = [s.limits.reward(score(s, genotype, [batch]).top1, genotype) for genotype in genotypes]
+            scores = []
+            for genotype in genotypes:
+                metrics = evaluate(s.supernet, [batch], s.task, **s.scoring(genotype))
+                scores.append(s.constraints.reward(metrics[s.task.measure], genotype))
             at.rows.append(s.strategy.tell(scores))
             at.step = step + 1
             reporter(step)
-            s.training.stop.check()
-    means = {key: sum(row[key] for row in at.rows) / steps for key in at.rows[0]}
-    at.record |= {f"controller/{key}": value for key, value in means.items()}
-    s.training.log.histogram("controller/rewards", [row["reward"] for row in at.rows], at.epoch)
+            training.stop.check()
+    training.log.histogram("controller/rewards", [row["reward"] for row in at.rows], epoch)
+    return {f"controller/{key}": sum(row[key] for row in at.rows) / steps for key in at.rows[0]}
 
 
-def look(s: Search) -> None:
+def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
     """Phase 3: freshly sampled genotypes, one validation batch each. Nothing is learned from it."""
-    at, steps = s.training.at, s.config.valid_steps
+    at = s.training.at
     if not steps:
-        return
-    genotypes = s.drawn(s.strategy.sample, steps, "report", at.epoch)
-    batches = forever(s.valid, at.epoch * steps + at.step)
+        return {}
+    genotypes = s.draws.sample(steps, "report", epoch)
+    batches = forever(s.valid, epoch * steps + at.step)
     for step, batch in enumerate(islice(batches, steps - at.step), at.step):
-        averages = score(s, genotypes[step], [batch])
-        at.rows.append([averages.loss, averages.top1])
+        metrics = evaluate(s.supernet, [batch], s.task, **s.scoring(genotypes[step]))
+        at.rows.append([metrics["loss"], metrics[s.task.measure]])
         at.step = step + 1
         s.training.stop.check()
-    loss, top1 = (sum(column) / steps for column in zip(*at.rows, strict=True))
-    at.record |= {"valid/loss": loss, "valid/top1": top1}
+    loss, measure = (sum(column) / steps for column in zip(*at.rows, strict=True))
+    return {"valid/loss": loss, f"valid/{s.task.measure}": measure}
 
 
-def run_epoch(s: Search) -> None:
-    """All phases of an epoch, from where the run stands; then warnings, pictures and a checkpoint."""
-    phases = {"weights": train_weights, "strategy": teach, "report": look}
-    epoch = s.training.at.epoch
-    bound = {name: lambda phase=phase: phase(s) for name, phase in phases.items()}
-    record = s.training.run_epoch(bound, s.weights.num_images)
-    unusual: list[str] = []
-    if epoch >= s.config.warmup_epochs and s.config.controller_steps:
-        sample = s.drawn(s.strategy.sample, 20, "sample", epoch)
-        entropy = record.get("controller/entropy")
-        s.training.notes.setdefault("entropy", entropy)
-        first = s.training.notes["entropy"]
-        unusual = warnings(sample, entropy=entropy, first=first, moved=s.strategy.has_moved())
-    s.training.end_epoch(record)
+def unusual_draws(s: Search, epoch: int, record: Mapping[str, float]) -> list[str]:
+    """What is wrong with the strategy after this epoch, by what it draws; nothing, mostly."""
+    if epoch < s.config.warmup_epochs or not s.config.controller_steps:
+        return []
+    entropy, notes = record.get("controller/entropy"), s.training.notes
+    notes.setdefault("entropy", entropy)
+    drawn = s.draws.sample(20, "sample", epoch)
+    return warnings(drawn, entropy=entropy, first=notes["entropy"], moved=s.strategy.has_moved())
+
+
+def show_epoch(s: Search, epoch: int, unusual: Sequence[str]) -> None:
+    """Warnings, and now and then pictures of what the strategy favours."""
+    log = s.training.log
     for text in unusual:
-        s.training.log.line(f"warning: {text}")
-    if epoch % s.config.report_freq == 0 or epoch == s.config.epochs - 1:
-        with s.training.log.decoration("pictures of the controller"):
-            for tag, picture in likely_pictures(s.strategy, plots.heat_map) if s.training.log.writer else ():
-                s.training.log.figure(tag, picture, epoch)
+        log.line(f"warning: {text}")
+    if log.writer and (epoch % s.config.report_freq == 0 or epoch == s.config.epochs - 1):
+        with log.decoration("pictures of the controller"):
+            for tag, picture in likely_pictures(s.strategy, plots.heat_map):
+                log.figure(tag, picture, epoch)
 
 
-def derive_result(s: Search) -> None:
+class SharedWeights:
+    """The ranker of a search: the score that a genotype reaches with the shared weights, on all reward images."""
+
+    def __init__(self, s: Search, reporter: Callable[[int], None]) -> None:
+        self.s, self.reporter, self.scored = s, reporter, 0
+
+    def __call__(self, genotype: Genotype) -> float:
+        """The score of a genotype; higher is better."""
+        s = self.s
+        score = evaluate(s.supernet, s.rewards, s.task, **s.scoring(genotype))[s.task.measure]
+        self.reporter(self.scored)
+        self.scored += 1
+        s.training.stop.check()
+        return score
+
+
+def derive(s: Search) -> None:
     """Rank sampled genotypes on all reward images; write the best, and what each will cost to retrain."""
-    config, training, limits = s.config, s.training, s.limits
+    config, training, constraints = s.config, s.training, s.constraints
     began = time.perf_counter()
     s.rewards.set_epoch(0)
-    drawn = s.drawn(s.strategy.sample, config.derive_samples, "derive")
-    candidates = sorted(genotype for genotype in set(drawn) if limits.weight or limits.meets(genotype))
+    drawn = s.draws.sample(config.derive_samples, "derive")
+    candidates = sorted(genotype for genotype in set(drawn) if constraints.weight or constraints.meets(genotype))
     if not candidates:
-        raise UsageError(limits.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
+        raise UsageError(constraints.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
     with training.reporter("derive", len(candidates)) as reporter:
-
-        def score_on_all(genotype: Genotype) -> float:
-            top1 = score(s, genotype, s.rewards).top1
-            reporter(reporter.steps_done)
-            training.stop.check()
-            return top1
-
-        ranked = rank(candidates, score_on_all, len(candidates))
+        ranked = rank(candidates, SharedWeights(s, reporter), len(candidates))
     if training.world.is_main:
-        front = pareto_front(ranked, lambda r: r.score, lambda r: limits.cost(front_cost(config), r.genotype))
+        front = pareto_front(ranked, lambda r: r.score, lambda r: constraints.cost(front_cost(config), r.genotype))
         write_genotypes(s, ranked, front)
         write_result(s, ranked, front, time.perf_counter() - began)
 
@@ -215,17 +246,17 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
     path = s.training.log.folder / "genotypes.json"
 
     def costs(genotype: Genotype) -> dict[str, object]:
-        found = {"parameters": s.limits.cost("params", genotype), "macs": s.limits.cost("macs", genotype)}
+        found = {"parameters": s.constraints.cost("params", genotype), "macs": s.constraints.cost("macs", genotype)}
         if s.config.max_latency_ms:
-            found["latency_ms"] = s.limits.cost("latency_ms", genotype)
+            found["latency_ms"] = s.constraints.cost("latency_ms", genotype)
         return found
 
-    def describe(rank: int, genotype: Genotype) -> dict[str, object]:
+    def describe(number: int, genotype: Genotype) -> dict[str, object]:
         return {
             **costs(genotype),
             "aux_parameters": s.deployment.network(genotype).num_aux_parameters,
             "pareto": any(genotype == on_front.genotype for on_front in front),
-            "retrain": retrain_command(flags_of(s.config), path, rank),
+            "retrain": retrain_command(flags_of(s.config), path, number),
         }
 
     facts = {
@@ -235,33 +266,34 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
         "reward_images": s.rewards.num_images,
         "ranked": len(ranked),
         "pareto_cost": front_cost(s.config),
-        "pareto_front": [{"cells": g.to_lists(), "score": top1, **costs(g)} for g, top1 in front],
+        "pareto_front": [{"cells": g.to_lists(), "score": score, **costs(g)} for g, score in front],
     }
     write_json(path, genotype_document(ranked[: s.config.top_k], describe, facts))
 
 
 def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], seconds: float) -> None:
-    """Pictures and report, then result.json, then the last lines on the console."""
-    log, best, config = s.training.log, ranked[0], s.config
-    path, cost = log.folder / "genotypes.json", front_cost(config)
-    points = [[(s.limits.cost(cost, r.genotype), r.score) for r in part] for part in (ranked, front)]
-    pictures = {
-        "derived": lambda: draw_genotype(best.genotype),
-        "pareto": lambda: plots.pareto_plot(*points, cost, "reward images correct (%)"),
-    }
-    for name, make in pictures.items():
-        with log.decoration(f"{name}.png"):
-            picture = make()
-            log.figure(f"genotype/{name}", picture, config.epochs)
-            write_figure(log.folder / f"{name}.png", picture, dpi=200)
+    """What the search found: pictures, report, result.json and the last lines on the console."""
+    log, best, cost = s.training.log, ranked[0], front_cost(s.config)
     found = spread([candidate.score for candidate in ranked], s.rewards.num_images)
-    result = {"score": best.score, "genotype": best.genotype.to_lists(), "derive_s": seconds}
-    report.write(log, result=result | {"spread": found._asdict()})
-    log.line(found.sentence())
-    log.line(f"best of {len(ranked)}: {best.score:.2f} % of the reward images, {best.genotype}")
-    log.line(f"retrain it with:  {retrain_command(flags_of(config), path, 0)}")
-    if config.tensorboard:
-        log.line(f"look at the search with:  tensorboard --logdir {shlex.quote(str(log.folder))}")
+    write_search(
+        log,
+        best=best.genotype,
+        draw=draw_genotype,
+        points=[[(s.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (ranked, front)],
+        cost=cost,
+        result={
+            "score": best.score,
+            "genotype": best.genotype.to_lists(),
+            "derive_s": seconds,
+            "spread": found._asdict(),
+        },
+        lines=[
+            found.sentence(),
+            f"best of {len(ranked)}: {best.score:.2f} % of the reward images, {best.genotype}",
+            f"retrain it with:  {retrain_command(flags_of(s.config), log.folder / 'genotypes.json', 0)}",
+        ],
+        epochs=s.config.epochs,
+    )
 
 
 def draw_genotype(genotype: Genotype):
@@ -271,27 +303,16 @@ def draw_genotype(genotype: Genotype):
     return draw(genotype)
 
 
-def make_limits(run: Session, deployment: Deployment) -> Constraints:
+def make_constraints(run: Session, deployment: Deployment) -> Constraints:
     """What the network that will be retrained may cost, and how its costs are found."""
-    config, world = run.config, run.world
-
-    def latency(genotype: Genotype) -> float:
-        if not world.is_main:  # all processes go by the clock of the first
-            return world.broadcast(None)
-        size = deployment.image_size
-        images = torch.zeros(config.latency_batch, 3, size, size, device=run.device)
-        return world.broadcast(measure_latency(deployment.network(genotype).to(run.device), images))
-
+    config = run.config
     asked = {"params": config.max_params, "macs": config.max_macs, "latency_ms": config.max_latency_ms}
     maxima = {name: most for name, most in asked.items() if most is not None}
     if config.cost_weight and not maxima:
         raise UsageError("--cost_weight needs a target: --max_params, --max_macs or --max_latency_ms")
-    costs = {
-        "params": lambda genotype: deployment.cost(genotype).parameters,
-        "macs": lambda genotype: deployment.cost(genotype).macs,
-        "latency_ms": latency,
-    }
-    return Constraints(costs, maxima, config.cost_weight)
+    return Constraints(
+        cost_functions(deployment, run.world, run.device, config.latency_batch), maxima, config.cost_weight
+    )
 
 
 def search_spec(config: SearchConfig, preset: Preset, outputs: int) -> NetworkSpec:
@@ -303,16 +324,18 @@ def search_spec(config: SearchConfig, preset: Preset, outputs: int) -> NetworkSp
         config.stem or preset.search_stem,
         config.antialias,
         config.child_use_aux_heads,
+        config.space,
+        TASKS[config.task].search().head,
     )
 
 
-def build(run: Session, dataset: Dataset, outputs: int) -> Search:
-    """Networks, optimizers and loaders, every random number of them from the seed."""
-    config, device, preset = run.config, run.device, dataset.preset
-    loaders = make_search_loaders(
+def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader]:
+    """Loaders of the images for weights, rewards and validation, and with ``recalibrate`` for statistics."""
+    config, device = run.config, run.device
+    return make_search_loaders(
         dataset.train,
         dataset.val,
-        preset,
+        dataset.preset,
         reward_fraction=config.reward_fraction,
         calibrate=config.bn_stats == "recalibrate",
         batch_size=config.batch_size,
@@ -322,22 +345,33 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
         rank=run.world.rank,
         world_size=run.world.size,
     )
-    deploy_size = config.deploy_image_size or preset.image_size
-    retrain_preset = find_dataset(config.data, config.dataset, deploy_size).preset  # another stem for larger images
-    spec = search_spec(config, preset, outputs)
+
+
+def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec) -> Deployment:
+    """The network that a genotype of this search will be retrained as."""
+    size = config.deploy_image_size or preset.image_size
+    retrain_preset = find_dataset(config.data, config.dataset, size).preset  # another stem for larger images
     deployed = replace(
         spec,
         blocks=config.deploy_blocks or config.blocks,
         filters=config.deploy_filters or config.child_out_filters,
         stem=retrain_preset.retrain_stem,
     )
-    deployment = Deployment(deployed, config.sharing, deploy_size)
+    deployment = Deployment(deployed, config.sharing, size)
     deployment.require_fit(config.blocks)
-    limits = make_limits(run, deployment)
+    return deployment
+
+
+def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
+    """Networks, optimizers and loaders, every random number of them from the seed."""
+    config, device = run.config, run.device
+    loaders = make_loaders(run, dataset)
+    deployment = make_deployment(config, dataset.preset, spec)
+    constraints = make_constraints(run, deployment)
     torch.manual_seed(derived_seed(config.seed, "supernet"))
     supernet = SuperNet.of(spec, config.sharing, config.bn_stats).to(device)
     for loader in loaders.values():
-        spec.require_batch(preset.image_size, loader.smallest_batch, loader.part.name, loader.remedy)
+        spec.require_batch(dataset.preset.image_size, loader.smallest_batch, loader.part.name, loader.remedy)
     if config.sync_bn and run.world.size > 1:
         synchronise_norms(supernet)
     torch.manual_seed(derived_seed(config.seed, "controller"))
@@ -345,18 +379,18 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
         config.searcher,
         num_cells(config.sharing, config.blocks),
         config.sharing,
+        config.space,
         lr=config.controller_lr,
         entropy_weight=config.entropy_weight,
         baseline_decay=config.bl_dec,
     )
     seen = Seen()
-    optimizer = torch.optim.SGD(
-        supernet.parameters(), config.child_lr_max, momentum=config.momentum, weight_decay=config.weight_decay
-    )
     training = Training(
         "search",
         supernet,
-        optimizer,
+        make_sgd(
+            supernet.parameters(), config.child_lr_max, momentum=config.momentum, weight_decay=config.weight_decay
+        ),
         run.precision,
         run.schedule,
         run.world,
@@ -364,12 +398,12 @@ def build(run: Session, dataset: Dataset, outputs: int) -> Search:
         config.report_freq,
         flags=flags_of(config),
         facts={"network": supernet.arguments(), **dataset.facts()},
-        extras={"strategy": strategy, "seen": seen, "limits": limits},
+        extras={"strategy": strategy, "seen": seen, "limits": constraints},
     )
     calibration = [b.images for b in islice(loaders.pop("calibration", ()), config.calibration_steps)]
-    return Search(
-        config, dataset, supernet, strategy, limits, seen, deployment, training, **loaders, calibration=calibration
-    )
+    draws = Draws(strategy, constraints, run.world, config.seed)
+    parts = (config, TASKS[config.task].search(), supernet, strategy, draws, constraints, seen, deployment, training)
+    return Search(*parts, **loaders, calibration=calibration)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -381,20 +415,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             run.note(f"{run.path.parent} is complete: nothing to do")
             return 0
         source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
-        outputs = num_outputs(source, config.num_class, run.note)
-        search_spec(config, source.preset, outputs).require_size(source.preset.image_size)
+        outputs = TASKS[config.task].search().outputs(num_outputs(source, config.num_class, run.note))
+        spec = search_spec(config, source.preset, outputs)
+        spec.require_size(source.preset.image_size)
         with run.world.main_first():
             dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=run.note)
         run.require_same_data(dataset.facts())
-        s = build(run, dataset, outputs)
+        s = build(run, dataset, spec)
         if run.saved is not None:
             s.training.restore(run.saved, run.path)
-        s.drawn(s.strategy.sample, 1, "limits")  # refuses limits that nothing meets before anything is made
+        s.draws.sample(1, "limits")  # refuses limits that nothing meets before anything is made
         s.training.log = run.open_run(
             {**dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
         )
         state.started(s.training.log)
-        s.training.run(lambda: run_epoch(s), lambda: derive_result(s))
+        search(s)
     return 0
 
 

@@ -27,7 +27,7 @@ from torchvision.transforms import v2
 from data.images import Images, decode
 from data.large_images import training_transform
 from data.loaders import LargeImageLoader, TensorLoader
-from data.presets import CIFAR10, photo, small
+from data.presets import CIFAR10, large, small
 from utils.system.numbers import positive_int
 
 SIZE = 256  # what photographs are decoded to
@@ -135,7 +135,7 @@ def photo_transforms(count: int, repeats: int) -> dict[str, float]:
     """Training transforms of decoded 256x256 images: alone, and as batches of LargeImageLoader."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
-    images, preset = Images(torch.zeros(count, dtype=torch.long), SIZE, pixels), photo()
+    images, preset = Images(torch.zeros(count, dtype=torch.long), SIZE, pixels), large()
     transform = training_transform(preset)
     options = {"batch_size": 32, "device": torch.device("cpu"), "seed": 0, "stream": "benchmark"}
 

@@ -26,7 +26,7 @@ from controller.reinforce import Reinforce
 from models.cost import network_cost
 from models.supernet import SuperNet
 from utils.system.device import synchronise
-from utils.training import losses
+from utils.training import task
 from utils.training.precision import Float16, Precision
 from utils.training.state import Training
 
@@ -60,16 +60,28 @@ class Clocks:
 
         return clocked
 
-    def epoch(self, call: Callable) -> Callable:
-        @wraps(call)
+    def opening(self, enters: Callable) -> Callable:
+        """Starts the clock of an epoch where its first phase is entered."""
+
+        @wraps(enters)
+        def clocked(training: Training, phase: str) -> bool:
+            if self.now is None:
+                synchronise(self.device)
+                self.now, self.began = {}, time.perf_counter()
+            return enters(training, phase)
+
+        return clocked
+
+    def closing(self, close_epoch: Callable) -> Callable:
+        """Stops it where the epoch is closed, before the checkpoint."""
+
+        @wraps(close_epoch)
         def clocked(*args: Any, **kwargs: Any) -> Any:
-            self.now = {}
-            inner = self.around(call, lambda _args: "epoch")
-            try:
-                return inner(*args, **kwargs)
-            finally:
-                self.epochs.append(self.now)
-                self.now = None
+            record = close_epoch(*args, **kwargs)
+            synchronise(self.device)
+            self.epochs.append({**self.now, "epoch": time.perf_counter() - self.began})
+            self.now = None
+            return record
 
         return clocked
 
@@ -90,11 +102,14 @@ class Clocks:
 def clocks(device: torch.device, *, detailed: bool) -> Iterator[Clocks]:
     """Clocks around the calls of a search, for as long as the block runs."""
     c = Clocks(device, detailed)
-    new: list[tuple[Any, str, Callable]] = [(Training, "run_epoch", c.epoch(Training.run_epoch))]
+    new: list[tuple[Any, str, Callable]] = [
+        (Training, "enters", c.opening(Training.enters)),
+        (Training, "close_epoch", c.closing(Training.close_epoch)),
+    ]
     if detailed:
         forward = c.around(SuperNet.forward, lambda args: "training" if args[0].training else "evaluation")
         new.append((SuperNet, "forward", c.counting(forward)))
-        for owner, name in ((Precision, "step"), (Float16, "step"), (losses, "search_loss")):
+        for owner, name in ((Precision, "step"), (Float16, "step"), (task, "search_loss")):
             new.append((owner, name, c.around(getattr(owner, name), lambda _args: "training")))
         for name in ("ask", "sample", "tell"):
             new.append((Reinforce, name, c.around(getattr(Reinforce, name), lambda _args: "controller")))

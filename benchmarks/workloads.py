@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,9 +21,10 @@ from models.supernet import SuperNet
 from ops.genotype import Genotype, parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.system.device import compile_blocks, keep_freed_memory
-from utils.training.engine import Criterion, Forward, Meter, evaluate, train_epoch
-from utils.training.losses import retrain_loss, search_loss
+from utils.training.engine import evaluate, train_pass
+from utils.training.optim import make_sgd
 from utils.training.precision import Precision
+from utils.training.task import Classification, Task
 
 CLASSES = 10
 DROP_PATH = 0.2  # some, so that its masks are part of a step
@@ -61,26 +62,16 @@ def random_batch(s: Settings, n: int, side: int) -> Batch:
     return Batch(s.place(images), labels.to(s.device), 1.0)
 
 
-def sgd(parameters: Sequence[Tensor], spare_norms: bool) -> torch.optim.SGD:
-    """As the scripts make it: weight decay on all parameters, or on those of two or more dimensions."""
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2 or not spare_norms], "weight_decay": DECAY},
-        {"params": [p for p in parameters if p.dim() < 2 and spare_norms], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD([g for g in groups if g["params"]], LR, momentum=MOMENTUM)
-
-
 def step_of(
-    s: Settings, model: nn.Module, criterion: Criterion, batch: Batch, *, heads: int, clip: float | None
-) -> Callable[[Forward], Work]:
-    """Given a forward pass, one training step as the engine does it."""
-    model.train()
-    parameters = list(model.parameters())
-    optimizer, precision = sgd(parameters, spare_norms=clip is not None), s.precision()
+    s: Settings, model: nn.Module, task: Task, batch: Batch, *, heads: int, clip: float | None
+) -> Callable[..., Work]:
+    """Given what the model takes besides images, one training step as the engine does it."""
+    spare_norms = clip is not None
+    optimizer = make_sgd(model.parameters(), LR, momentum=MOMENTUM, weight_decay=DECAY, spare_norms=spare_norms)
+    precision = s.precision()
     precision.prepare(model, optimizer)
-    options = {"optimizer": optimizer, "precision": precision, "parameters": parameters, "clip": clip}
-    meter = Meter(s.device, heads)
-    return lambda forward: partial(train_epoch, [batch], forward, criterion, meter=meter, **options)
+    options = {"optimizer": optimizer, "precision": precision, "clip": clip, "meter": task.meter(s.device, heads)}
+    return lambda *arguments: partial(train_pass, model, [batch], task, arguments=[arguments], **options)
 
 
 # The shared weights
@@ -101,19 +92,19 @@ def _supernet(s: Settings) -> tuple[SuperNet, Batch, list[float]]:
 
 def supernet_step(s: Settings) -> Row:
     net, batch, flops = _supernet(s)
-    step = step_of(s, net, search_loss, batch, heads=len(net.aux_heads), clip=None)
-    works = [step(lambda images, _step, g=g: net(images, g, DROP_PATH)) for g in genotypes(s)]
+    step = step_of(s, net, Classification.search(), batch, heads=len(net.aux_heads), clip=None)
+    works = [step(g, DROP_PATH) for g in genotypes(s)]
     times = measure(works, s.repeats, s.device)
     return Row("supernet_step", times, len(batch.labels), [TRAINING * f for f in flops], published=0.33)
 
 
 def supernet_eval(s: Settings) -> Row:
     net, batch, flops = _supernet(s)
-    meter, precision = Meter(s.device, len(net.aux_heads)), s.precision()
+    task, precision = Classification.search(), s.precision()
+    meter = task.meter(s.device, len(net.aux_heads))
 
     def score(g: Genotype) -> None:
-        with net.scoring(g):
-            evaluate([batch], lambda images: net(images, g), precision=precision, meter=meter)
+        evaluate(net, [batch], task, arguments=(g,), mode=net.scoring(g), precision=precision, meter=meter)
 
     times = measure([partial(score, g) for g in genotypes(s)], s.repeats, s.device)
     return Row("supernet_eval", times, len(batch.labels), flops, published=0.12)
@@ -122,17 +113,18 @@ def supernet_eval(s: Settings) -> Row:
 # The chosen network, and torchvision's, which is made of the same kind of units
 
 
-def _step(s: Settings, name: str, model: nn.Module, forward: Forward, batch: Batch, flops: float) -> Row:
+def _step(s: Settings, name: str, model: nn.Module, arguments: tuple, batch: Batch, flops: float) -> Row:
     heads = len(getattr(model, "aux_heads", ()))
-    work = step_of(s, model, retrain_loss, batch, heads=heads, clip=CLIP)(forward)
+    work = step_of(s, model, Classification.retrain(), batch, heads=heads, clip=CLIP)(*arguments)
     return Row(name, measure([work], s.repeats, s.device), len(batch.labels), [TRAINING * flops])
 
 
-def _eval(s: Settings, name: str, model: nn.Module, forward: Callable, batch: Batch, flops: float) -> Row:
+def _eval(s: Settings, name: str, model: nn.Module, batch: Batch, flops: float) -> Row:
     settle(model, batch.images)
     model.eval()
-    meter = Meter(s.device, len(getattr(model, "aux_heads", ())))
-    work = partial(evaluate, [batch], forward, precision=s.precision(), meter=meter)
+    task = Classification.retrain()
+    meter = task.meter(s.device, len(getattr(model, "aux_heads", ())))
+    work = partial(evaluate, model, [batch], task, precision=s.precision(), meter=meter)
     return Row(name, measure([work], s.repeats, s.device), len(batch.labels), [flops])
 
 
@@ -162,19 +154,31 @@ def _network(s: Settings) -> tuple[Network, Batch, float]:
 
 def retrain_step(s: Settings) -> Row:
     net, batch, flops = _network(s)
-    row = _step(s, "retrain_step", net, lambda images, _step: net(images, DROP_PATH), batch, flops)
+    row = _step(s, "retrain_step", net, (DROP_PATH,), batch, flops)
     row.published = 3.66
     return row
 
 
 def retrain_eval(s: Settings) -> Row:
     net, batch, flops = _network(s)
-    row = _eval(s, "retrain_eval", net, net, batch, flops)
+    row = _eval(s, "retrain_eval", net, batch, flops)
     row.published = 1.37
     return row
 
 
-def _yardstick(s: Settings) -> tuple[Settings, nn.Module, Callable, Batch, float]:
+class Yardstick(nn.Module):
+    """torchvision's network, as ours: (logits, no auxiliary ones)."""
+
+    def __init__(self, network: nn.Module, compiled: bool) -> None:
+        super().__init__()
+        self.network = torch.compile(network) if compiled else network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(N, 3, H, W) -> logits (N, classes)."""
+        return self.network(images), []
+
+
+def _yardstick(s: Settings) -> tuple[Settings, nn.Module, Batch, float]:
     """Always in channels_last, where it is at its best."""
     s = Settings(s.device, s.precision, s.compiled, True, s.repeats, s.tiny)
     keep_freed_memory(s.device)
@@ -183,19 +187,17 @@ def _yardstick(s: Settings) -> tuple[Settings, nn.Module, Callable, Batch, float
     twin = shufflenet_v2_x1_0(weights=None).to("meta").eval()
     batch = random_batch(s, s.size(16, 2), side)
     flops = 2 * count_macs(twin, torch.empty(1, 3, side, side, device="meta")) * len(batch.labels)
-    net = s.place(net)
-    run = torch.compile(net) if s.compiled else net
-    return s, net, lambda images, _step=0: (run(images), []), batch, flops
+    return s, Yardstick(s.place(net), s.compiled), batch, flops
 
 
 def yardstick_step(s: Settings) -> Row:
-    s, net, run, batch, flops = _yardstick(s)
-    return _step(s, "shufflenet_step", net, run, batch, flops)
+    s, net, batch, flops = _yardstick(s)
+    return _step(s, "shufflenet_step", net, (), batch, flops)
 
 
 def yardstick_eval(s: Settings) -> Row:
-    s, net, run, batch, flops = _yardstick(s)
-    return _eval(s, "shufflenet_eval", net, run, batch, flops)
+    s, net, batch, flops = _yardstick(s)
+    return _eval(s, "shufflenet_eval", net, batch, flops)
 
 
 # The controller

@@ -1,1 +1,1 @@
-"""Policies over genotypes. They know the search space, never a network: a reward function is passed in."""
+"""Policies over genotypes. They know the search space, never a network: scores are told to them."""

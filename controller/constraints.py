@@ -1,4 +1,7 @@
-"""Limits on what the chosen network may cost, and cost in the reward. How a cost is found is passed in."""
+"""Constraints on what the chosen network may cost, and cost in the reward (docs/method.md, section 10).
+
+How a cost is found is passed in.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ MEASURED = "latency_ms"
 
 
 class Constraints:
-    """Which genotypes cost too much.
+    """Say which genotypes cost too much, and what a score is worth at its cost.
 
     ``costs``: name -> function of a genotype, cheap ones first; each is called once a genotype. ``maxima``: the
-    largest value allowed, for some of the names. ``weight``: with a positive one the limits become targets
+    largest value allowed, for some of the names. ``weight``: with a positive one the maxima become targets
     and nothing is drawn again; a reward is multiplied by (cost / target) ** -weight instead (MnasNet's soft
     form, arXiv 1807.11626, equation 2).
     """
@@ -37,22 +40,22 @@ class Constraints:
         return self.known[key]
 
     def meets(self, genotype: Genotype) -> bool:
-        """Whether all limits are met."""
+        """Whether all constraints are met."""
         return all(self.cost(name, genotype) <= most for name, most in self.maxima.items())
 
     def fits(self, genotype: Genotype) -> bool:
-        """As :meth:`meets`, and counted for the acceptance rate."""
+        """Whether all constraints are met; the draw counts for the acceptance rate."""
         met = self.meets(genotype)
         self.drawn, self.accepted = self.drawn + 1, self.accepted + met
         return met
 
     @property
     def filter(self) -> Callable[[Genotype], bool] | None:
-        """What draws are tested with: nothing where there are no limits, or where they are soft."""
+        """The test that draws must pass: none where there are no constraints, or where they are soft."""
         return self.fits if self.maxima and not self.weight else None
 
     def reward(self, score: float, genotype: Genotype) -> float:
-        """The score in percent, or the score with its cost."""
+        """The score, multiplied where constraints are soft by (cost / target) ** -weight for each of them."""
         if self.weight:
             for name, target in self.maxima.items():
                 score *= (self.cost(name, genotype) / target) ** -self.weight
@@ -66,6 +69,7 @@ class Constraints:
         return {"measured": found}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what was measured before."""
         for lists, sharing, value, *space in state["measured"]:  # files before there were spaces name none
             self.known[MEASURED, Genotype.from_lists(lists, sharing, *space)] = value
 
@@ -76,7 +80,7 @@ class Constraints:
         return rate
 
     def explained(self, error: NothingFitsError) -> str:
-        """Why nothing fits: each limit with the smallest value that was seen."""
+        """Say why nothing fits: each constraint with the smallest value that was seen."""
         seen = ", ".join(
             f"{name} at most {most:g} (smallest seen {self.smallest[name]:g})"
             for name, most in self.maxima.items()

@@ -1,4 +1,4 @@
-"""A genetic search over encodings, as it was published beside the method."""
+"""A genetic search over encodings, as it was published beside the method (docs/method.md, section 9)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXTRA_MUTATION_EVERY = 10
 
 
 class Evolution:
-    """Generations of 20. See :class:`controller.strategies.Strategy`.
+    """Breed generations of 20 genotypes: a :class:`controller.strategies.Strategy`.
 
     A generation is bred from ten members of the last, selected with probability proportional to the squared
     score, and ten fresh ones: each child takes every gene from its first parent with probability 0.7, else from
@@ -64,6 +64,7 @@ class Evolution:
         return ranked[0][0] if ranked else None
 
     def has_moved(self) -> bool:
+        """Whether any score was told."""
         return bool(self.parents or self.scored)
 
     def _breed(self, generator: torch.Generator, fits: Fits | None) -> tuple[Genotype, ...]:
@@ -78,9 +79,9 @@ class Evolution:
         picked = torch.multinomial(weights, SELECTED, replacement=True, generator=generator).tolist()
         pool = [self.parents[i][0] for i in picked]
         pool += uniform(POPULATION - SELECTED, self.num_cells, self.sharing, generator, self.space)
-        rows = torch.tensor([genes_of(genotype) for genotype in pool])
+        rows = torch.tensor([genes_of(genotype) for genotype in pool])  # (20, genes)
         pairs = torch.randint(len(pool), (2, n), generator=generator)
-        first, second = rows[pairs[0]], rows[pairs[1]]
+        first, second = rows[pairs[0]], rows[pairs[1]]  # (n, genes) each
         genes = torch.where(torch.rand(first.shape, generator=generator) < FROM_FIRST, first, second)
         mutated = torch.rand(genes.shape, generator=generator) < MUTATION
         if self.generation % EXTRA_MUTATION_EVERY == 0:
@@ -100,6 +101,8 @@ class Evolution:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from there."""
+
         def genotype(lists: list[list[int]]) -> Genotype:
             return Genotype.from_lists(lists, self.sharing, self.space)
 

@@ -24,7 +24,10 @@ class Sample(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """Two choices a node for each of n rows: indices (n, 2 * nodes), and for each log-probabilities (n, options)."""
+    """What a sampler chose for n rows, two choices a node.
+
+    ``indices`` (n, 2 * nodes); ``log_probs``: for each choice the log-probabilities of its options, (n, options).
+    """
 
     indices: Tensor
     log_probs: list[Tensor]
@@ -32,10 +35,10 @@ class Choices(NamedTuple):
     def taken(self) -> Tensor:
         """The log-probability of what was chosen, summed over all: (n,)."""
         chosen = [lp.gather(1, self.indices[:, i : i + 1]) for i, lp in enumerate(self.log_probs)]
-        return torch.cat(chosen, dim=1).sum(dim=1)
+        return torch.cat(chosen, dim=1).sum(dim=1)  # (n, 2 * nodes) -> (n,)
 
     def entropy(self) -> Tensor:
-        """Summed over the distributions: (n,), detached."""
+        """The entropy, summed over the distributions: (n,), detached."""
         return -sum((lp.exp() * lp).sum(dim=1) for lp in (lp.detach() for lp in self.log_probs))
 
 
@@ -48,7 +51,7 @@ def _draw(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
 
 
 class ConnectionSampler(nn.Module):
-    """Sampler 1: for each node two inputs, by attention over the states that exist so far."""
+    """Choose two inputs for each node, by attention over the states that exist so far."""
 
     def __init__(self, space: Space) -> None:
         super().__init__()
@@ -63,15 +66,16 @@ class ConnectionSampler(nn.Module):
     def forward(
         self, state: tuple[Tensor, Tensor], given: Tensor | None, uniform: Tensor | None
     ) -> tuple[Choices, tuple[Tensor, Tensor]]:
-        """One encoding for n rows from the (h, c) of the one before.
+        """Choose the connections of one encoding for n rows.
 
-        ``given`` (n, 2 * nodes): what was chosen; without it ``uniform`` (n, 2 * nodes) decides, and without both the
-        likeliest is taken.
+        ``state``: (h, c) of the encoding before, (n, 256) each; the new one is returned too. ``given``
+        (n, 2 * nodes): what was chosen; without it ``uniform`` (n, 2 * nodes) decides, and without both the likeliest
+        is taken.
         """
         n = state[0].shape[0]
         start = self.embedding.weight[0].expand(n, HIDDEN)  # (n, 256)
-        carried = self.lstm(start, state)  # both start steps begin at the carried state: one result
-        values = [torch.zeros_like(start), torch.zeros_like(start)]
+        carried = self.lstm(start, state)  # (n, 256) twice; both start steps begin at the carried state: one result
+        values = [torch.zeros_like(start), torch.zeros_like(start)]  # of the inputs 0 and 1, (n, 256) each
         keys = [self.anchor(carried[0])] * 2
         state, token = carried, start
         indices, log_probs = [], []
@@ -80,16 +84,16 @@ class ConnectionSampler(nn.Module):
             for _side in range(2):
                 state = self.lstm(token, state)
                 logits = self.score((stacked_keys + self.query(state[0])[:, None]).tanh()).squeeze(2)  # (n, anchors)
-                log_prob = (TANH_CONSTANT * (logits / TEMPERATURE).tanh()).log_softmax(dim=1)
+                log_prob = (TANH_CONSTANT * (logits / TEMPERATURE).tanh()).log_softmax(dim=1)  # (n, anchors)
                 i = len(indices)
                 if given is not None:
-                    index = given[:, i]
+                    index = given[:, i]  # (n,)
                 else:
                     index = _draw(log_prob, None if uniform is None else uniform[:, i])
                 indices.append(index)
                 log_probs.append(log_prob)
-                token = stacked_values[torch.arange(n, device=index.device), index]
-            state = self.lstm(token, state)
+                token = stacked_values[torch.arange(n, device=index.device), index]  # (n, 256)
+            state = self.lstm(token, state)  # the node itself becomes an anchor
             values.append(state[0])
             keys.append(self.anchor(state[0]))
             token = start
@@ -97,7 +101,7 @@ class ConnectionSampler(nn.Module):
 
 
 class OperationSampler(nn.Module):
-    """Sampler 2: an operation for every connection, by a bidirectional LSTM over the connections."""
+    """Choose an operation for every connection, by a bidirectional LSTM over the connections."""
 
     def __init__(self, space: Space) -> None:
         super().__init__()
@@ -112,14 +116,19 @@ class OperationSampler(nn.Module):
         given: Tensor | None,
         uniform: Tensor | None,
     ) -> tuple[Choices, tuple[Tensor, Tensor]]:
-        """``connections`` (n, 2 * nodes) and the (h, c) of the encoding before, each (2, n, 256)."""
+        """Choose the operations of one encoding for n rows.
+
+        ``connections`` (n, 2 * nodes); ``state``: (h, c) of the encoding before, (2, n, 256) each, of which the new
+        one is returned too; ``given`` and ``uniform`` as for the connections.
+        """
         hidden, state = self.lstm(self.embedding(connections), state)  # (n, 2 * nodes, 512)
         scale = TANH_CONSTANT / OPERATION_REDUCTION
-        log_probs = (scale * (self.classifier(hidden) / TEMPERATURE).tanh()).log_softmax(dim=2)
-        columns = list(log_probs.unbind(dim=1))
+        logits = scale * (self.classifier(hidden) / TEMPERATURE).tanh()  # (n, 2 * nodes, operations)
+        log_probs = logits.log_softmax(dim=2)
+        columns = list(log_probs.unbind(dim=1))  # (n, operations) each
         if given is None:
             flat = _draw(log_probs.flatten(0, 1), None if uniform is None else uniform.flatten())
-            given = flat.view_as(connections)
+            given = flat.view_as(connections)  # (n, 2 * nodes)
         return Choices(given, columns), state
 
 
@@ -137,6 +146,7 @@ class Controller(nn.Module):
 
     def sample(self, n: int = 1, generator: torch.Generator | None = None) -> Sample:
         """Draw ``n`` genotypes in one pass, from ``generator`` (a CPU generator) alone."""
+        # One number a choice, (n, cells, connections and operations): the only randomness there is.
         uniform = torch.rand(n, self.num_cells, 2 * self.choices, generator=generator, dtype=torch.float64)
         weight = self.connection.score.weight
         cells = self._walk(n, None, uniform.to(weight.device, weight.dtype))
@@ -148,7 +158,7 @@ class Controller(nn.Module):
 
     @torch.no_grad()
     def argmax(self) -> Genotype:
-        """The genotype of always taking the likeliest choice, given the choices before."""
+        """The genotype of the likeliest choice at every step, given the choices before it."""
         return self._genotypes(self._walk(1, None, None))[0]
 
     @torch.no_grad()
@@ -161,11 +171,13 @@ class Controller(nn.Module):
         given = torch.tensor([g.cells for g in genotypes], device=self.connection.score.weight.device)
         if given.shape[1] != self.num_cells:
             raise ValueError(f"{given.shape[1]} encodings given, but the controller samples {self.num_cells}")
-        return torch.cat((given[..., 0::2], given[..., 1::2]), dim=2)
+        return torch.cat((given[..., 0::2], given[..., 1::2]), dim=2)  # (n, cells, connections and operations)
 
     def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[tuple[Choices, Choices]]:
-        """Both samplers over all encodings, (h, c) carried on. The last axis of ``given`` and ``uniform``
-        holds the connections, then the operations."""
+        """Run both samplers over all encodings, (h, c) carried on.
+
+        ``given`` and ``uniform`` are (n, cells, 4 * nodes); the last axis holds connections, then operations.
+        """
         zeros = self.connection.score.weight.new_zeros
         connection_state = (zeros(n, HIDDEN), zeros(n, HIDDEN))
         operation_state = (zeros(2, n, HIDDEN), zeros(2, n, HIDDEN))
@@ -181,9 +193,11 @@ class Controller(nn.Module):
         return cells
 
     def _genotypes(self, cells: list[tuple[Choices, Choices]]) -> tuple[Genotype, ...]:
+        # (n, cells, 4 * nodes), connection and operation in turns
         encodings = torch.stack([torch.stack((c.indices, o.indices), dim=2).flatten(1) for c, o in cells], dim=1)
         return tuple(Genotype.from_lists(lists, self.sharing, self.space.name) for lists in encodings.tolist())
 
 
 def _total(cells: list[tuple[Choices, Choices]]) -> Tensor:
+    """The log-probability of all choices taken: (n,)."""
     return torch.stack([choices.taken() for pair in cells for choices in pair]).sum(dim=0)

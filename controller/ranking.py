@@ -1,4 +1,4 @@
-"""Rank genotypes: turn what a policy draws into a list with the best first (docs/method.md, section 6)."""
+"""Rank genotypes: turn what a policy draws into a list with the best first (docs/method.md, section 4.4)."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ class Ranked(NamedTuple):
 
 
 def rank(candidates: Iterable[Genotype], score: Ranker, top_k: int) -> list[Ranked]:
-    """The ``top_k`` best of the distinct candidates, best first.
+    """Score the distinct candidates and return the ``top_k`` best, best first.
 
     Each is scored once. Equal scores are ordered by genotype, so the order of sampling does not matter; a
     score that is not a number ranks below every number.
@@ -34,7 +34,7 @@ def rank(candidates: Iterable[Genotype], score: Ranker, top_k: int) -> list[Rank
 def genotype_document(
     ranked: Sequence[Ranked], describe: Callable[[int, Genotype], Mapping[str, Any]], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The content of genotypes.json, which ``ops.genotype.read_candidate`` reads.
+    """Make the content of genotypes.json, which ``ops.genotype.read_candidate`` reads.
 
     ``describe(rank, genotype)``: further facts on a candidate, its cost for one. ``facts``: on all of them.
     """

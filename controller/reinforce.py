@@ -1,4 +1,4 @@
-"""REINFORCE with a moving baseline (METHOD section 4.2; Williams 1992, ENAS arXiv 1802.03268)."""
+"""REINFORCE with a moving baseline (docs/method.md, section 4.2; Williams 1992, ENAS arXiv 1802.03268)."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ops.genotype import Genotype
 
 
 class Reinforce:
-    """A controller and what teaches it. ``tell`` answers the last ``ask``.
+    """Teach a controller by policy gradient: a :class:`controller.strategies.Strategy`.
 
     Reward = score (percent) + ``entropy_weight`` * entropy (nats). The baseline starts at the first reward
     and moves by ``1 - baseline_decay`` towards the mean reward before it is used. The loss is the mean over
@@ -47,9 +47,9 @@ class Reinforce:
         self._asked: Sample | None = None
 
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
-        """``n`` genotypes whose scores ``tell`` will be told.
+        """Propose ``n`` genotypes whose scores ``tell`` will be told.
 
-        Those that do not fit are drawn again; the log-probabilities stay those of the policy without limits.
+        Those that do not fit are drawn again; the log-probabilities stay those of the policy without constraints.
         """
         drawn: dict[Genotype, tuple[Tensor, Tensor]] = {}
 
@@ -59,13 +59,14 @@ class Reinforce:
             return sample.genotypes
 
         genotypes = draw_fitting(draw, n, fits)
+        # each (n,), in the order of the genotypes
         log_prob, entropy = (torch.stack(column) for column in zip(*(drawn[g] for g in genotypes), strict=True))
         self._asked = Sample(genotypes, log_prob, entropy)
         return genotypes
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
-        """``n`` genotypes to train shared weights on or to rank: nothing is learned from them."""
+        """Draw ``n`` genotypes to train shared weights on or to rank: nothing is learned from them."""
         return draw_fitting(lambda count: self.controller.sample(count, generator).genotypes, n, fits)
 
     def argmax(self) -> Genotype:
@@ -87,7 +88,7 @@ class Reinforce:
         if not all(math.isfinite(score) for score in scores):
             raise ValueError(f"a reward is not finite: {list(scores)}")
         sample, self._asked = self._asked, None
-        rewards = torch.tensor(scores, dtype=torch.float64) + self.entropy_weight * sample.entropy.cpu()
+        rewards = torch.tensor(scores, dtype=torch.float64) + self.entropy_weight * sample.entropy.cpu()  # (n,)
         reward = rewards.mean().item()
         if self.baseline is None:
             self.baseline = reward
@@ -114,11 +115,12 @@ class Reinforce:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from there."""
         self.controller.load_state_dict(state["controller"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.baseline = state["baseline"]
 
 
 def policy_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
-    """Mean of -log_prob * advantage over (n,); minimising it raises what earned more than the baseline."""
+    """Average -log_prob * advantage over (n,); minimising it makes likelier what earned more than the baseline."""
     return -(log_prob * advantage.detach()).mean()

@@ -15,18 +15,18 @@ MAX_DRAWS = 2000  # for one genotype, before a limit counts as one that nothing 
 
 
 class NothingFitsError(RuntimeError):
-    """No genotype of many draws meets the limits."""
+    """No genotype of many draws meets the constraints."""
 
 
 def from_genes(genes: Sequence[int], sharing: str, space: str = "slnas") -> Genotype:
-    """A genotype from its integers in one row."""
+    """Build a genotype from its integers in one row."""
     length = SPACES[space].length
     cells = [genes[i : i + length] for i in range(0, len(genes), length)]
     return Genotype.from_lists(cells, sharing, space)
 
 
 def genes_of(genotype: Genotype) -> list[int]:
-    """All integers of a genotype in one row."""
+    """List all integers of a genotype in one row."""
     return [gene for cell in genotype.cells for gene in cell]
 
 
@@ -39,14 +39,14 @@ def gene_sizes(num_cells: int, space: str = "slnas") -> Tensor:
 def uniform(
     n: int, num_cells: int, sharing: str, generator: torch.Generator, space: str = "slnas"
 ) -> tuple[Genotype, ...]:
-    """``n`` genotypes, every integer uniform over what it can be."""
+    """Draw ``n`` genotypes, every integer uniform over its options."""
     sizes = gene_sizes(num_cells, space)
     drawn = torch.rand(n, len(sizes), generator=generator, dtype=torch.float64)  # (n, genes)
     return tuple(from_genes(row, sharing, space) for row in (drawn * sizes).long().tolist())
 
 
 def draw_fitting(draw: Callable[[int], Sequence[Genotype]], n: int, fits: Fits | None) -> tuple[Genotype, ...]:
-    """``n`` genotypes that fit, in the order in which ``draw(count)`` gives them.
+    """Draw ``n`` genotypes that fit, in the order in which ``draw(count)`` gives them.
 
     Raises NothingFitsError after MAX_DRAWS draws in a row without one.
     """

@@ -1,4 +1,4 @@
-"""What a search looks like while it goes on: shares, distinct genotypes, warnings."""
+"""What a search looks like while it goes on: shares, distinct genotypes, chance, warnings."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
 
 
 class Seen:
-    """How many different genotypes were drawn since the start of a search."""
+    """Count the different genotypes that were drawn since the start of a search."""
 
     def __init__(self) -> None:
         self.keys: set[int] = set()
 
     def add(self, genotypes: Iterable[Genotype]) -> None:
+        """Count these genotypes too, each once."""
         self.keys |= {self._key(genotype) for genotype in genotypes}
 
     def __len__(self) -> int:
@@ -42,9 +43,11 @@ class Seen:
         return int.from_bytes(digest[:7], "big")
 
     def state_dict(self) -> dict[str, Any]:
+        """Plain numbers: a key of each genotype."""
         return {"keys": sorted(self.keys)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting from there."""
         self.keys = set(state["keys"])
 
 
@@ -59,7 +62,7 @@ class Spread(NamedTuple):
     noise_share: float | None
 
     def sentence(self) -> str:
-        """Whether there was more to find than chance gives."""
+        """Say for a person whether the search found more than chance."""
         if self.noise_share is None:
             return f"one candidate, {self.best:.2f} %: whether the search found more than chance is open"
         shown = f"{self.candidates} candidates: mean {self.mean:.2f} %, std {self.std:.2f}, best {self.best:.2f} %"
@@ -77,7 +80,9 @@ class Spread(NamedTuple):
 
 
 def spread(scores: Sequence[float], images: int) -> Spread:
-    """What the top-1 accuracies of candidates, in percent and each on the same ``images``, say about the search.
+    """Compare the variance of the candidates' scores with that of chance (docs/method.md, section 4.4).
+
+    ``scores``: top-1 accuracies in percent, each on the same ``images``.
 
     The noise of an accuracy p on n images has the binomial variance p (1 - p) / n; its mean over the candidates is
     compared with the variance of the scores. All see the same images, so this is the most that noise can explain.
@@ -92,7 +97,7 @@ def spread(scores: Sequence[float], images: int) -> Spread:
 
 
 def warnings(genotypes: Sequence[Genotype], *, entropy: float | None, first: float | None, moved: bool) -> list[str]:
-    """What is wrong with a strategy that drew these genotypes in an epoch; nothing, mostly.
+    """Say what looks wrong with a strategy that drew these genotypes in an epoch; mostly an empty list.
 
     ``entropy`` of a draw in nats, now and in the first epoch; None for strategies that have none.
     """

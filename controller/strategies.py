@@ -22,10 +22,10 @@ class Strategy(Protocol):
     """
 
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
-        """``n`` genotypes whose scores ``tell`` will be told."""
+        """Propose ``n`` genotypes whose scores ``tell`` will be told."""
 
     def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
-        """``n`` genotypes to train shared weights on or to rank: nothing is learned from them."""
+        """Draw ``n`` genotypes to train shared weights on or to rank: nothing is learned from them."""
 
     def tell(self, scores: Sequence[float]) -> dict[str, float]:
         """Take the scores, in percent, of what the last ``ask`` gave; returns what to log, ``reward`` at least."""
@@ -37,7 +37,7 @@ class Strategy(Protocol):
         """Whether anything was learned since the start."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and values."""
+        """What is needed to go on exactly, as plain tensors and values."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there."""
@@ -59,5 +59,5 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {"rl": _rl, "random": _random, 
 
 
 def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Strategy:
-    """A strategy for genotypes of ``num_cells`` encodings of a space. ``options``: those of Reinforce, for ``rl``."""
+    """Build the strategy of a name for genotypes of ``num_cells`` encodings. ``options``: of Reinforce, for ``rl``."""
     return STRATEGIES[name](num_cells, sharing, space, **options)

@@ -1,1 +1,1 @@
-"""Data sets, splits, transforms and loaders."""
+"""Data sets, splits, transforms and loaders; ``data/prepare/`` holds commands that training never imports."""

@@ -24,9 +24,11 @@ class Draws(NamedTuple):
     cut_column: Tensor
 
     def part(self, share: slice) -> Draws:
+        """The draws of some of the images, as those of one process."""
         return Draws(*(values[share] for values in self))
 
     def to(self, device: torch.device) -> Draws:
+        """The same draws on a device."""
         return Draws(*(values.to(device, non_blocking=True) for values in self))
 
 
@@ -48,6 +50,7 @@ def draw(n: int, preset: Preset, generator: torch.Generator) -> Draws:
 
 def normalise(pixels: Tensor, preset: Preset) -> Tensor:
     """uint8 (n, 3, S, S) -> float32 with mean 0 and deviation 1 a channel over the data set."""
+    # (3, 1, 1) each
     mean, std = (torch.tensor(v, device=pixels.device)[:, None, None] * 255 for v in (preset.mean, preset.std))
     return (pixels.float() - mean) / std
 
@@ -55,13 +58,14 @@ def normalise(pixels: Tensor, preset: Preset) -> Tensor:
 def crop(pixels: Tensor, draws: Draws, preset: Preset) -> Tensor:
     """uint8 (n, 3, S, S) -> uint8 of the same shape: zero-padded random crop, mirrored or not."""
     n, side, pad = len(pixels), preset.image_size, padding(preset)
-    padded = F.pad(pixels, (pad,) * 4)
-    steps = torch.arange(side, device=pixels.device)
-    columns = torch.where(draws.mirrored[:, None], steps.flip(0), steps) + draws.left[:, None]
-    rows = steps + draws.top[:, None]
-    # Flat positions within one padded plane, the same for the three channels: (n, 1, S * S).
+    padded = F.pad(pixels, (pad,) * 4)  # (n, 3, S + 2 pad, S + 2 pad)
+    steps = torch.arange(side, device=pixels.device)  # (S,)
+    columns = torch.where(draws.mirrored[:, None], steps.flip(0), steps) + draws.left[:, None]  # (n, S)
+    rows = steps + draws.top[:, None]  # (n, S)
+    # Flat positions within one padded plane, the same for the three channels: (n, S, S) -> (n, 1, S * S).
     positions = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(n, 1, -1)
-    return padded.flatten(2).gather(2, positions.expand(-1, 3, -1)).view(n, 3, side, side)
+    taken = padded.flatten(2).gather(2, positions.expand(-1, 3, -1))  # (n, 3, S * S)
+    return taken.view(n, 3, side, side)
 
 
 def cut_out(images: Tensor, draws: Draws, preset: Preset) -> Tensor:
@@ -71,8 +75,9 @@ def cut_out(images: Tensor, draws: Draws, preset: Preset) -> Tensor:
     """
     if not preset.cutout:
         return images
-    rows, columns = _outside(draws.cut_row, preset), _outside(draws.cut_column, preset)
-    return images * (rows[:, None, :, None] | columns[:, None, None, :])
+    rows, columns = _outside(draws.cut_row, preset), _outside(draws.cut_column, preset)  # (n, S) each
+    kept = rows[:, None, :, None] | columns[:, None, None, :]  # (n, 1, S, S)
+    return images * kept
 
 
 def augment(pixels: Tensor, draws: Draws, preset: Preset) -> Tensor:
@@ -82,6 +87,6 @@ def augment(pixels: Tensor, draws: Draws, preset: Preset) -> Tensor:
 
 def _outside(centre: Tensor, preset: Preset) -> Tensor:
     """(n, S): whether a row or column lies outside the square around ``centre``."""
-    first = centre[:, None] - preset.cutout // 2
-    steps = torch.arange(preset.image_size, device=centre.device)
+    first = centre[:, None] - preset.cutout // 2  # (n, 1)
+    steps = torch.arange(preset.image_size, device=centre.device)  # (S,)
     return (steps < first) | (steps >= first + preset.cutout)

@@ -1,4 +1,4 @@
-"""Which data set is meant, what is known of it before it is read, and reading it."""
+"""Recognising which data set ``--data`` means, and reading it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def find_dataset(
         raise DataError(f"{data} does not exist: there is no such home folder") from None
     source = KINDS[dataset](data, root, image_size)
     if cutout is not None and not source.preset.is_small:
-        raise DataError("--cutout is for small images; photographs are cropped instead")
+        raise DataError("--cutout is for small images; large ones are cropped instead")
     changes = {key: value for key, value in {"cutout": cutout, "flip": flip}.items() if value is not None}
     return replace(source, preset=replace(source.preset, **changes))
 
@@ -123,7 +123,7 @@ def load(
 ) -> Dataset:
     """Read a data set. ``bad_images``: ``stop`` at one that cannot be decoded or ``skip`` it.
 
-    ``cache``: keep decoded photographs in memory (``ram``), read them from disk (``none``), or ``auto``: keep
+    ``cache``: keep decoded large images in memory (``ram``), read them from disk (``none``), or ``auto``: keep
     them where they take less than half of the memory that is available, divided among the processes of the machine
     (:func:`utils.system.memory.memory_share`). Raises DataError, also for more than there is memory for.
     """
@@ -143,9 +143,10 @@ def load(
 
 def _statistics(images: Images) -> dict[str, presets.Triple]:
     """Mean and deviation of the channels in [0, 1]; a channel without variation keeps its scale."""
+    # How often each value occurs in each channel: (3, 256). Floats of all pixels would not fit into memory.
     counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.pixels.unbind(1)]).double()
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean = (counts * values).sum(1) / counts.sum(1)
+    values = torch.arange(256, dtype=torch.float64) / 255  # (256,)
+    mean = (counts * values).sum(1) / counts.sum(1)  # (3,)
     std = ((counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)).sqrt()
     std = torch.where(std < 1e-3, torch.ones_like(std), std)
     return {

@@ -1,6 +1,6 @@
 """The decoding of one file: any picture as 8-bit RGB, by stated rules, in the memory that there is.
 
-Whatever a decoder raises belongs to the file, and names it.
+Whatever a decoder raises is a fault of the file, and the DataError that it becomes names the file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def decode_array(path: Path, size: int, sharers: int = 1) -> np.ndarray:
                 if image.size != (size, size):
                     image = image.resize((size, size), Image.Resampling.BILINEAR)
                 # Turned by NumPy: torch would start threads for it, which on busy cores takes longer than decoding.
-                return np.asarray(image).transpose(2, 0, 1).copy()
+                return np.asarray(image).transpose(2, 0, 1).copy()  # (size, size, 3) -> (3, size, size)
     except Exception as error:  # Pillow raises almost any type, by where the damage is
         raise DataError(f"{show(path)} cannot be decoded: {why(error)}") from None
 
@@ -90,7 +90,7 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def _upright(original: Image.Image, image: Image.Image) -> Image.Image:
-    """Turned as the EXIF of the original says; a damaged one, common in photographs that are sound, counts as none.
+    """Turned as the EXIF of the original says; a damaged one, common in files that are sound, counts as none.
 
     ImageOps.exif_transpose would write the EXIF anew and raise struct.error there.
     """
@@ -134,6 +134,7 @@ class _Room:
         self.changed, self.held, self.share = threading.Condition(), 0, 0
 
     def enter(self, needed: int, sharers: int) -> None:
+        """Wait until ``needed`` bytes are free; ValueError where they never will be."""
         with self.changed:
             while self.held and self.held + needed > self.share:
                 self.changed.wait()
@@ -145,6 +146,7 @@ class _Room:
             self.held += needed
 
     def leave(self, needed: int) -> None:
+        """Give ``needed`` bytes back to those that wait."""
         with self.changed:
             self.held -= needed
             self.changed.notify_all()

@@ -1,4 +1,4 @@
-"""A fingerprint of what a data set holds, wherever it lies: to tell whether a run goes on with the same."""
+"""A fingerprint of what a data set holds, wherever it lies, by which a resumed run knows its data again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from utils.system.terminal import reason, show
 
 
 def of_files(root: Path, sides: Sequence[tuple[Sequence[Path], Sequence[int]]]) -> str:
-    """Of the names below ``root``, the sizes in bytes and the classes of files, in their order. Reads no content."""
+    """The fingerprint of files: their names below ``root``, sizes in bytes and classes, in their order.
+
+    ``sides``: paths and class indices of train and of val. No content is read. Raises DataError for a file that is
+    not there.
+    """
     digest = hashlib.sha256()
     for paths, labels in sides:
         for path, label in zip(paths, labels, strict=True):
@@ -28,7 +32,7 @@ def of_files(root: Path, sides: Sequence[tuple[Sequence[Path], Sequence[int]]]) 
 
 
 def of_tensors(*tensors: torch.Tensor) -> str:
-    """Of pixels and labels as they are stored, before anything is resized."""
+    """The fingerprint of pixels and labels as they are stored, before anything is resized."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -9,16 +9,18 @@ from pathlib import Path
 from PIL import Image
 
 from data.decoding import DataError, quieten
-from data.listing import Notes, entries, image_names, subfolders
+from data.listing import Notes, class_folders, image_names
 from data.presets import SMALL_LIMIT
-from utils.system.terminal import some
 
 PROBES = 8
 
 
 @dataclass(frozen=True)
 class FolderListing:
-    """Files and class indices of both sides; ``notices`` says what was left out and why."""
+    """What an image folder holds: ``train`` and ``val`` are paths and, in the same order, class indices.
+
+    ``notices`` says what was left out and why.
+    """
 
     classes: tuple[str, ...]
     train: tuple[tuple[Path, ...], tuple[int, ...]]
@@ -54,14 +56,9 @@ def list_folder(root: Path) -> FolderListing:
 def _side(folder: Path, notes: Notes) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise DataError(f"{folder.parent} has no folder {folder.name}/: it needs train/<class>/ and val/<class>/")
-    found = {name: image_names(folder / name, notes) for name in subfolders(folder, notes)}
-    loose = [entry.name for entry in entries(folder, Notes(folder)) if not entry.is_dir()]
+    found = {name: image_names(folder / name, notes) for name in class_folders(folder, notes)}
     if not found:
         raise DataError(f"{folder} has no class folders: images belong in {folder.name}/<class>/")
-    if loose:
-        notes.more.append(
-            f"left out {len(loose)} files directly in {folder.name}/, outside the class folders: {some(loose)}"
-        )
     return found
 
 
@@ -71,7 +68,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def probe_size(paths: Sequence[Path]) -> int | None:
-    """The side that all probed images share if they are square and small, else None: photographs."""
+    """The side that all probed images share if they are square and small, else None: they are large images."""
     quieten()
     sizes = set()
     for path in paths[:: max(1, len(paths) // PROBES)]:

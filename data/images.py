@@ -87,7 +87,10 @@ def decode_all(
 
 
 def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable, ahead: int = 256) -> Iterator:
-    """``one`` of every item, in the order of the items; at most ``ahead`` results wait in memory."""
+    """The results of calling ``one`` for every item in threads, in the order of the items.
+
+    At most ``ahead`` results wait in memory.
+    """
     waiting = deque()
     for item in items:
         waiting.append(pool.submit(one, item))

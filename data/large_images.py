@@ -1,4 +1,4 @@
-"""Transforms of photographs, by torchvision, one image at a time in the workers of a DataLoader."""
+"""Transforms of large images, by torchvision, one image at a time in the workers of a DataLoader."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ COARSE_PROBABILITIES = (0.55, 0.15, 0.15, 0.15)
 
 
 class ResolutionJitter(torch.nn.Module):
-    """Shrink to one of four sizes and grow back (METHOD section 5); sizes in relation to 256."""
+    """Shrink an image to one of four sizes and grow back (docs/method.md, section 5); sizes in relation to 256."""
 
     def forward(self, image: Tensor) -> Tensor:
+        """uint8 (3, D, D) -> the same shape, with less detail."""
         side = image.shape[-1]
         choice = int(torch.multinomial(torch.tensor(COARSE_PROBABILITIES), 1))
         coarse = max(1, side * COARSE_SIZES[choice] // COARSE_SIZES[0])
         if coarse == side:
             return image
-        return v2.functional.resize(v2.functional.resize(image, [coarse, coarse]), [side, side])
+        shrunk = v2.functional.resize(image, [coarse, coarse])  # (3, coarse, coarse)
+        return v2.functional.resize(shrunk, [side, side])  # (3, D, D)
 
 
 def _finish(preset: Preset) -> list[torch.nn.Module]:
@@ -35,11 +37,11 @@ def training_transform(
     preset: Preset, resolution_jitter: bool = False, policy: str = "none", erasing: float = 0.0
 ) -> v2.Transform:
     """uint8 (3, D, D) -> normalised float32 (3, S, S): random resized crop, colours or a policy, grey, mirror."""
-    chosen = make_policy(policy, photographs=True)
+    chosen = make_policy(policy, large=True)
     return v2.Compose(
         ([ResolutionJitter()] if resolution_jitter else [])
         + [
-            v2.RandomResizedCrop(preset.image_size),
+            v2.RandomResizedCrop(preset.image_size),  # (3, S, S)
             chosen or v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
             v2.RandomGrayscale(0.2),
         ]

@@ -1,4 +1,4 @@
-"""Looking into an unpacked download: which folders and images are there, and what is to be left out.
+"""Looking into folders: which folders and images are there, and what is to be left out.
 
 Everything comes back sorted by code point, so nothing depends on the order of the file system.
 """
@@ -6,17 +6,15 @@ Everything comes back sorted by code point, so nothing depends on the order of t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from utils.system.errors import UsageError
-from utils.system.terminal import show, some
+from utils.system.terminal import some
 
 # What torchvision's ImageFolder takes for an image, so that nothing prepared here is skipped in training.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 SYSTEM_NAMES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
-MAX_DEPTH = 5  # folders between --source and the class folders; the deepest mirror known has three
 
 
 def is_system(name: str) -> bool:
@@ -31,7 +29,11 @@ def is_image_name(name: str) -> bool:
 
 @dataclass
 class Notes:
-    """What was seen and left out while listing; `lines` words it for the user."""
+    """What was seen and left out while listing below ``root``; `lines` words it for the user.
+
+    ``system``: hidden and system entries. ``nested``: folders inside class folders. ``other``: files that are no
+    images. These hold paths; ``more`` holds lines that are worded already.
+    """
 
     root: Path
     system: set[str] = field(default_factory=set)
@@ -69,6 +71,17 @@ def subfolders(folder: Path, notes: Notes) -> list[str]:
     return [entry.name for entry in entries(folder, notes) if os.path.isdir(entry.path)]
 
 
+def class_folders(side: Path, notes: Notes) -> list[str]:
+    """Sorted names of the class folders in ``train/`` or ``val/``; files that lie beside them go to the notes."""
+    found = list(entries(side, notes))
+    loose = [entry.name for entry in found if not entry.is_dir()]
+    if loose:
+        notes.more.append(
+            f"left out {len(loose)} files directly in {side.name}/, outside the class folders: {some(loose)}"
+        )
+    return [entry.name for entry in found if entry.is_dir()]
+
+
 def image_names(folder: Path, notes: Notes) -> list[str]:
     """Sorted names of the image files directly in a class folder; whatever else is there goes to the notes."""
     names = []
@@ -80,45 +93,3 @@ def image_names(folder: Path, notes: Notes) -> list[str]:
         else:
             notes.other.add(entry.path)
     return names
-
-
-def holds_images(folder: Path) -> bool:
-    """Whether at least one image file lies directly in the folder."""
-    with os.scandir(folder) as listing:
-        return any(is_image_name(entry.name) and not is_system(entry.name) for entry in listing)
-
-
-def descend(source: Path, hints: Sequence[str], notes: Notes, flat: bool = False) -> list[Path]:
-    """The folders from `source` down to the one that holds the class folders (`flat`: the images themselves).
-
-    A folder whose name is among the hints is entered first, in the order of the hints and whatever its case;
-    a folder that is alone is entered too, which takes care of doubled folders like `AID/AID/`.
-    """
-    trail = [source]
-    while len(trail) <= MAX_DEPTH:
-        names = subfolders(trail[-1], notes)
-        hinted = [name for hint in hints for name in names if name.casefold() == hint.casefold()]
-        if not hinted and (holds_images(trail[-1]) if flat else _any_holds_images(trail[-1], names)):
-            return trail
-        if not hinted and len(names) != 1:
-            break
-        trail.append(trail[-1] / (hinted or names)[0])
-    if holds_images(trail[-1]) and not flat:
-        raise UsageError(f"the images lie directly in {show(trail[-1])}, without class folders")
-    wanted = "folder of images" if flat else "class folders with images"
-    there = some(names) or "no folder"
-    raise UsageError(f"no {wanted} found in {show(source)}: looked in {show(trail[-1])}, which holds {there}")
-
-
-def _any_holds_images(folder: Path, names: list[str]) -> bool:
-    return any(holds_images(folder / name) for name in names)
-
-
-def find_file(folders: Iterable[Path], name: str) -> Path | None:
-    """The first file of that name, in whatever case, directly in one of the folders; None where there is none."""
-    for folder in folders:
-        if folder.is_dir():
-            for found in sorted(os.listdir(folder)):
-                if found.casefold() == name.casefold() and (folder / found).is_file():
-                    return folder / found
-    return None

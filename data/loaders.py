@@ -6,10 +6,9 @@ number of workers or processes, nor on what was read before. So a run continues 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,9 +19,10 @@ from data.images import DataError, Images
 from data.large_images import LargeImages, collate, evaluation_transform, training_transform
 from data.policies import each, make_policy
 from data.presets import Preset
-from data.shares import PARTS, Part, balanced_sizes
+from data.shares import HOLDOUT, LESS_HOLDOUT, PARTS, Part, balanced_sizes
 from data.splits import split_indices
 from data.workers import Batches, Reader
+from utils.system.seeds import derived_seed
 
 
 class Batch(NamedTuple):
@@ -37,17 +37,12 @@ class Batch(NamedTuple):
     weight: float
 
 
-def derived_seed(*parts: object) -> int:
-    """A seed in [0, 2**63) from named parts; any change gives an unrelated one."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 class Loader:
     """One pass over all images an epoch, each exactly once over all processes. ``len``: batches a pass.
 
-    Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``part``: what the images
-    are to a person. Raises DataError where a process would have nothing to train on.
+    Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``stream``: what the draws
+    are for; other streams draw otherwise. ``part``: what messages call the images. Raises DataError where a process
+    would have nothing to train on.
     """
 
     def __init__(
@@ -82,6 +77,7 @@ class Loader:
 
     @property
     def num_images(self) -> int:
+        """How many images a pass shows, over all processes."""
         return len(self.images)
 
     @property
@@ -129,19 +125,19 @@ class TensorLoader(Loader):
         self, images: Images, preset: Preset, *, policy: str = "none", erasing: float = 0.0, **options
     ) -> None:
         super().__init__(images, preset, **options)
-        self.policy = make_policy(policy, photographs=False) if self.augment else None
+        self.policy = make_policy(policy, large=False) if self.augment else None
         self.erase = v2.RandomErasing(erasing) if self.augment and erasing else None
         self.pixels, self.labels = images.pixels.to(self.device), images.labels.to(self.device)
 
     def __iter__(self) -> Iterator[Batch]:
         for number, positions, share, weight in self._shares():
             mine = positions[share].to(self.device, non_blocking=True)
-            pixels = self.pixels[mine]
+            pixels = self.pixels[mine]  # uint8 (n, 3, S, S)
             if self.augment:
                 # Drawn for all processes, so that what an image looks like does not depend on their number.
                 generator = self._generator(number)
                 draws = draw(len(positions), self.preset, generator).part(share).to(self.device)
-                seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]
+                seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]  # (n,)
                 images = self._augmented(pixels, draws, seeds)
             else:
                 images = normalise(pixels, self.preset)
@@ -150,13 +146,13 @@ class TensorLoader(Loader):
     def _augmented(self, pixels: Tensor, draws: Draws, seeds: Tensor) -> Tensor:
         pixels = crop(pixels, draws, self.preset)
         if self.policy is not None:
-            pixels = each(self.policy, pixels, seeds)
-        images = cut_out(normalise(pixels, self.preset), draws, self.preset)
+            pixels = each(self.policy, pixels, seeds)  # uint8 (n, 3, S, S)
+        images = cut_out(normalise(pixels, self.preset), draws, self.preset)  # float32 (n, 3, S, S)
         return images if self.erase is None else each(self.erase, images, seeds)
 
 
 class LargeImageLoader(Loader):
-    """Photographs: decoded or taken from memory and transformed by workers."""
+    """Large images: decoded or taken from memory, and transformed one at a time, by workers."""
 
     def __init__(
         self,
@@ -213,9 +209,10 @@ def make_loader(
 def make_search_loaders(
     train: Images, val: Images, preset: Preset, *, reward_fraction: float, calibrate: bool, **options
 ) -> dict[str, Loader]:
-    """``weights`` and ``rewards``, two disjoint parts of ``train``, and ``valid``; all shuffled, since batch
-    statistics need mixed classes. ``calibrate``: ``calibration`` too, the images of ``weights`` as evaluation
-    shows them. Raises DataError where nothing is left for rewards.
+    """The loaders of a search by stream: ``weights`` and ``rewards``, two disjoint parts of ``train``, and ``valid``.
+
+    All are shuffled, since batch statistics need mixed classes. ``calibrate``: adds ``calibration``, the images of
+    ``weights`` as evaluation shows them. Raises DataError where nothing is left for rewards.
     """
     shared, reward = split_indices(train.labels, reward_fraction, seed=options["seed"])
     if not len(reward):
@@ -226,6 +223,38 @@ def make_search_loaders(
     return {
         stream: make_loader(images, preset, stream=stream, augment=augment, shuffle=True, **options)
         for stream, (images, augment) in parts.items()
+    }
+
+
+def make_retrain_loaders(
+    train: Images,
+    val: Images,
+    preset: Preset,
+    *,
+    holdout: float,
+    rank: int,
+    world_size: int,
+    augmentation: Mapping[str, Any],
+    **options,
+) -> dict[str, Loader]:
+    """``train``, augmented and shuffled; ``valid``, on which the epoch is chosen; ``test``, all of ``val``.
+
+    ``holdout``: share of ``train`` that ``valid`` takes; with 0 it is ``val``. Each process reads ``test`` whole.
+    Raises DataError where nothing is left to choose on.
+    """
+    valid, parts = val, (None, None)
+    if holdout:
+        rest, held_out = split_indices(train.labels, holdout, seed=options["seed"])
+        if not len(held_out):
+            raise DataError(f"--holdout {holdout} leaves no image of {len(train)} to choose on")
+        train, valid, parts = train.subset(rest), train.subset(held_out), (LESS_HOLDOUT, HOLDOUT)
+    world = {"rank": rank, "world_size": world_size}
+    plain = {"augment": False, "shuffle": False, **options}
+    moved = {"augment": True, "shuffle": True, **augmentation, **options}
+    return {
+        "train": make_loader(train, preset, stream="train", part=parts[0], **world, **moved),
+        "valid": make_loader(valid, preset, stream="valid", part=parts[1], **world, **plain),
+        "test": make_loader(val, preset, stream="test", rank=0, world_size=1, **plain),
     }
 
 

@@ -12,10 +12,10 @@ from data.shares import Part
 
 
 class MixedLoader:
-    """The batches of a loader, each mixed by one of the two where both are on; labels become (n, classes).
+    """The batches of a loader, each mixed by MixUp or CutMix; labels (n,) become shares of classes (n, classes).
 
-    ``mixup``, ``cutmix``: parameters of their beta distributions, 0 for off. The draws of a batch depend on seed,
-    epoch, its number and the process alone.
+    Where both are on, one of them is drawn for each batch. ``mixup``, ``cutmix``: parameters of their beta
+    distributions, 0 for off. The draws of a batch depend on seed, epoch, its number and the process alone.
     """
 
     def __init__(self, loader: Loader, num_classes: int, *, mixup: float = 0.0, cutmix: float = 0.0) -> None:
@@ -28,21 +28,26 @@ class MixedLoader:
 
     @property
     def num_images(self) -> int:
+        """How many images a pass shows, over all processes."""
         return self.loader.num_images
 
     @property
     def smallest_batch(self) -> int:
+        """The fewest images that a process gets in one batch."""
         return self.loader.smallest_batch
 
     @property
     def part(self) -> Part:
+        """What messages call the images, and what would give more of them."""
         return self.loader.part
 
     @property
     def remedy(self) -> str:
+        """What would give every process a batch of two images or more."""
         return self.loader.remedy
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the pass that iterating yields, from batch ``start`` on."""
         self.loader.set_epoch(epoch, start)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -51,5 +56,5 @@ class MixedLoader:
             with torch.random.fork_rng(devices=[]):
                 seed = derived_seed(loader.seed, "mix", loader.epoch, number, loader.rank)
                 torch.random.default_generator.manual_seed(seed)
-                images, labels = self.mix(batch.images, batch.labels)
+                images, labels = self.mix(batch.images, batch.labels)  # (n, 3, S, S), (n, classes)
             yield Batch(images, labels, batch.weight)

@@ -23,9 +23,10 @@ AHEAD = 64  # decoded pictures that wait for their batch
 
 @dataclass
 class Pictures:
-    """A file, or all files below a folder whatever they are called; their content decides what is a picture.
+    """The pictures in ``path``: a file, or all files below a folder, whatever they are called.
 
-    ``bad`` is told of each that cannot be decoded. The counts tell what was left out so far.
+    Content decides what is a picture. ``bad`` is told of each file that cannot be decoded. The counts tell what was
+    left out so far.
     """
 
     path: Path
@@ -71,7 +72,7 @@ class Pictures:
         self.bad(error)
 
     def batches(self, preset: Preset, batch_size: int, device: torch.device) -> Iterator[tuple[list[str], Tensor]]:
-        """Names and images (n, 3, S, S) as evaluation shows them to a network. A batch is all that memory holds."""
+        """Names and images (n, 3, S, S) as evaluation shows them to a network; memory holds one batch at a time."""
 
         def one(file: tuple[str, Path]) -> tuple[str, Tensor | DataError]:
             try:
@@ -104,8 +105,8 @@ class Pictures:
 
 
 def _shown(pixels: list[Tensor], preset: Preset, device: torch.device) -> Tensor:
-    """uint8 (3, D, D) -> normalised float32 (n, 3, S, S) on the device, as the loaders give them."""
+    """n times uint8 (3, D, D) -> normalised float32 (n, 3, S, S) on the device, as the loaders give them."""
     if preset.is_small:
-        return normalise(torch.stack(pixels).to(device), preset)
+        return normalise(torch.stack(pixels).to(device), preset)  # (n, 3, S, S)
     transform = evaluation_transform(preset)
-    return torch.stack([transform(image) for image in pixels]).to(device)
+    return torch.stack([transform(image) for image in pixels]).to(device)  # (n, 3, S, S)

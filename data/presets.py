@@ -1,4 +1,4 @@
-"""What fits a kind of images unless the user says otherwise (METHOD section 5)."""
+"""What fits a kind of images unless the user says otherwise (docs/method.md, section 5)."""
 
 from dataclasses import dataclass, replace
 
@@ -31,11 +31,12 @@ class Preset:
 
     @property
     def is_small(self) -> bool:
+        """Whether images are treated as the 32x32 sets are: kept as one tensor, cropped with padding, cut out."""
         return self.image_size <= SMALL_LIMIT
 
     @property
     def decoded_size(self) -> int:
-        """Photographs are decoded at 256 for crops of 224; small images at the size that is shown."""
+        """Large images are decoded at 256 for crops of 224; small images at the size that is shown."""
         return self.image_size if self.is_small else round(self.image_size * 256 / 224)
 
 
@@ -46,18 +47,18 @@ def small(
     flip: bool = True,
     cutout: int | None = None,
 ) -> Preset:
-    """32x32 sets. Cutout takes half the side unless given."""
+    """Small images, such as the 32x32 sets. Cutout takes half the side unless given."""
     mean, std = statistics or (None, None)
     cutout = image_size // 2 if cutout is None else cutout
     return Preset(image_size, "quarter", "full", mean, std, cutout, flip, drop_prob=0.35)
 
 
-def photo(image_size: int = 224) -> Preset:
-    """Photographs, with the statistics of ImageNet."""
+def large(image_size: int = 224) -> Preset:
+    """Large images, such as photographs of 224x224, with the statistics of ImageNet."""
     return Preset(image_size, "quarter", "quarter_blur", *IMAGENET, cutout=0, flip=True, drop_prob=0.5)
 
 
 def as_trained(image_size: int, mean: Triple, std: Triple) -> Preset:
-    """What a checkpoint says of the images that its network takes: enough to evaluate."""
-    base = small(image_size, (mean, std)) if image_size <= SMALL_LIMIT else photo(image_size)
+    """The preset that shows images to a trained network, from what its checkpoint says; for evaluation only."""
+    base = small(image_size, (mean, std)) if image_size <= SMALL_LIMIT else large(image_size)
     return replace(base, mean=tuple(mean), std=tuple(std))

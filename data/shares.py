@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Part(NamedTuple):
-    """A part of the data as a person knows it, and what gives it more images."""
+    """What a message calls a part of the data, and which change would give it more images."""
 
     name: str
     remedy: str
@@ -26,10 +26,11 @@ HOLDOUT = Part("the holdout of train/", "more images there, a larger --holdout")
 
 
 def balanced_sizes(n: int, batch_size: int, processes: int = 1) -> list[int]:
-    """Sizes of the batches of all processes together, which sum to n and differ by one at most, larger ones first.
+    """The sizes of the batches into which n images are cut, for all processes together; they sum to n.
 
-    ceil(n / (batch_size * processes)) of them, but none with a single image unless ``n`` or both others are 1 (in
-    pairs, an odd number ends in one of three), nor with fewer images than processes unless ``n`` is smaller.
+    They differ by one at most, larger ones first. There are ceil(n / (batch_size * processes)) of them, or fewer where
+    a batch would have a single image (so at a batch size of 2 an odd image joins a pair) or fewer images than there
+    are processes. Such a batch is left only where n itself is so small, or batch_size * processes is 1.
     """
     together = batch_size * processes
     fewest = max(processes, min(2, together))

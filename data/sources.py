@@ -24,7 +24,10 @@ from utils.system.memory import memory_share
 
 
 class Parts(NamedTuple):
-    """What reading gave; ``classes`` where their names are only known then. ``fingerprint``: of the content."""
+    """What reading a data set gave. ``skipped``: a message for each file that cannot be decoded.
+
+    ``classes``: their names, where reading had to tell them. ``fingerprint``: of the content.
+    """
 
     train: Images
     val: Images
@@ -37,7 +40,7 @@ class Parts(NamedTuple):
 class Source:
     """A data set that was recognised but not read: enough to refuse what cannot work.
 
-    ``counts``: number of training and of validation images. :func:`load` reads it.
+    ``counts``: number of training and of validation images. ``read``: called by :func:`data.datasets.load`.
     """
 
     name: str
@@ -65,8 +68,8 @@ def digits(image_size: int | None) -> Source:
         from sklearn.datasets import load_digits
 
         found = load_digits()
-        grey = torch.from_numpy(found.images).mul(255 / 16).round().to(torch.uint8)[:, None]
-        pixels = _resized(grey, preset.image_size).expand(-1, 3, -1, -1).contiguous()
+        grey = torch.from_numpy(found.images).mul(255 / 16).round().to(torch.uint8)[:, None]  # (n, 1, 8, 8)
+        pixels = _resized(grey, preset.image_size).expand(-1, 3, -1, -1).contiguous()  # (n, 3, S, S)
         everything = Images(torch.from_numpy(found.target).long(), preset.image_size, pixels)
         rest, held_out = split_indices(everything.labels, 0.2, seed=0)
         fingerprint = of_tensors(grey, everything.labels)
@@ -86,6 +89,10 @@ CACHES = ("auto", "ram", "none")  # where the decoded images of a folder are kep
 
 
 def cifar(kind: str, root: Path, image_size: int | None) -> Source:
+    """``cifar10`` or ``cifar100`` as torchvision stores them in ``root``, downloaded there when they are read.
+
+    The names of the classes are only known then. Raises DataError where ``root`` is a file.
+    """
     from torchvision import datasets
 
     cls = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[kind]
@@ -101,6 +108,7 @@ def cifar(kind: str, root: Path, image_size: int | None) -> Source:
             Images(
                 torch.tensor(part.targets),
                 preset.image_size,
+                # (n, 32, 32, 3) -> (n, 3, 32, 32) -> (n, 3, S, S)
                 _resized(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), preset.image_size),
             )
             for part in parts
@@ -136,9 +144,13 @@ def _read_cifar(cls, kind: str, root: Path, train: bool, download: bool, log: Ca
 
 
 def folder(root: Path, image_size: int | None) -> Source:
+    """An image folder, listed but not decoded; small where its images are, or where ``image_size`` asks for it.
+
+    Raises DataError for what :func:`list_folder` refuses.
+    """
     listing = list_folder(root)
     size = image_size or probe_size(listing.train[0])
-    preset = presets.small(size) if size is not None and size <= presets.SMALL_LIMIT else presets.photo(size or 224)
+    preset = presets.small(size) if size is not None and size <= presets.SMALL_LIMIT else presets.large(size or 224)
 
     def read(*, bad_images: str, cache: str, log: Callable[[str], None], **_options) -> Parts:
         parts = _read_folder(listing, preset, bad_images, cache, log)
@@ -184,5 +196,5 @@ def _require_room(needed: int) -> None:
     if needed > most:
         raise DataError(
             f"decoded images take {needed / 1e9:.2f} GB, and {most / 1e9:.2f} GB of memory are left to each process: "
-            "use --cache none for photographs, a smaller --image_size, fewer processes or more memory"
+            "use --cache none for large images, a smaller --image_size, fewer processes or more memory"
         )

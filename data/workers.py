@@ -1,4 +1,4 @@
-"""Reading batches in worker processes that neither signals nor little shared memory nor a death can end a run by."""
+"""Reading batches in worker processes, so that no signal, lack of shared memory or death of a worker ends a run."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ class Died(Exception):
 
 
 class Reader:
-    """Reads batches by ``workers`` processes, or in this one where there are none; says when it must change that.
+    """Reads batches in ``workers`` processes, or in this one where there are none.
 
-    ``processes``: how many share this machine. ``note``: told what happened, in one line. ``shared``: the mount that
-    the tensors of workers are handed over in.
+    Where workers cannot go on it reads without them and says so by ``note``, in one line. ``processes``: how many
+    share this machine. ``shared``: the mount through which workers hand over tensors.
     """
 
     def __init__(
@@ -181,7 +181,9 @@ def _explained(error: Exception, workers: Sequence) -> Exception:
 
 
 def begin_worker(_number: int) -> None:
-    """Ignore what asks the whole group to stop: it means the main process, which finishes its step first.
+    """Make a new worker ignore the signals that ask the whole process group to stop.
+
+    They are meant for the main process, which finishes its step first.
 
     A worker ends when the main process shuts it down or is gone. torch has it look for its parent too, but with
     forkserver that is the server, which stays as long as it has a child.

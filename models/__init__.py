@@ -1,1 +1,1 @@
-"""Networks: the plan of a network, its stems and blocks, the weight-shared supernet, the chosen network."""
+"""Networks: the plan of a network, its stems and cells, the weight-shared supernet, the chosen network."""

@@ -10,13 +10,16 @@ from models.cell import CELLS
 from models.heads import HEADS, Features
 from models.plan import CellPlan, plan_cells
 from models.spec import NetworkSpec
-from models.stems import build_stems, run_stems
+from models.stems import build_stems, run_stems, stem_stride
 from ops.drop_path import keep_masks
 from ops.genotype import Genotype
 
 
 def initialise(module: nn.Module) -> None:
-    """Convolutions kaiming-normal fan_out, BN 1/0, linear maps normal(0, 0.01) (docs/method.md, section 4)."""
+    """Give all layers fresh weights (docs/method.md, section 2).
+
+    Convolutions kaiming-normal fan_out, batch norms 1 and 0, linear maps normal(0, 0.01).
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
@@ -28,7 +31,7 @@ def initialise(module: nn.Module) -> None:
 
 
 class Backbone(nn.Module):
-    """Stems, cells and heads of the shape ``spec``, over edges that a subclass chooses.
+    """Stems, cells and heads of the shape ``spec``; a subclass chooses what an edge is made of.
 
     ``build_edge(plan, node, side)`` makes the module of an edge. Raises ValueError for impossible shapes.
     """
@@ -46,24 +49,28 @@ class Backbone(nn.Module):
         initialise(self)
 
     def features(self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0) -> Features:
-        """What stems and cells make of (N, 3, H, W). Paths drop in training only."""
+        """Run stems and cells on images (N, 3, H, W). Paths drop in training only."""
         s0, s1 = run_stems(self.stems, images)  # (N, C, H', W') each
-        keep = self._keep_masks(s1, drop_path)
+        keep = self._keep_masks(s1, drop_path)  # (cells, 2 * nodes, N, 1, 1, 1) or None
         stage_ends: list[Tensor] = []
-        by_stride: dict[int, Tensor] = {}
+        by_stride, stride = {}, stem_stride(self.spec.stem)
         for cell in self.blocks:
             plan = cell.plan
             if plan.is_reduction:
-                by_stride[round(images.shape[-1] / s1.shape[-1])] = s1
+                by_stride[stride], stride = s1, 2 * stride
             encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
+            # (N, W, ...) each, W = plan.out_width
             s0, s1 = cell(s0, s1, encoding, keep=None if keep is None else keep[plan.index])
             if plan.ends_stage:
                 stage_ends.append(s1)
-        by_stride[round(images.shape[-1] / s1.shape[-1])] = s1
+        by_stride[stride] = s1
         return Features(s1, stage_ends, by_stride)  # s1: (N, C * 2^S, h, w)
 
     def run(self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
-        """(N, 3, H, W) -> what the head gives, (N, classes) for a classifier, and as much for each auxiliary head."""
+        """Run stems, cells and heads on images (N, 3, H, W).
+
+        Returns what the head gives, (N, classes) for a classifier, and as much for each auxiliary head.
+        """
         features = self.features(images, genotype, drop_path)
         return self.head(features), [head(features) for head in self.aux_heads]
 
@@ -82,10 +89,10 @@ class Backbone(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """All parameters, auxiliary heads included."""
+        """How many parameters there are, auxiliary heads included."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def num_aux_parameters(self) -> int:
-        """Parameters of the auxiliary heads, which only training uses."""
+        """How many parameters the auxiliary heads have, which only training uses."""
         return sum(parameter.numel() for parameter in self.aux_heads.parameters())

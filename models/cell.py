@@ -18,21 +18,24 @@ SIDES = ("x", "y")  # the two edges of a node, as they are named in a state dict
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, align_corners False; a map that already has the size is passed on, not copied."""
+    """Resize maps bilinearly, align_corners False; a map that already has the size is passed on, not copied."""
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def add(a: Tensor, b: Tensor, keep: Sequence[Tensor] | None = None) -> Tensor:
-    """The sum of two edges; the smaller map is resized to the larger first. ``keep``: drop-path factors of the two."""
+    """Sum two edges; the smaller map is resized to the larger first.
+
+    ``keep``: drop-path factors of the two, (N, 1, 1, 1) each.
+    """
     size = (max(a.shape[-2], b.shape[-2]), max(a.shape[-1], b.shape[-1]))
     a, b = resize(a, size), resize(b, size)
     return a + b if keep is None else torch.addcmul(a * keep[0], b, keep[1])
 
 
 class Output(nn.Module):
-    """The nodes of a cell side by side, (N, nodes * W, H, W), joined to (N, out, H, W)."""
+    """Join the nodes of a cell, which lie side by side, to what the next cells read."""
 
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
@@ -47,7 +50,7 @@ class Output(nn.Module):
 
 
 class Cell(nn.Module):
-    """One cell. ``build_edge(node, side)`` makes the module of an edge.
+    """Wire the nodes of one cell. ``build_edge(node, side)`` makes the module of an edge.
 
     An edge of the chosen network is one operation; an edge of the supernet is a list of all of them, of which
     the encoding picks one.
@@ -68,18 +71,23 @@ class Cell(nn.Module):
     def forward(
         self, s0: Tensor, s1: Tensor, encoding: Sequence[int], *, keep: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The next (s0, s1). ``keep``: drop-path factors of all edges, (2 * nodes, N, 1, 1, 1), or None."""
+        """Turn the states (s0, s1) into the next ones: s1 as the next cell reads it, and the output of this cell.
+
+        s0 (N, W, H', H') and s1 (N, W, H, H), W = plan.width. ``keep``: drop-path factors of all edges,
+        (2 * nodes, N, 1, 1, 1), or None.
+        """
         states = [resize(s0, s1.shape[-2:]), s1]  # (N, W, H, H) each
         for n, pair in enumerate(edges(encoding)):
             x, y = (
                 self._operation(self.nodes[n][side], edge.op)(states[edge.input])
                 for side, edge in zip(SIDES, pair, strict=True)
             )
+            # (N, W, H, H), or in a reduction (N, 2W, ...): each edge H, H/2 or H/4, by what it reads and does
             node = add(x, y, None if keep is None else keep[2 * n : 2 * n + 2])
-            states.append(self._join(node, s1))  # (N, W, H, H), half of H in a reduction
+            states.append(self._join(node, s1))  # (N, W, H, H), or (N, W, H/2, H/2)
         out = self.out(concatenate(states[2:]))  # (N, W, H, H), or (N, 2W, H/2, H/2)
         has_skip = self.plan.is_reduction and not self.plan.is_last
-        return (self.skip(s1) if has_skip else s1), out
+        return (self.skip(s1) if has_skip else s1), out  # the next s0 is as wide as out
 
     def _join(self, node: Tensor, s1: Tensor) -> Tensor:
         """A node of a reduction is brought to half the size and back to W channels, so that later nodes can read it."""
@@ -91,5 +99,5 @@ class Cell(nn.Module):
         return edge[op] if isinstance(edge, nn.ModuleList) else edge
 
 
-# How the cells of a space are wired. A space of the same wiring names the same class.
+# How the cells of each space are wired. A space of the same wiring names the same class.
 CELLS: dict[str, type[Cell]] = {"slnas": Cell}

@@ -1,6 +1,6 @@
-"""What a network costs, summed over its parts: nothing of its size is built.
+"""What a network costs, summed over its parts: the network itself is never built (docs/method.md, section 10).
 
-Each part (an edge, a block's output, a stem) is built once on the meta device, where nothing is computed, and
+Each part (an edge, a cell's output, a stem) is built once on the meta device, where nothing is computed, and
 its cost remembered by operation, widths and map size; a network is a sum of some eighty of them.
 """
 
@@ -34,7 +34,7 @@ class Cost(NamedTuple):
 
 
 def count_macs(network: nn.Module, *inputs: Tensor) -> int:
-    """Multiply-accumulates of one forward pass: outputs of convolutions and linear maps x what each sums up."""
+    """Count the multiply-accumulates of one forward pass: values that a layer gives times what each of them sums up."""
     total = 0
 
     def count(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:

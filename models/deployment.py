@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from models.cost import Cost, network_cost
 from models.network import Network
 from models.spec import NetworkSpec, SizeError
 from ops.genotype import Genotype, num_cells
+from utils.system.device import measure_latency
+from utils.system.processes import World
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """That network but for its genotype: its shape, how its cells share encodings, and its images in pixels."""
+    """The network to be retrained but for its genotype: shape, how cells share encodings, image size in pixels."""
 
     spec: NetworkSpec
     sharing: str
@@ -41,3 +45,22 @@ class Deployment:
     def facts(self) -> dict[str, Any]:
         """Plain values for genotypes.json."""
         return {"sharing": self.sharing, **self.spec.as_plain(), "image_size": self.image_size}
+
+
+def cost_functions(
+    deployment: Deployment, world: World, device: torch.device, latency_batch: int
+) -> dict[str, Callable[[Genotype], float]]:
+    """How each cost of a deployed network is found, cheap ones first. All processes go by the clock of the first."""
+
+    def latency(genotype: Genotype) -> float:
+        if not world.is_main:
+            return world.broadcast(None)
+        size = deployment.image_size
+        images = torch.zeros(latency_batch, 3, size, size, device=device)
+        return world.broadcast(measure_latency(deployment.network(genotype).to(device), images))
+
+    return {
+        "params": lambda genotype: deployment.cost(genotype).parameters,
+        "macs": lambda genotype: deployment.cost(genotype).macs,
+        "latency_ms": latency,
+    }

@@ -12,7 +12,7 @@ from models.spec import NetworkSpec
 
 
 class Features(NamedTuple):
-    """What stems and cells make of images.
+    """The maps that stems and cells make of images, for heads to read.
 
     ``last``: (N, C * 2^S, h, w), the output of the last cell. ``stage_ends``: the output of each stage's reduction but
     the last, which auxiliary heads read. ``by_stride``: one map for every resolution, by how much smaller than the
@@ -25,20 +25,23 @@ class Features(NamedTuple):
 
 
 class PooledLinear(nn.Linear):
-    """Global average and one linear map without bias, over the last features, or over the end of a ``stage``."""
+    """Average a map over its pixels and apply one linear map without bias.
+
+    Reads the last features, or with ``stage`` the end of that stage.
+    """
 
     def __init__(self, width: int, outputs: int, stage: int | None = None) -> None:
         super().__init__(width, outputs, bias=False)
         self.stage = stage
 
     def forward(self, features: Features) -> Tensor:
-        """Features -> (N, outputs)."""
+        """Turn features into (N, outputs)."""
         x = features.last if self.stage is None else features.stage_ends[self.stage]  # (N, C, h, w)
-        return super().forward(x.mean(dim=(2, 3)))
+        return super().forward(x.mean(dim=(2, 3)))  # (N, C) -> (N, outputs)
 
 
 def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
-    """One vector of outputs an image; an auxiliary head after each stage but the last."""
+    """Heads that give one vector of outputs an image: the main one, and one after each stage but the last."""
     ends = [plan for plan in plans if plan.ends_stage]
     aux = [PooledLinear(plan.out_width, spec.num_classes, plan.stage) for plan in ends]
     return PooledLinear(plans[-1].out_width, spec.num_classes), aux

@@ -18,7 +18,7 @@ from ops.registry import build_operation
 
 
 class Network(Backbone):
-    """The network of ``genotype``. Every edge is one operation: ``blocks.{i}.nodes.{n}.{x,y}``.
+    """The network of a genotype, in which every edge is one operation: ``blocks.{i}.nodes.{n}.{x,y}``.
 
     Raises GenotypeError when the genotype does not fit ``blocks``, ValueError for impossible widths.
     """
@@ -52,7 +52,7 @@ class Network(Backbone):
         return build_operation(op, plan.width, plan.out_width, stride=stride, antialias=self.spec.antialias)
 
     def forward(self, images: Tensor, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
-        """(N, 3, H, W) -> (logits (N, classes), auxiliary logits). Paths drop in training only."""
+        """Turn images (N, 3, H, W) into logits (N, classes) and auxiliary ones. Paths drop in training only."""
         return self.run(images, self.genotype, drop_path)
 
     def arguments(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Network(Backbone):
 
     @torch.no_grad()
     def macs(self, image_size: int) -> int:
-        """Multiply-accumulates of one image in convolutions and linear maps, auxiliary heads left out.
+        """Count the multiply-accumulates of one image in convolutions and linear maps, auxiliary heads left out.
 
         Counted by running the network on the meta device, where nothing is computed.
         """

@@ -26,7 +26,10 @@ class CellPlan:
 
 
 def plan_cells(blocks: Sequence[int], filters: int) -> tuple[CellPlan, ...]:
-    """Stage i is ``blocks[i]`` normal cells of width ``filters * 2**i``, then one reduction cell."""
+    """List the cells of a network in order, stage by stage.
+
+    Stage i is ``blocks[i]`` normal cells of width ``filters * 2**i``, then one reduction cell. Raises ValueError.
+    """
     if not blocks or any(count < 0 for count in blocks):
         raise ValueError(f"blocks must be a non-empty list of counts, not {list(blocks)}")
     if filters < 2 or filters % 2:

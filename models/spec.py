@@ -17,7 +17,7 @@ class SizeError(UsageError):
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """The shape of a network.
+    """The shape of a network: all that has to be known to build it, but for its genotype.
 
     ``blocks``: normal cells of each stage; ``filters``: channels of the first stage, even; ``num_classes``: outputs of
     the head; ``stem``, ``antialias``, ``space``, ``head``: names in the tables of models.stems, ops.primitives,

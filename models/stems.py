@@ -51,11 +51,16 @@ def build_stems(kind: str, channels: int, antialias: str) -> nn.ModuleList:
     return nn.ModuleList(nn.Sequential(*layers) for layers in STEMS[kind].layers(channels, antialias))
 
 
+def stem_stride(kind: str) -> int:
+    """By how much smaller than the image the maps are that leave the stems."""
+    return STEMS[kind].divisor
+
+
 def stem_size(kind: str, image_size: int) -> int:
     """The side of the maps that leave the stems, in pixels."""
-    return -(-image_size // STEMS[kind].divisor)
+    return -(-image_size // stem_stride(kind))
 
 
 def run_stems(stems: nn.ModuleList, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The first two states, s0 and s1."""
-    return stems[0](images), stems[1](images)
+    """Compute the first two states, s0 and s1, from images (N, 3, H, W)."""
+    return stems[0](images), stems[1](images)  # (N, C, H', W') each

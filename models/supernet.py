@@ -30,7 +30,9 @@ BN_STATS = {"batch": Statistics(), "recalibrate": Statistics(calibrated=True), "
 
 
 class SuperNet(Backbone):
-    """All operations of every edge: ``blocks.{i}.nodes.{n}.{x,y}.{op id}``. Holds no genotype.
+    """A network in which every edge holds all operations: ``blocks.{i}.nodes.{n}.{x,y}.{op id}``.
+
+    It holds no genotype: forward takes the one whose path is to run.
 
     ``bn_stats`` says where batch norms take their statistics from when a genotype is scored: ``batch``, the
     images at hand (no running statistics exist at all); ``recalibrate``, training images passed through the
@@ -73,7 +75,7 @@ class SuperNet(Backbone):
     def forward(
         self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0
     ) -> tuple[Tensor, list[Tensor]]:
-        """(N, 3, H, W) and a genotype -> (logits (N, classes), auxiliary logits)."""
+        """Turn images (N, 3, H, W) into logits (N, classes) and auxiliary ones, along the path of a genotype."""
         return self.run(images, genotype, drop_path)
 
     def arguments(self) -> dict[str, Any]:
@@ -111,7 +113,7 @@ class SuperNet(Backbone):
 
     @contextmanager
     def scoring(self, genotype: Genotype, calibration: Iterable[Tensor] = ()) -> Iterator[None]:
-        """Evaluation mode for one genotype under ``bn_stats``; afterwards every buffer is as it was.
+        """Set evaluation mode for one genotype under ``bn_stats``; afterwards every buffer is as it was.
 
         ``calibration``: batches of images, read for ``recalibrate`` alone, averaged with equal weight.
         """

@@ -6,10 +6,11 @@ from torch.nn import functional as F
 
 
 class BlurPool(nn.Module):
-    """Binomial filter [1,2,1]x[1,2,1]/16, stride 2: (N, C, H, W) -> (N, C, ceil(H/2), ceil(W/2)).
+    """Blur every channel with the binomial filter [1,2,1]x[1,2,1]/16 and keep every second pixel.
 
-    One pixel of reflect padding on each side. A side of one pixel has nothing to reflect and repeats its
-    pixel instead, so that small images train too. No parameters, and nothing in the state dict.
+    (N, C, H, W) -> (N, C, ceil(H/2), ceil(W/2)), with one pixel of reflect padding on each side. A side of one pixel
+    has nothing to reflect and repeats its pixel instead, so that small images train too. No parameters, and nothing in
+    the state dict.
     """
 
     kernel: Tensor
@@ -21,5 +22,7 @@ class BlurPool(nn.Module):
         self.register_buffer("kernel", kernel.expand(channels, 1, 3, 3).contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Halve the maps, rounding up."""
         mode = "reflect" if min(x.shape[-2:]) > 1 else "replicate"
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), self.kernel, stride=2, groups=x.shape[1])
+        padded = F.pad(x, (1, 1, 1, 1), mode=mode)  # (N, C, H + 2, W + 2)
+        return F.conv2d(padded, self.kernel, stride=2, groups=x.shape[1])  # (N, C, ceil(H/2), ceil(W/2))

@@ -8,13 +8,16 @@ from ops.cpu_kernels.depthwise import depthwise_5x5, is_faster
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """(N, C, H, W) -> (N, C, ceil(H/stride), ceil(W/stride)): one odd square kernel a channel, zeros around."""
+    """Convolve every channel with a square kernel of its own, of odd side and with zeros around the map.
+
+    (N, C, H, W) -> (N, C, ceil(H/stride), ceil(W/stride)).
+    """
 
     def __init__(self, channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve every channel with its own kernel."""
+        """(N, C, H, W) -> (N, C, ceil(H/stride), ceil(W/stride)); by the CPU kernel where that is faster."""
         is_5x5 = self.kernel_size == (5, 5) and self.stride == (1, 1)
         if is_5x5 and torch.is_grad_enabled() and use_cpu_kernel(x) and is_faster(x):
             return depthwise_5x5(x, self.weight)

@@ -54,7 +54,7 @@ Layout = namedtuple("Layout", "layer row x names folded")
 
 
 def graph(encoding: Sequence[int], space: Space) -> tuple[nx.MultiDiGraph, dict[int, int]]:
-    """The edges, with an attribute ``op``, and every state's depth: the longest way from an input."""
+    """Make the graph of a cell, with ``op`` on every edge, and each state's depth: the longest way from an input."""
     wiring = nx.MultiDiGraph()
     wiring.add_nodes_from(range(space.nodes + 2))
     for state, pair in enumerate(edges(encoding), 2):
@@ -63,7 +63,7 @@ def graph(encoding: Sequence[int], space: Space) -> tuple[nx.MultiDiGraph, dict[
 
 
 def crossings(wiring: nx.MultiDiGraph, layer: dict[int, int], row: dict[int, float]) -> int:
-    """How many pairs of lines cross, lines to the output included, when the states lie in these rows."""
+    """Count the pairs of lines that cross, lines to the output included, when the states lie in these rows."""
     count = 0
     for gap in range(max(layer.values()) + 1):  # (row where a line enters the gap, row where it leaves it)
         lines = [(row[state], row[state]) for state in layer if state > 1 and layer[state] <= gap]
@@ -75,7 +75,7 @@ def crossings(wiring: nx.MultiDiGraph, layer: dict[int, int], row: dict[int, flo
 
 
 def best_rows(wiring: nx.MultiDiGraph, layer: dict[int, int]) -> dict[int, float]:
-    """Rows with the fewest crossings, then the shortest ways; input 0 above 1, both near their readers."""
+    """Find the rows with the fewest crossings, then the shortest ways; input 0 above 1, both near their readers."""
     nodes = len(layer) - 2  # all states but the two inputs
 
     def place(order: Sequence[int]) -> dict[int, float]:
@@ -122,7 +122,7 @@ def lay_out(encoding: Sequence[int], space: Space, folded: bool = False) -> Layo
 
 
 def draw(genotype: Genotype) -> Figure:
-    """A figure, known to no pyplot state, of all cells: a column of up to 4, else a grid in reading order."""
+    """Draw all cells as a figure outside of pyplot: a column of up to 4, else a grid in reading order."""
     space = SPACES[genotype.space]
     places = [lay_out(cell, space) for cell in genotype.cells]
     columns = 1 if len(places) <= 4 else max(2, math.ceil(math.sqrt(len(places) / 6)))
@@ -192,7 +192,7 @@ def _write(axes: Axes, x: float, y: float, text: str, **how) -> None:
 
 
 def render(genotype: Genotype, extension: str, dpi: int = DPI) -> bytes:
-    """The content of a file: the same bytes for the same genotype and the same matplotlib."""
+    """Make the content of a file: the same bytes for the same genotype and the same matplotlib."""
     with style.context(["default", {"svg.hashsalt": "ops.draw", "pdf.fonttype": 42}]):
         figure = draw(genotype)
         if extension == "png" and math.prod(figure.get_size_inches()) * dpi**2 > MAX_PIXELS:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def keep_masks(paths: int, batch: int, p: float | Tensor, like: Tensor) -> Tensor:
-    """Factors for ``paths`` edges of a batch: 0 with probability ``p``, else 1/(1-p); (paths, N, 1, 1, 1).
+    """Draw factors for ``paths`` edges of a batch, (paths, N, 1, 1, 1): 0 with probability ``p``, else 1/(1-p).
 
     One draw for many edges, on the device and in the precision of ``like``. Multiplying by the factors keeps
     the mean and makes a new tensor: the input is left alone. ``p`` is in [0, 1).

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ops.space import SPACES, Space
 
-MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal blocks of each stage: more is a typing error
+MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal cells of each stage: more is a typing error
 
 Encoding = tuple[int, ...]
 
@@ -50,8 +50,8 @@ def num_cells(sharing: str, blocks: Sequence[int]) -> int:
 class Genotype:
     """Cell encodings and how they are shared over a network: hashable, ordered, validated on construction.
 
-    ``type``: two encodings, [normal, reduction]; ``stage``: one per stage, its reduction block included;
-    ``block``: one per block in network order. ``space``: the name of a search space. Raises
+    ``type``: two encodings, [normal, reduction]; ``stage``: one per stage, its reduction cell included;
+    ``block``: one per cell in network order. ``space``: the name of a search space. Raises
     :class:`GenotypeError`.
     """
 
@@ -85,7 +85,7 @@ class Genotype:
         return [list(cell) for cell in self.cells]
 
     def cell(self, stage: int, block: int, is_reduction: bool) -> Encoding:
-        """The encoding that a block uses; ``block`` counts over the whole network."""
+        """The encoding that a cell uses; ``block`` is its number in the whole network."""
         return self.cells[SHARINGS[self.sharing].index(stage, block, is_reduction)]
 
     def require_fit(self, blocks: Sequence[int]) -> None:
@@ -183,7 +183,7 @@ def read_candidate(
 def parse_genotype(
     text_or_path: str | Path, sharing: str | None = None, blocks: Sequence[int] | None = None
 ) -> Genotype:
-    """The genotype of :func:`read_candidate`. ``sharing=None``: as the file states, else ``type``."""
+    """Read the genotype of :func:`read_candidate`. ``sharing=None``: as the file states, else ``type``."""
     return read_candidate(text_or_path, sharing, blocks).genotype
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def format_of(x: Tensor) -> torch.memory_format:
-    """The memory format of (N, C, H, W), also of a slice of its channels."""
+    """The memory format that a tensor (N, C, H, W), or a slice of its channels, lies in."""
     by_pixel = x.stride(1) == 1 and x.shape[1] > 1 and x.shape[2] * x.shape[3] > 1
     return torch.channels_last if by_pixel else torch.contiguous_format
 
@@ -23,7 +23,7 @@ class _Interleave(torch.autograd.Function):
     def forward(_context, a: Tensor, b: Tensor) -> Tensor:
         n, channels, height, width = b.shape
         out = torch.empty(n, 2 * channels, height, width, dtype=b.dtype, device=b.device, memory_format=format_of(b))
-        out[:, 0::2] = a
+        out[:, 0::2] = a  # each (N, C, H, W)
         out[:, 1::2] = b
         return out
 
@@ -33,7 +33,11 @@ class _Interleave(torch.autograd.Function):
 
 
 def interleave(a: Tensor, b: Tensor) -> Tensor:
-    """Concatenate (N, C, H, W) twice and shuffle in two groups (ShuffleNet, arXiv 1707.01083): (N, 2C, H, W)."""
+    """Let the channels of two tensors take turns, beginning with the first one's.
+
+    (N, C, H, W) twice -> (N, 2C, H, W): concatenation, then a channel shuffle in two groups (ShuffleNet, arXiv
+    1707.01083).
+    """
     if torch.jit.is_tracing():  # TorchScript knows no Python functions, and needs no gradient
         return torch.stack((a, b), dim=2).flatten(1, 2)
     return _Interleave.apply(a, b)
@@ -52,7 +56,7 @@ class _Concatenate(torch.autograd.Function):
 
 
 def concatenate(parts: Sequence[Tensor]) -> Tensor:
-    """(N, C_i, H, W) each -> (N, sum of C_i, H, W)."""
+    """Join tensors by channels: (N, C_i, H, W) each -> (N, sum of C_i, H, W)."""
     if torch.jit.is_tracing():
         return torch.cat(tuple(parts), dim=1)
     return _Concatenate.apply(*parts)

@@ -8,8 +8,8 @@ from ops.cpu_kernels.mish import mish
 
 
 class Mish(nn.Module):
-    """x * tanh(softplus(x)): (N, C, H, W) -> the same shape, in the memory format of the input."""
+    """The activation x * tanh(softplus(x)); shape and memory format of the input stay."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply it to every value."""
+        """(N, C, H, W) -> the same shape."""
         return mish(x) if use_cpu_kernel(x) else F.mish(x)

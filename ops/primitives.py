@@ -1,4 +1,4 @@
-"""The operations of the search space (METHOD section 1 and 2).
+"""The operations of the search space, without their names (docs/method.md, section 2).
 
 Every one is built as ``Operation(width, out_width, stride, antialias)`` and maps (N, width, H, W) to
 (N, out_width, H', W') with H' = H at stride 1 and ceil(H/2) at stride 2. Layers that own parameters are
@@ -18,11 +18,15 @@ ANTIALIAS = {"conv": {"conv"}, "all": {"conv", "pool"}, "none": frozenset()}
 
 
 def pointwise(width: int, out_width: int) -> nn.Conv2d:
+    """A 1x1 convolution without bias: (N, width, H, W) -> (N, out_width, H, W)."""
     return nn.Conv2d(width, out_width, 1, bias=False)
 
 
 class ShuffleUnit(nn.Module):
-    """Shuffle unit, stride 1 (ShuffleNet V2, arXiv 1807.11164, fig. 3c): half the channels pass through."""
+    """Work on half of the channels, leave the other half as it is, and let the two take turns.
+
+    ShuffleNet V2, arXiv 1807.11164, figure 3c: (N, W, H, H) -> the same shape, W even.
+    """
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
@@ -39,12 +43,17 @@ class ShuffleUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        passed, worked = x.chunk(2, dim=1)
-        return interleave(passed, self.branch(worked))
+        """(N, W, H, H) -> (N, W, H, H)."""
+        passed, worked = x.chunk(2, dim=1)  # (N, W/2, H, H) each
+        return interleave(passed, self.branch(worked))  # (N, W, H, H)
 
 
 class ShuffleDown(nn.Module):
-    """Shuffle unit, stride 2 (arXiv 1807.11164, figure 3d), subsampled by BlurPool: W -> 2W channels."""
+    """Halve the map and double the channels by two branches that both read all of the input.
+
+    ShuffleNet V2, arXiv 1807.11164, figure 3d: (N, W, H, H) -> (N, 2W, ceil(H/2), ceil(H/2)). ``blurred``: BlurPool
+    subsamples behind a convolution of stride 1; else the convolution itself has stride 2.
+    """
 
     def __init__(self, width: int, kernel: int, blurred: bool) -> None:
         super().__init__()
@@ -68,14 +77,16 @@ class ShuffleDown(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return interleave(self.branch_1(x), self.branch_2(x))
+        """(N, W, H, H) -> (N, 2W, ceil(H/2), ceil(H/2))."""
+        return interleave(self.branch_1(x), self.branch_2(x))  # (N, W, H/2, H/2) each
 
 
 class PooledConv(nn.Module):
-    """1x1 conv, pool 3 with padding 1, BN. ``blurred`` pools at stride 1 and subsamples with BlurPool.
+    """A 1x1 convolution, a 3x3 pool with a border of one, and batch norm.
 
-    Averaging (padding counted) commutes exactly with a bias-free 1x1 conv, so the average pool runs first:
-    a quarter of the multiplications at stride 2.
+    ``kind``: ``avg`` or ``max``. ``blurred``: pools at stride 1 and subsamples with BlurPool. Averaging (padding
+    counted) commutes exactly with a bias-free 1x1 conv, so the average pool runs first: a quarter of the
+    multiplications at stride 2.
     """
 
     def __init__(self, kind: str, width: int, out_width: int, *, stride: int, blurred: bool) -> None:
@@ -87,8 +98,9 @@ class PooledConv(nn.Module):
         self.blur = BlurPool(width if self.averages else out_width) if blurred and stride == 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._pool(x) if self.averages else self.conv(x)
-        x = self.conv(x) if self.averages else self._pool(x)
+        """(N, W, H, H) -> (N, out, H', H'), H' = ceil(H/stride)."""
+        x = self._pool(x) if self.averages else self.conv(x)  # (N, W, H', H') or (N, out, H, H)
+        x = self.conv(x) if self.averages else self._pool(x)  # (N, out, H', H')
         return self.bn(x)
 
     def _pool(self, x: Tensor) -> Tensor:
@@ -105,9 +117,10 @@ def shuffle(kernel: int, width: int, out_width: int, stride: int, antialias: str
 
 
 def pool(kind: str, width: int, out_width: int, stride: int, antialias: str) -> nn.Module:
+    """A pooling operation of either stride; ``kind``: ``avg`` or ``max``."""
     return PooledConv(kind, width, out_width, stride=stride, blurred="pool" in ANTIALIAS[antialias] and stride == 2)
 
 
 def conv_1x1(width: int, out_width: int, stride: int, antialias: str) -> nn.Module:
-    """1x1 conv and BN; it keeps the resolution, also in a reduction block."""
+    """A 1x1 convolution and batch norm, which keep the resolution at either stride."""
     return nn.Sequential(pointwise(width, out_width), nn.BatchNorm2d(out_width))

@@ -1,4 +1,7 @@
-"""The one table of operations: name -> builder. A new operation is one line here and one class."""
+"""The one table of operations: name -> builder.
+
+A new operation is a class in ops.primitives, one line here, and its name in a space (ops.space).
+"""
 
 from collections.abc import Callable
 from functools import partial

@@ -21,7 +21,7 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """What a search chooses from.
+    """What a search chooses from: operations, the number of nodes, and through them the options of each integer.
 
     ``operations``: names, as in ``ops.registry``; the integer of an encoding is the index. ``heaviest``: the one that
     needs the most memory. ``symmetric``: whether swapping the two edges of a node leaves the network the same.

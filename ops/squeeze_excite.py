@@ -11,7 +11,10 @@ REDUCTION = 16
 
 
 class SqueezeExcite(nn.Module):
-    """(N, C, H, W) -> the same shape, every channel times a gate in (0, 1). No biases (docs/method.md, section 2)."""
+    """Multiply every channel by a gate in (0, 1), which depends on the means of all channels.
+
+    (N, C, H, W) -> the same shape. No biases (docs/method.md, section 2).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -20,9 +23,10 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Linear(squeezed, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate the channels by what their means say."""
+        """(N, C, H, W) -> (N, C, H, W)."""
         if torch.is_grad_enabled() and use_cpu_kernel(x):
             return squeeze_excite(x, self.reduce.weight, self.expand.weight)
         means = x.mean(dim=(2, 3))  # (N, C)
-        gate = self.expand(F.relu(self.reduce(means))).sigmoid()  # (N, C)
-        return x * gate[:, :, None, None]
+        squeezed = F.relu(self.reduce(means))  # (N, C//16)
+        gate = self.expand(squeezed).sigmoid()  # (N, C)
+        return x * gate[:, :, None, None]  # (N, C, H, W)

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from data.class_names import AID, MIT67, NWPU, PLANTVILLAGE, SPORT8
-from data.prepare import main
+from data.prepare.class_names import AID, MIT67, NWPU, PLANTVILLAGE, SPORT8
+from data.prepare.command import main
 
 
 def picture(path: Path) -> Path:
@@ -90,7 +90,7 @@ def flowers102(source: Path, labels: np.ndarray | None = None, **parts: Iterable
 
 
 def plantvillage(source: Path, leaf_map: bool = True) -> Path:
-    """As the repository: leaves of one to four photos, identifiers shared between classes, second copies elsewhere."""
+    """As the repository: leaves of one to four images, identifiers shared between classes, second copies elsewhere."""
     leaves: dict[str, list[str]] = {}
     for position, label in enumerate(PLANTVILLAGE):
         number = 0

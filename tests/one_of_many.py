@@ -19,11 +19,11 @@ from utils.training.state import Training
 
 out, kind, fault, *argv = sys.argv[1:]
 rank = int(os.environ["RANK"])
-run_epoch, check, steps = Training.run_epoch, StopRequest.check, [0]
+close_epoch, check, steps = Training.close_epoch, StopRequest.check, [0]
 
 
 def watched_epoch(self, *args):
-    record = run_epoch(self, *args)
+    record = close_epoch(self, *args)
     torch.save(self.model.state_dict(), Path(out) / f"epoch{self.at.epoch}-rank{rank}.pt")
     return record
 
@@ -38,5 +38,5 @@ def faulty_check(self):
     check(self)
 
 
-Training.run_epoch, StopRequest.check = watched_epoch, faulty_check
+Training.close_epoch, StopRequest.check = watched_epoch, faulty_check
 sys.exit(SCRIPTS[kind].main(argv))

@@ -12,7 +12,7 @@ from benchmarks.epoch import clocks
 from benchmarks.workloads import Settings, genotypes
 from controller.reinforce import Reinforce
 from models.supernet import SuperNet
-from utils.training import losses
+from utils.training import task
 from utils.training.precision import Float16, Precision
 from utils.training.state import Training
 
@@ -61,8 +61,14 @@ def test_the_shares_of_a_search_epoch_are_its_whole_time(tmp_path, capsys):
 
 def test_clocks_leave_nothing_behind():
     def clocked() -> list:
-        owners = (SuperNet, "forward"), (Training, "run_epoch"), (Precision, "step"), (Float16, "step")
-        names = *owners, (losses, "search_loss"), (Reinforce, "ask"), (Reinforce, "sample"), (Reinforce, "tell")
+        owners = (
+            (SuperNet, "forward"),
+            (Training, "enters"),
+            (Training, "close_epoch"),
+            (Precision, "step"),
+            (Float16, "step"),
+        )
+        names = *owners, (task, "search_loss"), (Reinforce, "ask"), (Reinforce, "sample"), (Reinforce, "tell")
         return [getattr(owner, name) for owner, name in names]
 
     before = clocked()

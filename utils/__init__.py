@@ -1,1 +1,1 @@
-"""Everything a run needs around the method, one topic a file."""
+"""Everything a run needs around the method: flags, training, runs, reports, and the system below them."""

@@ -22,7 +22,7 @@ def is_faster(x: Tensor) -> bool:
 
 
 def depthwise_5x5(x: Tensor, weight: Tensor) -> Tensor:
-    """(N, C, H, W) and (C, 1, 5, 5) -> (N, C, H, W): stride 1, two rows and columns of zeros around."""
+    """Convolve (N, C, H, W) by channel with (C, 1, 5, 5), stride 1 and two rows and columns of zeros around."""
     return _Depthwise5.apply(x, weight)
 
 

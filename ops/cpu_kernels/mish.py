@@ -16,7 +16,7 @@ PIECE = 2**18  # values to work on at a time, so that what is computed in betwee
 
 
 def mish(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> the same shape, in the memory format of the input."""
+    """Apply Mish to (N, C, H, W): the same shape, in the memory format of the input."""
     return _Mish.apply(x)
 
 

@@ -11,16 +11,19 @@ from ops.cpu_kernels.mish import PIECE
 
 
 def squeeze_excite(x: Tensor, reduce: Tensor, expand: Tensor) -> Tensor:
-    """(N, C, H, W) -> the same shape. ``reduce`` (C//16, C), ``expand`` (C, C//16): weights of the two maps."""
+    """Gate the channels of (N, C, H, W) by what their means say.
+
+    ``reduce`` (C//16, C) and ``expand`` (C, C//16) are the weights of the two linear maps.
+    """
     return _SqueezeExcite.apply(x, reduce, expand)
 
 
 class _SqueezeExcite(torch.autograd.Function):
     @staticmethod
     def forward(context, x: Tensor, reduce: Tensor, expand: Tensor) -> Tensor:
-        means = x.mean(dim=(2, 3))
-        squeezed = F.relu(means @ reduce.t())
-        gate = (squeezed @ expand.t()).sigmoid()
+        means = x.mean(dim=(2, 3))  # (N, C)
+        squeezed = F.relu(means @ reduce.t())  # (N, C//16)
+        gate = (squeezed @ expand.t()).sigmoid()  # (N, C)
         context.save_for_backward(x, reduce, expand, means, squeezed, gate)
         return x * gate[:, :, None, None]
 
@@ -33,8 +36,8 @@ class _SqueezeExcite(torch.autograd.Function):
         of_gate = torch.cat(
             [(a * b).sum(dim=(2, 3)) for a, b in zip(gradient.split(images), x.split(images), strict=True)]
         )
-        of_expanded = of_gate * gate * (1 - gate)
-        of_reduced = (of_expanded @ expand) * (squeezed > 0)
-        of_means = of_reduced @ reduce / (x.shape[2] * x.shape[3])
+        of_expanded = of_gate * gate * (1 - gate)  # (N, C)
+        of_reduced = (of_expanded @ expand) * (squeezed > 0)  # (N, C//16)
+        of_means = of_reduced @ reduce / (x.shape[2] * x.shape[3])  # (N, C), a pixel's share
         of_x = torch.addcmul(of_means[:, :, None, None], gradient, gate[:, :, None, None])
         return of_x, of_reduced.t() @ means, of_expanded.t() @ squeezed

@@ -237,15 +237,15 @@ def test_a_checkpoint_that_lacks_something_is_refused_and_never_a_fault(part, va
 
 @pytest.mark.parametrize("kind", ["search", "retrain"])
 def test_a_result_vouches_for_everything_else(kind, begun, tmp_path, monkeypatch):
-    """The last file before it fails: there is no result, and going on writes all of it."""
+    """The run ends while the file before it is written: there is no result, and going on writes all of it."""
     flags = [*QUICK, "--data", str(begun[kind] / "data"), "--epochs", "1"]
     with monkeypatch.context() as patch:
 
-        def full(path, text):
-            raise OSError(28, "No space left on device")
+        def killed(path, text):
+            raise KeyboardInterrupt
 
-        patch.setattr(report, "write_text", full)
-        assert start(kind, tmp_path, *flags) == 1
+        patch.setattr(report, "write_text", killed)
+        assert start(kind, tmp_path, *flags) == 130
     folder = only_run(tmp_path, kind)
     assert not (folder / "result.json").exists()
     (folder / ".checkpoint.pt.0123.writing").touch()  # what a killed writer leaves

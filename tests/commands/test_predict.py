@@ -10,7 +10,7 @@ from PIL import Image
 import retrainer_cifar
 from data import predicting
 from data.predicting import Pictures
-from data.presets import IMAGENET, photo, small
+from data.presets import IMAGENET, large, small
 from tests.harness import finished, start
 
 FLAGS = ["--image_size", "16", "--no-tensorboard"]
@@ -89,7 +89,7 @@ def test_predictions_of_nothing_leave_those_of_before(run, tmp_path, monkeypatch
     assert (tmp_path / "predictions.csv").read_text() == "before"
 
 
-@pytest.mark.parametrize("preset", [SMALL, photo(65)], ids=["small", "photographs"])
+@pytest.mark.parametrize("preset", [SMALL, large(65)], ids=["small", "large"])
 def test_a_folder_is_decoded_as_it_is_needed_and_not_kept(preset, tmp_path, monkeypatch):
     for i in range(300):
         Image.new("L", (8, 8), i % 256).save(tmp_path / f"{i:03d}.bmp")

@@ -1,7 +1,8 @@
-"""The search script, run as a user runs it; see commands.py."""
+"""The search script, run as a user runs it."""
 
 import json
 import math
+import shlex
 
 import pytest
 import torch
@@ -158,13 +159,20 @@ def test_validation_labels_change_nothing_in_what_a_search_finds(tmp_path):
     assert metrics(found[0]) != metrics(found[1]), "the labels do differ"
 
 
+SMALLER = {"retrain": ["--epochs", "1", "--image_size", "16", "--batch_size", "300"]}
+SMALLER["search"] = [*SMALLER["retrain"], "--controller_steps", "1", "--valid_steps", "1", "--derive_samples", "1"]
+
+
 @pytest.mark.parametrize("kind", list(SCRIPTS))
-def test_help_shows_a_command_that_runs_and_groups_the_flags(kind, capsys):
+def test_help_groups_the_flags_and_shows_a_command_that_runs(kind, capsys, tmp_path):
     with pytest.raises(SystemExit) as end:
         SCRIPTS[kind].main(["--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    assert f"python {SCRIPTS[kind].__name__}.py --data digits" in text
     assert "default: " in text
     for group in ("data:", "network:", "optimisation:", "run:"):
         assert f"\n{group}\n" in text
+    python, script, *words = shlex.split(text.partition("\nexample:\n")[2].splitlines()[0])
+    assert (python, script) == ("python", f"{SCRIPTS[kind].__name__}.py")
+    assert SCRIPTS[kind].main([*words, "--result", str(tmp_path), *SMALLER[kind]]) == 0
+    assert len(list(tmp_path.glob(f"{kind}/first-*/result.json"))) == 1

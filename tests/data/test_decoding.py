@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import check, decoding
+from data import decoding
 from data.datasets import find_dataset, load
 from data.images import DataError, decode, decode_all
-from data.inspection import inspect
+from data.prepare import check
+from data.prepare.inspection import inspect
 
 SIDE = 6
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from data.datasets import find_dataset, load
 from data.images import DataError, Images, decode, decode_all
 from data.loaders import make_loader
-from data.presets import photo
+from data.presets import large
 
 ORIENTATION = 0x0112
 
@@ -41,7 +41,7 @@ def spoil(path, kind):
         path.write_bytes({"empty": b"", "html": b"<html><body>404 Not Found</body></html>"}[kind])
 
 
-def photos(root, classes=("a", "b"), each=3, side=80):
+def large_images(root, classes=("a", "b"), each=3, side=80):
     for part in ("train", "val"):
         for k, name in enumerate(classes):
             folder = root / part / name
@@ -181,7 +181,7 @@ def test_decode_all_keeps_the_order_and_reports_the_bad(tmp_path):
 @pytest.mark.parametrize("kind", ["truncated", "empty", "html"])
 @pytest.mark.parametrize("cache", ["ram", "none"])
 def test_bad_images_stop_or_are_skipped_and_counted(tmp_path, kind, cache):
-    root = photos(tmp_path / "set")
+    root = large_images(tmp_path / "set")
     bad = [root / "train" / "b" / "1.png", root / "val" / "a" / "2.png"]
     for path in bad:
         path.unlink()
@@ -199,7 +199,7 @@ def test_bad_images_stop_or_are_skipped_and_counted(tmp_path, kind, cache):
 
 
 def test_a_class_that_skipping_empties_is_refused(tmp_path):
-    root = photos(tmp_path / "set", each=1)
+    root = large_images(tmp_path / "set", each=1)
     (root / "val" / "b" / "0.png").write_bytes(b"")
     with pytest.raises(DataError, match="class 'b' has no image left in val"):
         read(root, bad_images="skip")
@@ -213,7 +213,7 @@ def test_a_bad_image_stops_a_pass_in_one_line_under_workers_too(tmp_path, worker
     paths[4].write_bytes(b"")
     images = Images(torch.zeros(6, dtype=torch.long), 74, paths=paths)
     options = {"device": torch.device("cpu"), "seed": 0, "stream": "x", "augment": True, "shuffle": False}
-    batches = iter(make_loader(images, photo(65), batch_size=2, workers=workers, **options))
+    batches = iter(make_loader(images, large(65), batch_size=2, workers=workers, **options))
     assert [len(next(batches).labels) for _ in range(2)] == [2, 2]
     with pytest.raises(DataError) as error:
         next(batches)

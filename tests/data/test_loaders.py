@@ -7,12 +7,12 @@ from PIL import Image
 
 from data.images import DataError, Images
 from data.loaders import LargeImageLoader, TensorLoader, balanced_sizes, derived_seed, forever, make_loader
-from data.presets import IMAGENET, photo, small
+from data.presets import IMAGENET, large, small
 from data.splits import split_indices
 
 CPU = torch.device("cpu")
 TINY = small(32, IMAGENET, cutout=0)
-PHOTO = photo(65)
+LARGE = large(65)
 
 
 def marked(n, size=32):
@@ -38,16 +38,16 @@ def tensor_loader(n=23, images=None, **changes):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    root, images = tmp_path_factory.mktemp("photos"), marked(11, 90)
+    root, images = tmp_path_factory.mktemp("images"), marked(11, 90)
     paths = tuple(root / f"{i}.png" for i in range(11))
     for path, pixels in zip(paths, images.pixels, strict=True):
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
-    return Images(images.labels, PHOTO.decoded_size, paths=paths)
+    return Images(images.labels, LARGE.decoded_size, paths=paths)
 
 
-def photo_loader(images, **changes):
+def large_loader(images, **changes):
     options = {"batch_size": 4, "device": CPU, "seed": 1, "stream": "s", "augment": True, "shuffle": True}
-    return make_loader(images, PHOTO, **{**options, **changes})
+    return make_loader(images, LARGE, **{**options, **changes})
 
 
 def epoch(loader, number=0, start=0):
@@ -88,10 +88,10 @@ def test_no_process_is_without_images_where_there_is_one_for_each():
                 assert len(sizes) <= -(-n // (batch_size * processes))
 
 
-@pytest.mark.parametrize("kind", ["tensor", "photo"])
+@pytest.mark.parametrize("kind", ["tensor", "large"])
 def test_a_process_without_images_gets_empty_batches_in_evaluation_and_none_trains(kind, files):
-    three = files.subset(torch.arange(3)) if kind == "photo" else marked(3)
-    make = photo_loader if kind == "photo" else lambda images, **options: tensor_loader(images=images, **options)
+    three = files.subset(torch.arange(3)) if kind == "large" else marked(3)
+    make = large_loader if kind == "large" else lambda images, **options: tensor_loader(images=images, **options)
     shares = [epoch(make(three, augment=False, rank=rank, world_size=4)) for rank in range(4)]
     assert sorted(len(batch.labels) for [batch] in shares) == [0, 1, 1, 1]
     [whole] = epoch(make(three, augment=False))
@@ -135,16 +135,16 @@ def test_orders_and_draws_differ_by_epoch_seed_and_stream_and_repeat():
 @pytest.mark.parametrize("start", range(6))
 def test_a_pass_continues_at_any_batch(start, files):
     assert same(epoch(tensor_loader(), 2, start), epoch(tensor_loader(), 2)[start:])
-    assert same(epoch(photo_loader(files), 2, start), epoch(photo_loader(files), 2)[start:])
+    assert same(epoch(large_loader(files), 2, start), epoch(large_loader(files), 2)[start:])
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-@pytest.mark.parametrize("kind", ["tensor", "photo"])
+@pytest.mark.parametrize("kind", ["tensor", "large"])
 def test_processes_share_what_one_process_gets(world_size, kind, files):
     def make(batch_size, **options):
         return (
-            photo_loader(files, batch_size=batch_size, **options)
-            if kind == "photo"
+            large_loader(files, batch_size=batch_size, **options)
+            if kind == "large"
             else tensor_loader(batch_size=batch_size, **options)
         )
 
@@ -161,9 +161,9 @@ def test_processes_share_what_one_process_gets(world_size, kind, files):
         assert min(len(part.labels) for part in parts) >= make(2, world_size=world_size).smallest_batch
 
 
-def test_photographs_come_once_each_with_their_labels(files):
-    loader = photo_loader(files, augment=False)
-    found = [i for batch in epoch(loader) for i in numbers(batch, PHOTO)]
+def test_large_images_come_once_each_with_their_labels(files):
+    loader = large_loader(files, augment=False)
+    found = [i for batch in epoch(loader) for i in numbers(batch, LARGE)]
     assert sorted(found) == list(range(11))
     assert found != sorted(found)
     assert isinstance(loader, LargeImageLoader)
@@ -171,30 +171,30 @@ def test_photographs_come_once_each_with_their_labels(files):
     assert next(iter(loader)).images.shape == (4, 3, 65, 65)
 
 
-def test_photographs_do_not_depend_on_workers_nor_on_the_cache(files):
-    alone = epoch(photo_loader(files), 1)
-    assert not same(alone, epoch(photo_loader(files), 0))
-    assert same(epoch(photo_loader(files, workers=1), 1), alone)
-    assert same(epoch(photo_loader(files, workers=2), 1), alone)
+def test_large_images_do_not_depend_on_workers_nor_on_the_cache(files):
+    alone = epoch(large_loader(files), 1)
+    assert not same(alone, epoch(large_loader(files), 0))
+    assert same(epoch(large_loader(files, workers=1), 1), alone)
+    assert same(epoch(large_loader(files, workers=2), 1), alone)
     kept = Images(files.labels, files.size, torch.stack([files.decoded(i) for i in range(11)]))
-    assert same(epoch(photo_loader(kept, workers=2), 1), alone)
-    assert same(epoch(photo_loader(files, workers=2, augment=False)), epoch(photo_loader(kept, augment=False)))
+    assert same(epoch(large_loader(kept, workers=2), 1), alone)
+    assert same(epoch(large_loader(files, workers=2, augment=False)), epoch(large_loader(kept, augment=False)))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_photographs_do_not_depend_on_how_workers_start(files, method):
+def test_large_images_do_not_depend_on_how_workers_start(files, method):
     before = multiprocessing.get_start_method()
     multiprocessing.set_start_method(method, force=True)
     try:
-        found = epoch(photo_loader(files, workers=2), 1)
+        found = epoch(large_loader(files, workers=2), 1)
     finally:
         multiprocessing.set_start_method(before, force=True)
-    assert same(found, epoch(photo_loader(files), 1))
+    assert same(found, epoch(large_loader(files), 1))
 
 
-def test_every_photograph_is_drawn_anew(files):
+def test_every_large_image_is_drawn_anew(files):
     one = files.subset(torch.tensor([5] * 8))
-    first, second = (torch.cat([b.images for b in epoch(photo_loader(one, workers=2), e)]) for e in range(2))
+    first, second = (torch.cat([b.images for b in epoch(large_loader(one, workers=2), e)]) for e in range(2))
     assert len({tuple(image.flatten().tolist()) for image in (*first, *second)}) == 16
 
 
@@ -202,7 +202,7 @@ def test_every_photograph_is_drawn_anew(files):
 def test_a_pass_leaves_the_global_generator_alone(files, workers):
     torch.manual_seed(3)
     state = torch.random.get_rng_state()
-    epoch(photo_loader(files, workers=workers))
+    epoch(large_loader(files, workers=workers))
     epoch(tensor_loader())
     assert torch.equal(torch.random.get_rng_state(), state)
 
@@ -213,7 +213,7 @@ def test_resolution_jitter_coarsens_some(files):
     detail = [[], []]
     for jitter in (0, 1):
         options = {"batch_size": 40, "augment": True, "shuffle": False, "device": CPU, "seed": 0, "stream": "s"}
-        batch = next(iter(make_loader(images, photo(224), resolution_jitter=bool(jitter), **options)))
+        batch = next(iter(make_loader(images, large(224), resolution_jitter=bool(jitter), **options)))
         detail[jitter] = batch.images.diff(dim=3).abs().mean((1, 2, 3))
     assert (detail[1] < detail[0].min() / 2).float().mean() > 0.2
     assert (detail[1] > detail[0].min() / 2).float().mean() > 0.2

@@ -9,7 +9,7 @@ from data.large_images import LargeImages, training_transform
 from data.loaders import TensorLoader, make_loader
 from data.mixing import MixedLoader
 from data.policies import POLICIES, each, make_policy
-from data.presets import IMAGENET, photo, small
+from data.presets import IMAGENET, large, small
 
 CPU = torch.device("cpu")
 PRESET = small(16, IMAGENET, cutout=0)
@@ -101,9 +101,9 @@ def test_the_draws_of_a_batch_depend_on_its_epoch_and_number_alone(kinds):
 
 
 @pytest.mark.parametrize("name", CHANGING)
-@pytest.mark.parametrize("photographs", [False, True])
-def test_what_a_policy_makes_of_an_image_depends_on_its_seed_alone(name, photographs):
-    policy, images = make_policy(name, photographs=photographs), noise().pixels
+@pytest.mark.parametrize("is_large", [False, True])
+def test_what_a_policy_makes_of_an_image_depends_on_its_seed_alone(name, is_large):
+    policy, images = make_policy(name, large=is_large), noise().pixels
     seeds = torch.arange(24) * 7919
     state = torch.get_rng_state()
     together = each(policy, images, seeds)
@@ -117,9 +117,9 @@ def test_what_a_policy_makes_of_an_image_depends_on_its_seed_alone(name, photogr
 
 
 def test_no_policy_and_an_unknown_one():
-    assert make_policy("none", photographs=False) is None
+    assert make_policy("none", large=False) is None
     with pytest.raises(ValueError, match="rotations"):
-        make_policy("rotations", photographs=False)
+        make_policy("rotations", large=False)
 
 
 @pytest.mark.parametrize(
@@ -154,20 +154,20 @@ def test_random_erasing_blanks_a_rectangle_of_some_images_and_nothing_else(proba
 
 
 @pytest.mark.parametrize("policy", ["none", "autoaugment", "trivialaugment"])
-def test_photographs_with_a_policy_and_erasing_depend_on_index_and_seed_alone(policy, tmp_path):
-    preset = photo(65)
+def test_large_images_with_a_policy_and_erasing_depend_on_index_and_seed_alone(policy, tmp_path):
+    preset = large(65)
     pixels = noise(3, 80).pixels
     paths = tuple(tmp_path / f"{i}.png" for i in range(3))
     for path, image in zip(paths, pixels, strict=True):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-    photos = LargeImages(
+    transformed = LargeImages(
         Images(torch.arange(3), preset.decoded_size, paths=paths),
         training_transform(preset, False, policy, erasing=1.0),
     )
     keys = [(0, 5), (1, 5), (2, 9), (0, 6)]
-    shown = [photos[key][0] for key in keys]
+    shown = [transformed[key][0] for key in keys]
     assert all(image.shape == (3, 65, 65) and image.dtype == torch.float32 for image in shown)
     assert all((image == 0).all(0).any() for image in shown), "a part is erased"
     torch.manual_seed(3)
-    assert all(torch.equal(photos[key][0], image) for key, image in zip(keys[::-1], shown[::-1], strict=True))
+    assert all(torch.equal(transformed[key][0], image) for key, image in zip(keys[::-1], shown[::-1], strict=True))
     assert not torch.equal(shown[0], shown[3])

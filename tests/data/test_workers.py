@@ -19,13 +19,13 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from data import workers
 from data.images import DataError, Images
 from data.loaders import make_loader
-from data.presets import photo
+from data.presets import large
 from data.workers import Batches, Reader
 from utils.system.errors import ReadingError
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = [[3 * i, 3 * i + 1] for i in range(8)]
-PHOTO = photo(65)
+LARGE = large(65)
 EXPECTED = [float(sum(key)) for key in KEYS]
 
 
@@ -136,9 +136,9 @@ def test_no_exception_of_a_worker_arrives_as_a_traceback(count):
 
 def test_a_file_that_cannot_be_decoded_is_named(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"nothing")
-    images = Images(torch.zeros(4, dtype=torch.long), PHOTO.decoded_size, paths=(tmp_path / "bad.png",) * 4)
+    images = Images(torch.zeros(4, dtype=torch.long), LARGE.decoded_size, paths=(tmp_path / "bad.png",) * 4)
     options = {"batch_size": 2, "device": torch.device("cpu"), "seed": 0, "stream": "s"}
-    loader = make_loader(images, PHOTO, augment=False, shuffle=False, workers=1, **options)
+    loader = make_loader(images, LARGE, augment=False, shuffle=False, workers=1, **options)
     with pytest.raises(DataError) as error:
         list(loader)
     assert "bad.png" in str(error.value)
@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_decoded_is_named(tmp_path):
 GROUP = """
     import multiprocessing, os, signal, sys, time
     sys.path.insert(0, {root!r})
-    from tests.test_workers import EXPECTED, KEYS, Numbers, total
+    from tests.data.test_workers import EXPECTED, KEYS, Numbers, total
     from data.workers import Batches, Reader
 
     if __name__ == "__main__":

@@ -104,7 +104,7 @@ def use_of(name: str, monkeypatch) -> object:
         "stem": lambda: (build_stems("toy", 4, "conv"), stem_size("toy", 32)),
         "antialias": lambda: build_operation(next(iter(OPERATIONS)), 4, 8, stride=2, antialias="toy"),
         "bn_stats": lambda: SuperNet((0,), 4, 3, bn_stats="toy"),
-        "augment": lambda: make_policy("toy", photographs=False),
+        "augment": lambda: make_policy("toy", large=False),
         "dataset": lambda: find_dataset("digits", "toy"),
         "sharing": lambda: Genotype.widest(num_cells("toy", (1, 1)), "toy").require_fit((1, 1)),
         "recipe": lambda: choose_recipe("toy", {}),

@@ -13,6 +13,7 @@ from utils.config.flags import EACH_SCRIPT, flag
 from utils.system import numbers
 from utils.training.precision import BACKENDS, OPT_LEVELS, PRECISIONS
 from utils.training.schedule import SCHEDULES
+from utils.training.task import TASKS
 
 BLOCKS = numbers.counts(MAX_BLOCKS, MAX_STAGES)  # normal cells of each stage
 DATA, RUN, OPTIMISATION, NETWORK = "data", "run", "optimisation", "network"
@@ -67,6 +68,7 @@ class CommonConfig:
         None, "which blocks share an encoding", NETWORK, choices=SHARINGS, said="the file's, else type"
     )
     antialias: str = flag("conv", "where BlurPool is", NETWORK, choices=ANTIALIAS)
+    task: str = flag("classify", "what networks are trained for", NETWORK, choices=TASKS)
 
     device: str = flag("auto", "auto, cpu, mps, or another device as torch names it", RUN)
     gpu: int | None = flag(None, "number of the GPU, as the published scripts take it", RUN, type=numbers.count)

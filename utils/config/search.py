@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controller.strategies import STRATEGIES
 from models.supernet import BN_STATS
+from ops.space import SPACES
 from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
 from utils.config.flags import flag, parse
 from utils.system import numbers
@@ -31,6 +32,7 @@ class SearchConfig(CommonConfig):
     blocks: tuple[int, ...] = (4, 4)
     sharing: str = "type"
 
+    space: str = flag("slnas", "what is searched", NETWORK, choices=SPACES)
     searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
     warmup_epochs: int = flag(0, "first epochs on uniformly drawn paths, nothing else", STRATEGY, type=numbers.count)
 

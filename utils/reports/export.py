@@ -33,7 +33,7 @@ METADATA = "metadata.json"
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written. ``largest_difference``: of a logit from eager; ``parameters``: without auxiliary heads and
+    """What an export wrote. ``largest_difference``: of a logit from eager; ``parameters``: without auxiliary heads and
     before ``folded`` batch norms went into convolutions. ``latency_ms``: medians by batch size, of the network as it
     was given (``eager``, on ``device``) and of the ``file`` (on the CPU)."""
 
@@ -47,7 +47,10 @@ class ExportReport:
 
 
 class Deployed(nn.Module):
-    """Images (N, 3, S, S) -> logits (N, K) and nothing else; of images in [0, 1] with ``statistics`` (2, 3, 1, 1)."""
+    """The network as it is exported: logits (N, K) of images (N, 3, S, S), and nothing else.
+
+    With ``statistics``, mean and std as (2, 3, 1, 1), it takes images in [0, 1] and normalises them.
+    """
 
     def __init__(self, network: nn.Module, statistics: Tensor | None) -> None:
         super().__init__()
@@ -55,13 +58,14 @@ class Deployed(nn.Module):
         self.register_buffer("statistics", statistics)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Normalise where asked, then (N, 3, S, S) -> (N, K)."""
         if self.statistics is not None:
             images = (images - self.statistics[0]) / self.statistics[1]
         return self.network(images)[0]
 
 
 class Loaded(nn.Module):
-    """A file that was read again, as a module: ``.eval()`` is nothing to those of torch.export."""
+    """An exported file that was read again, as a module that ``.eval()`` may be called on."""
 
     def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

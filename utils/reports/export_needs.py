@@ -1,4 +1,4 @@
-"""What an export needs to be installed: asked before a training, not found out after it."""
+"""Whether the packages that an export needs are installed, which is asked before a training begins."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ TENSORBOARD = "TensorBoard"
 
 
 def make_folder(result: str, kind: str, save: str) -> Path:
-    """A new folder ``<result>/<kind>/<save>-<time>``; a number is added where it exists already.
+    """Make a new folder ``<result>/<kind>/<save>-<time>``; a number is added where it exists already.
 
     Raises UsageError where it cannot be made.
     """
@@ -64,7 +64,7 @@ def _plain(value: Any) -> Any:
 
 
 class RunLog:
-    """Writes to a run folder and the console; with ``folder`` None, to nothing: other processes than the first."""
+    """Write to a run folder and the console; with ``folder`` None, to nothing: other processes than the first."""
 
     def __init__(self, folder: Path | None, *, tensorboard: bool = True, purge_step: int | None = None) -> None:
         """``purge_step``: TensorBoard forgets what an interrupted run wrote at this epoch or later."""
@@ -76,11 +76,11 @@ class RunLog:
                 self.writer = SummaryWriter(str(folder), purge_step=purge_step)
 
     def line(self, text: str) -> None:
-        """One line on the console, above any progress bar, and in log.txt with the time."""
+        """Write one line on the console, above any progress bar, and in log.txt with the time."""
         self.detail(text, quiet=False)
 
     def detail(self, text: str, *, quiet: bool) -> None:
-        """As :meth:`line`; ``quiet``: in log.txt alone."""
+        """Write one line as :meth:`line` does; ``quiet``: in log.txt alone."""
         if self.folder is None:
             return
         if not quiet:
@@ -89,7 +89,7 @@ class RunLog:
         self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def epoch(self, epoch: int, values: Mapping[str, float]) -> None:
-        """One object in metrics.jsonl and one value a tag in TensorBoard, at step ``epoch``."""
+        """Write one object in metrics.jsonl and one value a tag in TensorBoard, at step ``epoch``."""
         if self.folder is None:
             return
         self._append("metrics.jsonl", json.dumps(_plain({"epoch": epoch, **values})) + "\n")
@@ -100,20 +100,20 @@ class RunLog:
                 self.writer.flush()
 
     def figure(self, tag: str, figure: Any, step: int) -> None:
-        """A matplotlib figure for TensorBoard."""
+        """Show a matplotlib figure in TensorBoard."""
         with self.decoration(f"the picture {tag}"):
             if self.writer is not None:
                 self.writer.add_figure(tag, figure, step, close=False)
 
     def histogram(self, tag: str, values: Sequence[float], step: int) -> None:
-        """A histogram for TensorBoard."""
+        """Show a histogram in TensorBoard."""
         with self.decoration(f"the histogram {tag}"):
             if self.writer is not None and values:
                 self.writer.add_histogram(tag, np.asarray(values, dtype=np.float64), step)
 
     @contextmanager
     def decoration(self, what: str) -> Iterator[None]:
-        """A body that only decorates the run: whatever it raises costs it alone, and becomes a line.
+        """Run a body that only decorates the run: whatever it raises ends it alone, and becomes a warning.
 
         Warnings, of letters that a font has not, say nothing to a user and are dropped.
         """
@@ -133,6 +133,7 @@ class RunLog:
             file.write(text)
 
     def close(self) -> None:
+        """Close the event file of TensorBoard."""
         with self.decoration(TENSORBOARD):
             if self.writer is not None:
                 self.writer.close()

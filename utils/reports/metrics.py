@@ -1,4 +1,4 @@
-"""What a classifier's answers are worth: pure functions of logits (N, K) and labels (N,), and one of a network."""
+"""Metrics of a classifier: pure functions of logits (N, K) and labels (N,), and one of a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WRITTEN_CLASSES = 20  # up to here the numbers of a confusion matrix fit into it
 
 
 class Predictions:
-    """Logits and labels of batch after batch. They stay where they are until they are read: no step waits."""
+    """Collect logits and labels of batch after batch. They stay on their device until they are read: no step waits."""
 
     def __init__(self) -> None:
         self._logits: list[Tensor] = []
@@ -34,7 +34,7 @@ class Predictions:
         self._labels.append(labels.detach())
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """All logits (N, K) in float64 and labels (N,), on the CPU. Raises ValueError if nothing was added."""
+        """Return all logits (N, K) in float64 and labels (N,), on the CPU. Raises ValueError if nothing was added."""
         if not sum(len(labels) for labels in self._labels):
             raise ValueError("no image was evaluated")
         logits = torch.cat([part.cpu() for part in self._logits]).double()
@@ -42,7 +42,7 @@ class Predictions:
 
 
 def summary(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
-    """Every measure as plain values for a report. ``classes``: the K names. Percentages but for ``loss``.
+    """Compute every metric as plain values for a report. ``classes``: the K names. Percentages but for ``loss``.
 
     ``top5`` is None with fewer than 10 classes, and so is the accuracy of a class that has no image.
     """
@@ -61,20 +61,20 @@ def summary(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str,
 
 
 def mean_loss(logits: Tensor, labels: Tensor) -> float:
-    """Plain cross entropy in nats, averaged over images."""
+    """The plain cross entropy in nats, averaged over images."""
     _require(logits, labels)
     return F.cross_entropy(logits.double(), labels).item()
 
 
 def top_accuracy(logits: Tensor, labels: Tensor, k: int = 1) -> float:
-    """Share of images whose class is among the ``k`` with the largest logits, in percent."""
+    """The share of images whose class is among the ``k`` with the largest logits, in percent."""
     _require(logits, labels)
     guesses = logits.argmax(1, keepdim=True) if k == 1 else logits.topk(min(k, logits.shape[1]), dim=1).indices
     return 100 * (guesses == labels[:, None]).any(1).double().mean().item()
 
 
 def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """Counts, int64 (K, K): row = true class, column = predicted class."""
+    """Count images by class, int64 (K, K): row = true class, column = predicted class."""
     _require(logits, labels)
     k = logits.shape[1]
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < k):
@@ -83,13 +83,13 @@ def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def per_class_accuracy(matrix: Tensor) -> list[float | None]:
-    """Of each row of a confusion matrix: the share on the diagonal in percent; None where the row is empty."""
+    """The accuracy of each class in percent, from the rows of a confusion matrix; None where a row is empty."""
     pairs = zip(matrix.diagonal().tolist(), matrix.sum(1).tolist(), strict=True)
     return [100 * right / images if images else None for right, images in pairs]
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """Expected calibration error in percent (Guo et al., arXiv 1706.04599, equation 3).
+    """The expected calibration error in percent (Guo et al., arXiv 1706.04599, equation 3).
 
     Images are sorted by their largest softmax into ``bins`` equal-width bins ((m-1)/bins, m/bins]; the gap
     between a bin's mean confidence and its accuracy is weighted with its share of the images.
@@ -111,7 +111,7 @@ def shift_consistency(
     generator: torch.Generator,
     batch_size: int = 256,
 ) -> float:
-    """Share of images whose predicted class agrees under two shifts, in percent (Zhang, arXiv 1904.11486, 4.2).
+    """The share of images whose predicted class agrees under two shifts, in percent (Zhang, arXiv 1904.11486, 4.2).
 
     ``images``: (N, C, H, W), cut into batches here, or batches. Each image is moved in two different ways, drawn
     uniformly from all shifts by up to ``max_shift`` pixels down or up and right or left. Zhang crops from larger
@@ -165,7 +165,7 @@ def most_confused(matrix: Tensor, count: int) -> Tensor:
 
 
 def confusion_figure(matrix: Tensor, classes: Sequence[str]) -> Figure:
-    """The confusion matrix as a picture: shade = share of the true class; counts are written where they fit.
+    """Draw the confusion matrix: shade = share of the true class; counts are written where they fit.
 
     ``matrix``: (K, K), row true. The page grows with the classes, so that their names can be read, up to
     ``DRAWN_CLASSES``; of more, those that are confused most are drawn. Names are drawn as they are spelt.

@@ -18,7 +18,7 @@ def _figure(width: float = WIDTH, height: float = 2.6) -> Figure:
 
 
 def heat_map(rows: Mapping[str, Sequence[float]], columns: Sequence[str], title: str) -> Figure:
-    """Probabilities in [0, 1]: a row each, ragged rows are padded with nothing; values are written in."""
+    """Draw a table of probabilities in [0, 1] with their values; rows may differ in length."""
     figure = _figure(height=0.45 + 0.19 * len(rows))
     axes = figure.add_subplot()
     table = [[*values, *[float("nan")] * (len(columns) - len(values))] for values in rows.values()]
@@ -37,7 +37,7 @@ def heat_map(rows: Mapping[str, Sequence[float]], columns: Sequence[str], title:
 def pareto_plot(
     points: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]], cost: str, score: str
 ) -> Figure:
-    """(cost, score) of all candidates, and the front among them as a line."""
+    """Draw (cost, score) of all candidates, and the Pareto front among them as a line."""
     figure = _figure()
     axes = figure.add_subplot()
     axes.plot(*zip(*points, strict=True), "o", color="0.6", markersize=3, label="candidates")
@@ -47,7 +47,7 @@ def pareto_plot(
 
 
 def curves(series: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Figure:
-    """Several curves over the same axis; line styles differ, so that grey print is enough."""
+    """Draw several curves over the same axis; line styles differ, so that grey print is enough."""
     figure = _figure()
     axes = figure.add_subplot()
     styles = ("-", "--", ":", "-.")

@@ -6,13 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
+from utils.system.errors import UsageError
 from utils.system.files import write_whole
-from utils.system.terminal import show
+from utils.system.terminal import show, tell
 
 
 @torch.inference_mode()
@@ -45,3 +46,28 @@ def write_csv(path: Path, rows: Iterable[tuple[str, Tensor]], classes: Sequence[
         text.detach()  # which flushes it, and leaves the file open
 
     write_whole(path, write)
+
+
+def predict_pictures(
+    network: nn.Module, pictures: Any, batches: Iterable[tuple[list[str], Tensor]], names: Sequence[str], path: Path
+) -> Tensor:
+    """Print the likeliest outputs of pictures and write them to ``path``, both as the batches of (names, images) come.
+
+    ``pictures``: says what was left out. Returns the images of the first batch. Raises UsageError where there is none.
+    """
+    first: list[Tensor] = []
+
+    def rows() -> Iterator[tuple[str, Tensor]]:
+        for found, images in batches:
+            first[:] = first or [images]
+            for name, values in zip(found, probabilities(network, [images]), strict=True):
+                tell(top_line(name, values, names))
+                yield name, values
+        if not first:
+            raise UsageError(
+                f"--predict {show(pictures.path)}: no image was found; left out: {pictures.left_out() or 'none'}"
+            )
+
+    write_csv(path, rows(), names)
+    tell(f"written to {path}" + (f"; left out: {pictures.left_out()}" if pictures.left_out() else ""))
+    return first[0]

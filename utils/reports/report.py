@@ -27,7 +27,7 @@ class ReportError(UsageError):
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """The files of a run folder: config, epochs (a list), result, genotypes; what is missing is empty."""
+    """Read the files of a run folder: config, epochs (a list), result, genotypes; what is missing is empty."""
     config = _json(folder / "config.json")
     kind = config.get("kind")
     if kind not in PHASES or not {"flags", "machine"} <= config.keys():
@@ -58,7 +58,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def costs(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds by phase, device-hours, images, images/s and peak memory, as far as the run went."""
+    """Sum up what a run cost so far: seconds by phase, device-hours, images, images/s and peak memory."""
     epochs, names = run["epochs"], PHASES[run["kind"]]
     seconds = {name: sum(epoch.get(f"time/{name}_s") or 0.0 for epoch in epochs) for name in names}
     if "derive_s" in run["result"]:
@@ -79,7 +79,7 @@ def costs(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def document(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of report.json."""
+    """Make the content of report.json."""
     config = run["config"]
     return {
         "run": run["folder"].name,
@@ -133,7 +133,7 @@ def _draw_curves(run: Mapping[str, Any]) -> None:
 
 
 def render(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: runs side by side, differing settings first; then what each found."""
+    """Write Markdown: runs side by side, differing settings first; then what each found."""
     documents = [document(run) for run in runs]
     names = [f"{d['kind']} {d['run']}" for d in documents]
     lines = [f"# {names[0] if len(runs) == 1 else f'{len(runs)} runs'}", ""]

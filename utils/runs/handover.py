@@ -11,7 +11,7 @@ CARRIED = {"dataset": "auto", "num_class": None, "cutout": None, "bad_images": "
 
 
 def retrain_command(flags: Mapping[str, Any], path: Path, rank: int) -> str:
-    """For candidate ``rank`` of the genotypes.json at ``path``. Sharing and blocks come from the file.
+    """The command for candidate ``rank`` of the genotypes.json at ``path``, which states sharing and blocks itself.
 
     ``flags``: those of the search.
     """

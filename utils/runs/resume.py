@@ -45,7 +45,7 @@ STATE = {  # of a checkpoint that a run can go on from
     "extras": dict,
 }
 TIME = r"(\d{4}-\d\d-\d\d-\d\dh\d\dm\d\ds)(?:-(\d{1,3}))?"  # what utils.reports.log.make_folder puts behind a name
-SHIFT = 2e-3  # of a channel's mean or deviation: more than decoders of other versions differ by
+SHIFT = 2e-3  # of a channel's mean or std: more than decoders of other versions differ by
 
 Config = TypeVar("Config", bound=CommonConfig)
 
@@ -69,11 +69,12 @@ class Position:
             self.phase, self.step, self.rows = phase, 0, []
 
     def next_epoch(self) -> None:
+        """Move to the start of the next epoch."""
         self.epoch, self.phase, self.step, self.rows, self.record = self.epoch + 1, "", 0, [], {}
 
 
 def find_checkpoint(resume: str, result: str, kind: str, save: str) -> Path | None:
-    """The checkpoint that ``--resume`` means: a file, a run folder, or ``auto``, the newest run of that very name.
+    """Find the checkpoint that ``--resume`` means: a file, a run folder, or ``auto``, the newest run of that very name.
 
     The newest by the time in the folder's name. None if ``auto`` finds nothing. Raises CheckpointError for a path
     without a checkpoint, or in a folder that is not one of a run of this kind: what lies there is not to be replaced.
@@ -94,7 +95,7 @@ def find_checkpoint(resume: str, result: str, kind: str, save: str) -> Path | No
 
 
 def runs_called(save: str, base: Path) -> list[Path]:
-    """The folders in ``base`` of runs with exactly this name, the oldest first."""
+    """List the folders in ``base`` of runs with exactly this name, the oldest first."""
     found = []
     for folder in base.iterdir() if base.is_dir() else ():
         match = re.fullmatch(re.escape(save) + "-" + TIME, folder.name)
@@ -104,7 +105,7 @@ def runs_called(save: str, base: Path) -> list[Path]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file of JSON; an empty one where there is none."""
+    """Read the object in a file of JSON; an empty one where there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -113,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_run(path: Path, kind: str) -> dict[str, Any]:
-    """The state in a checkpoint of a ``search`` or a ``retrain`` run. Raises CheckpointError."""
+    """Read the state in a checkpoint of a ``search`` or a ``retrain`` run. Raises CheckpointError."""
     state = load(path)
     wrong = [name for name, wanted in STATE.items() if not isinstance(state.get(name), wanted)]
     if state.get("kind") != kind or wrong:
@@ -127,7 +128,7 @@ def read_run(path: Path, kind: str) -> dict[str, Any]:
 
 
 def settled(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that flags have by what a checkpoint holds, also of those that were left to the data or a file."""
+    """The values of flags as a checkpoint holds them, also of those that were left to the data or a file."""
     network = state["network"]
     names = {"child_out_filters": "filters", "num_class": "num_classes", "child_use_aux_heads": "aux"}
     names |= {name: name for name in ("blocks", "sharing", "stem", "antialias")}
@@ -135,7 +136,7 @@ def settled(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def continued(config: Config, state: Mapping[str, Any]) -> Config:
-    """The flags to go on with: those of the run, and of those given now the ones that are free to change.
+    """Choose the flags to go on with: those of the run, and of those given now the ones that are free to change.
 
     Raises UsageError, with both values, for a given flag that would change what the run computes.
     """
@@ -157,6 +158,27 @@ def continued(config: Config, state: Mapping[str, Any]) -> Config:
     if merged.epochs < stored["epochs"]:
         raise UsageError(f"--epochs {merged.epochs} is less than the {stored['epochs']} of the run")
     return merged
+
+
+def checkpoint_in(path: Path) -> Path:
+    """A checkpoint that a user named, by its file or by its run folder."""
+    return path / CHECKPOINT if path.is_dir() else path
+
+
+def require_own_network(config: CommonConfig, state: Mapping[str, Any], path: Path) -> None:
+    """Refuse flags that --evaluate could only ignore: of a training, or of another network. Raises UsageError."""
+    ignored = [name for name in ("resume", "seeds", "inherit") if name in config.given]
+    if ignored:
+        raise UsageError(f"--evaluate trains nothing: --{ignored[0]} has no part in it")
+    with fitting(path):
+        require_same_network(config, state, path)
+
+
+def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence[str]) -> None:
+    """Refuse data of other classes than a checkpoint knows, naming the first that differs. Raises UsageError."""
+    differing = class_difference(known, found)
+    if differing:
+        raise UsageError(f"{path} knows other classes than {name}: {differing}")
 
 
 def require_same_network(config: CommonConfig, state: Mapping[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What several seeds gave together: mean, deviation and every value, of all runs of a name with the same settings."""
+"""What several seeds gave together: mean, std and every value, of all runs of a name with the same settings."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def summarise(folders: Mapping[int, Path], base: Path, save: str) -> str:
             if (run / RESULT).is_file() and settings(run) == wanted:
                 top1[seed] = read_json(run / RESULT)["val_top1"]
     values = list(top1.values())
-    mean, deviation = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    mean, std = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
     path = _free(base, save, wanted)
-    write_json(path, {"val_top1": top1, "mean": mean, "deviation": deviation, "settings": wanted})
+    write_json(path, {"val_top1": top1, "mean": mean, "deviation": std, "settings": wanted})
     more = f" ({len(top1) - len(folders)} of them trained before)" if len(top1) > len(folders) else ""
-    return f"val accuracy over {len(values)} seeds{more}: {mean:.2f} +- {deviation:.2f} % {values}; written to {path}"
+    return f"val accuracy over {len(values)} seeds{more}: {mean:.2f} +- {std:.2f} % {values}; written to {path}"
 
 
 def settings(folder: Path) -> dict[str, Any]:

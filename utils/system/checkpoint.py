@@ -25,7 +25,7 @@ class CheckpointError(UsageError):
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write beside the target, flush to the disk, then rename: a reader sees the old file or the new one.
+    """Save a state: write beside the target, flush to the disk, then rename: a reader sees the old file or the new one.
 
     Raises OSError, with the old file untouched, when the disk is full.
     """
@@ -87,7 +87,7 @@ def fitting(path: str | Path) -> Iterator[None]:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The network inside data-parallel and compiled wrappers, in any nesting."""
+    """Return the network inside data-parallel and compiled wrappers, in any nesting."""
     while True:
         inner = getattr(model, "_orig_mod", None)
         if inner is None:
@@ -103,7 +103,7 @@ def _plain(key: str) -> str:
 
 
 def fitted(model: nn.Module, weights: Any, where: str | Path) -> dict[str, Tensor]:
-    """The weights under the model's own names, every one checked: the only way into a network.
+    """Put weights under the model's own names and check every one: the only way into a network.
 
     Parts of names that wrappers add are understood anywhere. Whatever is missing, unexpected, there twice, no
     tensor, of another shape or kind of number, or not finite raises CheckpointError, which lists it.

@@ -23,7 +23,7 @@ class Log(Protocol):
         """Write a line; ``quiet``: not to the console."""
 
     def close(self) -> None:
-        """Nothing more is written."""
+        """Close the log: nothing more is written."""
 
 
 class Command:
@@ -33,7 +33,7 @@ class Command:
         self.log: Log | None = None
 
     def started(self, log: Log) -> None:
-        """From here on, what goes wrong is a fault."""
+        """Note that from here on what goes wrong is a fault."""
         self.log = log
 
 

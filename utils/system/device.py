@@ -22,7 +22,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as in glibc's malloc.h
 
 
 def pick_device(name: str = "auto", gpu: int | None = None, local_rank: int = 0) -> torch.device:
-    """``auto``: a CUDA GPU, else an Apple GPU, else the CPU. ``gpu`` chooses among CUDA GPUs.
+    """Choose the device. ``auto``: a CUDA GPU, else an Apple GPU, else the CPU; ``gpu``: which of the CUDA GPUs.
 
     ``local_rank``: with several processes on a machine, each takes the GPU of its number. Raises UsageError
     where the device is not there.
@@ -54,10 +54,11 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 
 def choose_kernels(*, deterministic: bool, tf32: bool) -> None:
-    """``deterministic``: the same bits on every run, also on a GPU, where the fastest kernels do not give that.
+    """Choose torch's kernels for a run.
 
-    ``tf32``: float32 products with 10 bits of mantissa on GPUs that have it. cuDNN does not try its kernels out: these
-    networks wait for launches, and trying took 40 s before the first step of a run (benchmarks/README.md).
+    ``deterministic``: the same bits on every run, also on a GPU, where the fastest kernels do not give that.
+    ``tf32``: float32 products with 10 bits of mantissa on GPUs that have it. cuDNN does not try its kernels out:
+    these networks wait for launches, and trying took 40 s before the first step of a run (benchmarks/README.md).
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -68,7 +69,7 @@ def choose_kernels(*, deterministic: bool, tf32: bool) -> None:
 
 
 def keep_freed_memory(device: torch.device) -> None:
-    """On a CPU with glibc: memory that tensors gave back stays with the process for the next ones.
+    """Let memory that tensors gave back stay with the process for the next ones; on CPUs with glibc.
 
     By default large tensors come from the system and return to it again and again, and it clears every page anew: up to
     half of an evaluation (benchmarks/README.md). For networks with maps of megabytes: small tensors get slower by it.
@@ -83,13 +84,16 @@ def keep_freed_memory(device: torch.device) -> None:
 
 
 def recompile_limit() -> str:
-    """What torch's configuration calls the number of times that it compiles one function: it was renamed in 2.7."""
+    """The name that torch's configuration has for how often one function is compiled: torch 2.7 renamed it."""
     return "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
 
 
 def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
-    """torch.compile of each of ``model.blocks``, in place. Blocks of a kind share what is compiled, so that it takes a
-    fraction of the time of the whole; the drop-path probability, which changes every epoch, stays outside."""
+    """Compile each of ``model.blocks`` in place.
+
+    Cells of a kind share what is compiled, so that it takes a fraction of the time of the whole; the drop-path
+    probability, which changes every epoch, stays outside.
+    """
     config, limit = torch._dynamo.config, recompile_limit()
     setattr(config, limit, max(64, getattr(config, limit)))  # kinds x modes x batch sizes
     for block in model.blocks:
@@ -97,7 +101,7 @@ def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was told: for clocks."""
+    """Wait until the device has done what it was told, before a clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -106,7 +110,7 @@ def synchronise(device: torch.device) -> None:
 
 @torch.inference_mode()
 def measure_latency(network: nn.Module, images: Tensor, *, warmup: int = 3, runs: int = 10) -> float:
-    """Milliseconds of one forward pass in evaluation: the median of ``runs``, after ``warmup`` others."""
+    """Measure the milliseconds of one forward pass in evaluation: the median of ``runs``, after ``warmup`` others."""
     network.eval()
     times = []
     for run in range(warmup + runs):
@@ -132,7 +136,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def describe_machine(device: torch.device) -> dict[str, object]:
-    """Revision, versions and hardware, as plain values."""
+    """List revision, versions and hardware, as plain values."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return {
         "revision": _revision(),

@@ -14,7 +14,7 @@ UNFINISHED = ".writing"
 
 @contextmanager
 def whole_file(path: Path, suffix: str = "") -> Iterator[Path]:
-    """A name beside ``path`` to write to within the body; it is flushed to the disk and renamed to ``path`` at its end.
+    """Give a name beside ``path`` to write to in the body; at its end the file is flushed and renamed to ``path``.
 
     A reader sees the old file or the new one. The name is unique, so that two writers never mix; it begins with a
     dot, ends with ``suffix``, and is gone when anything fails. Raises what the body or the disk raised.
@@ -37,16 +37,16 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file in UTF-8, whole or not at all. Names of files that are not UTF-8 keep their bytes."""
+    """Write a text file in UTF-8, whole or not at all. Names of files that are not UTF-8 keep their bytes."""
     write_whole(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))
 
 
 def write_figure(path: Path, figure: Any, **options: Any) -> None:
-    """A matplotlib figure in the format that the name ends in, whole or not at all."""
+    """Write a matplotlib figure in the format that the name ends in, whole or not at all."""
     write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], **options))
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers left unfinished that were killed. Only for a folder that nobody else writes to."""
+    """Remove the unfinished files of writers that were killed. Only for a folder that nobody else writes to."""
     for path in folder.glob(f".*{UNFINISHED}"):
         path.unlink(missing_ok=True)

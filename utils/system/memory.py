@@ -12,7 +12,7 @@ UNKNOWN = 4 * 2**30  # where the system tells nothing
 
 
 def available_memory(root: str | Path = "/") -> int:
-    """Bytes that can still be taken before something is swapped out or killed; never below 0.
+    """The bytes that can still be taken before something is swapped out or killed; never below 0.
 
     The least of the kernel's own estimate for the machine and of what every memory cgroup around this process,
     its parents included, has left; 4 GiB where neither can be read. ``root``: where proc/ and sys/ lie.
@@ -23,8 +23,11 @@ def available_memory(root: str | Path = "/") -> int:
 
 
 def memory_share(sharers: int = 1, root: str | Path = "/") -> int:
-    """What one of ``sharers`` parts of this process may take: the others, and those of the processes that
-    ``torchrun`` started on this machine, want as much, and half of everything stays free for the work itself."""
+    """The bytes that one of ``sharers`` parts of this process may take.
+
+    The others, and those of the processes that ``torchrun`` started on this machine, want as much, and half of
+    everything stays free for the work itself.
+    """
     try:
         processes = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     except ValueError:

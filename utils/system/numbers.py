@@ -36,6 +36,7 @@ WIDEST = 4096  # channels, or pixels a side
 
 positive_int = whole(1, MANY)
 count = whole(0, MANY)
+processes = whole(1, 1024)
 seed = _checked(int, lambda v: v >= 0, "a whole number from 0 up")
 pixels = whole(1, WIDEST)
 filters = _checked(

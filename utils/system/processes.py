@@ -32,16 +32,17 @@ class World:
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the first process, which writes and prints for all."""
         return self.rank == 0
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes, on all of them."""
+        """Sum a tensor over all processes, in place; all of them get it."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
     def all_reduce_max(self, value: int) -> int:
-        """The largest of the processes' numbers."""
+        """Find the largest of the processes' numbers; all of them get it."""
         if self.size == 1:
             return value
         shared = torch.tensor(value)
@@ -49,7 +50,7 @@ class World:
         return int(shared)
 
     def broadcast(self, value: Any) -> Any:
-        """What the first process passes in, on all of them."""
+        """Give all processes what the first one passes in."""
         if self.size == 1:
             return value
         box = [value]
@@ -57,7 +58,7 @@ class World:
         return box[0]
 
     def gather(self, value: Any) -> list[Any]:
-        """What every process passes in, by rank, on the first process; elsewhere an empty list."""
+        """Give the first process what every process passes in, by rank; the others get an empty list."""
         if self.size == 1:
             return [value]
         box = [None] * self.size if self.is_main else None
@@ -65,6 +66,7 @@ class World:
         return box or []
 
     def barrier(self) -> None:
+        """Wait until every process is here."""
         if self.size > 1:
             dist.barrier(group=self.control)
 
@@ -80,7 +82,7 @@ class World:
                 self.barrier()
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Average gradients over the processes. Operations that a step did not sample get none."""
+        """Make a model average its gradients over the processes. Operations that a step did not sample get none."""
         if self.size == 1:
             return model
         return nn.parallel.DistributedDataParallel(
@@ -128,7 +130,7 @@ def _store() -> dist.Store:
 
 @contextmanager
 def connected(world: World, device: torch.device) -> Iterator[None]:
-    """Connect the processes: NCCL between GPUs, gloo between CPUs."""
+    """Connect the processes within the body: NCCL between GPUs, gloo between CPUs."""
     if world.size == 1:
         yield
         return
@@ -151,10 +153,11 @@ class SyncBatchNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
         if not self.training and self.running_mean is not None:
             return super().forward(x)
         sums = torch.cat([x.sum(dim=(0, 2, 3)), x.square().sum(dim=(0, 2, 3)), x.new_tensor([x[:, 0].numel()])])
-        sums = _Total.apply(sums)
+        sums = _Total.apply(sums)  # (2 * C + 1,): sums, sums of squares, number of values
         total, squares, n = sums.split([self.num_features, self.num_features, 1])
         mean = total / n
         var = squares / n - mean.square()

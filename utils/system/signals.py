@@ -24,12 +24,13 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether a signal came. Another one, more than a second later, ends the process at once."""
+    """Remember whether a signal came. Another one, more than a second later, ends the process at once."""
 
     def __init__(self, world: World) -> None:
         self.world, self.number, self.since = world, 0, 0.0
 
     def note(self, number: int, _frame: object) -> None:
+        """Handle a signal: remember it, or end the process if one came before."""
         if not self.number:
             self.number, self.since = number, time.monotonic()
         elif time.monotonic() - self.since > ONCE:

@@ -16,24 +16,25 @@ class OneLineParser(argparse.ArgumentParser):
     """An argument parser that refuses with a UsageError in place of printing its usage and exiting."""
 
     def error(self, message: str):
+        """Raise UsageError with what is wrong."""
         raise UsageError(f"{message} (see --help)")
 
 
 def show(name: object) -> str:
-    """A path or name that is safe in one line of text: odd characters and line ends are escaped."""
+    """Make a path or name safe in one line of text: odd characters and line ends are escaped."""
     text = os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else str(name)
     return text if text.isprintable() else ascii(text)
 
 
 def some(names: Iterable[object], limit: int = 5) -> str:
-    """The first names, comma separated, and how many more there are."""
+    """List the first names, comma separated, and how many more there are."""
     names = list(names)
     text = ", ".join(show(name) for name in names[:limit])
     return text if len(names) <= limit else f"{text} and {len(names) - limit} more"
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line, with the file name where the system gives one."""
+    """Say what went wrong, in one line, with the file name where the system gives one."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {show(error.filename)}" if error.filename else error.strerror
     return show(" ".join(str(error).split())) or type(error).__name__
@@ -59,13 +60,13 @@ def say(text: str, stream=None) -> None:
 
 
 def tell(text: str, stream=None) -> None:
-    """As `say`, but a console that is gone, full or closed is no fault: for work whose results are in files."""
+    """Print one line as `say` does, but a console that is gone, full or closed is no fault: results are in files."""
     with suppress(OSError, ValueError):
         say(text, stream)
 
 
 def complain(command: str, message: object) -> None:
-    """One line on standard error, in the name of the command; where nobody can read it, the exit status tells."""
+    """Print one line on standard error, in the name of the command if anybody can read it."""
     tell(f"{command}: {' '.join(str(message).splitlines())}", sys.stderr or sys.stdout)
 
 

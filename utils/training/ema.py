@@ -13,7 +13,10 @@ from utils.system.checkpoint import load_weights
 
 
 class WeightAverage:
-    """``network``: the average, ready to be evaluated once ``take_statistics`` gave it those of the original."""
+    """Keep an exponential moving average of a network's weights (docs/method.md, section 5).
+
+    ``network``: the average, ready to be evaluated once ``take_statistics`` gave it those of the original.
+    """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.source, self.decay, self.updates = network, decay, 0
@@ -35,8 +38,10 @@ class WeightAverage:
             mine.copy_(theirs)
 
     def state_dict(self) -> dict[str, Any]:
+        """The averaged weights and how many updates they are of."""
         return {"weights": self.network.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from there. Raises CheckpointError."""
         load_weights(self.network, state["weights"], "the average of weights")
         self.updates = state["updates"]

@@ -1,28 +1,22 @@
-"""One training epoch and one evaluation, for any network that returns (logits, auxiliary logits)."""
+"""One pass of training and one of evaluation, for any model and any task.
+
+A model gives ``(outputs, auxiliary outputs)``. What these mean, what they are compared with and how well they do is the
+task's (utils/training/task.py); here is only the order of a step.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
+from utils.system.errors import ReadingError
 from utils.training.precision import Precision
-
-
-class Batch(Protocol):
-    """What a loader yields: see ``data.loaders.Batch``."""
-
-    images: Tensor
-    labels: Tensor
-    weight: float
-
-
-Forward = Callable[[Tensor, int], tuple[Tensor, Sequence[Tensor]]]
-Criterion = Callable[[Tensor, Sequence[Tensor], Tensor], Tensor]
+from utils.training.task import Batch, Meter, Task
 
 
 class NotFiniteError(RuntimeError):
@@ -32,45 +26,6 @@ class NotFiniteError(RuntimeError):
         place = f" of {where}" if where else ""
         super().__init__(f"the loss is not finite since step {step}{place}; the last checkpoint is untouched")
         self.step = step
-
-
-class Averages(NamedTuple):
-    """Means over images: the loss, top-1 accuracy and that of each auxiliary head in percent."""
-
-    loss: float
-    top1: float
-    aux_top1: tuple[float, ...]
-    images: int
-
-
-class Meter:
-    """Sums that stay on the device until they are read, so that no step waits for one."""
-
-    def __init__(self, device: torch.device, num_aux: int = 0) -> None:
-        exact = torch.float32 if device.type == "mps" else torch.float64
-        self.sums = torch.zeros(3 + num_aux, dtype=exact, device=device)
-
-    @torch.no_grad()
-    def update(self, loss: Tensor, logits: Tensor, aux: Sequence[Tensor], labels: Tensor) -> None:
-        """Add a batch: its mean loss (), logits (n, classes) of every head, labels (n,) or (n, classes).
-
-        A process may have none of its images: then its mean is nan, and no image of it counts.
-        """
-        n = len(labels)
-        if not n:
-            return
-        if labels.dim() == 2:  # mixed: the class with the larger share counts
-            labels = labels.argmax(1)
-        correct = [(x.argmax(1) == labels).sum() for x in (logits, *aux)]
-        values = [loss.detach() * n, correct[0], torch.full_like(correct[0], n), *correct[1:]]
-        self.sums += torch.stack([value.to(self.sums.dtype) for value in values])
-
-    def read(self, total: Callable[[Tensor], Tensor] = lambda sums: sums) -> Averages:
-        """Wait for the device. ``total`` sums over processes. Raises ValueError if nothing was added."""
-        loss, top1, n, *aux = total(self.sums.clone()).tolist()
-        if not n:
-            raise ValueError("no image was evaluated")
-        return Averages(loss / n, 100 * top1 / n, tuple(100 * a / n for a in aux), round(n))
 
 
 class FiniteWatch:
@@ -83,6 +38,7 @@ class FiniteWatch:
         self.patience, self.pending, self.bad_since, self.streak = patience, [], None, 0
 
     def add(self, step: int, loss: Tensor) -> None:
+        """Note a loss, to be read later."""
         self.pending.append((step, loss.detach()))
 
     def check(self) -> float | None:
@@ -102,42 +58,102 @@ class FiniteWatch:
         return losses[-1]
 
 
-def train_epoch(
-    batches: Iterable[Batch],
-    forward: Forward,
-    criterion: Criterion,
+class Progress(Protocol):
+    """Where a pass stands, and who is told of it: a run (utils.training.state.Training), or nobody."""
+
+    def steps(self, loader: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
+        """The batches that are left of the pass, with their numbers."""
+
+    def begin(self, meter: Meter) -> None:
+        """Give the meter what earlier parts of an interrupted pass counted."""
+
+    def done(self, step: int, loss: Tensor, meter: Meter) -> None:
+        """Step ``step`` is complete. May raise to stop the pass."""
+
+    def keep(self, meter: Meter) -> None:
+        """The pass breaks off here: keep what was counted."""
+
+
+class Unattended:
+    """The progress of a pass that nobody watches or interrupts."""
+
+    def steps(self, loader: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
+        """All batches."""
+        return iter(enumerate(loader))
+
+    def begin(self, meter: Meter) -> None:
+        """Nothing was counted before."""
+
+    def done(self, step: int, loss: Tensor, meter: Meter) -> None:
+        """Nobody is told."""
+
+    def keep(self, meter: Meter) -> None:
+        """Nobody goes on."""
+
+
+def train_pass(
+    model: nn.Module,
+    loader: Iterable[Batch],
+    task: Task,
     *,
+    arguments: Sequence[tuple[Any, ...]],
     optimizer: torch.optim.Optimizer,
     precision: Precision,
     meter: Meter,
-    parameters: Sequence[Tensor],
+    seeds: Sequence[int] | None = None,
     clip: float | None = None,
-    first: int = 0,
-    after_step: Callable[[int, Tensor], None] = lambda step, loss: None,
+    average: Any = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Train on every batch once; the first is number ``first``. ``forward(images, step)``.
+    """Train on every batch that is left of the pass, once; what was counted is in the meter.
 
-    ``after_step(step, loss)`` may report, or raise to stop; the step is complete by then.
+    ``arguments[step]``: what the model takes besides the images of that step: its path, its drop path. ``seeds[step]``:
+    of what the step draws from the global generator. ``clip``: largest gradient norm. ``average``: of the weights, told
+    of every step.
     """
-    for step, batch in enumerate(batches, first):
-        with precision.autocast():
-            logits, aux = forward(batch.images, step)
-            loss = criterion(logits, aux, batch.labels)
-        precision.step(loss if batch.weight == 1 else loss * batch.weight, optimizer, parameters, clip)
-        meter.update(loss, logits, aux, batch.labels)
-        after_step(step, loss)
+    progress = progress or Unattended()
+    parameters = list(model.parameters())
+    model.train()
+    progress.begin(meter)
+    try:
+        for step, batch in progress.steps(loader):
+            if seeds is not None:
+                torch.manual_seed(seeds[step])
+            targets = task.targets(batch)
+            with precision.autocast():
+                outputs, aux = model(batch.images, *arguments[step])
+                loss = task.loss(outputs, aux, targets)
+            precision.step(loss if batch.weight == 1 else loss * batch.weight, optimizer, parameters, clip)
+            meter.update(loss, outputs, aux, targets)
+            if average is not None:
+                average.update()
+            progress.done(step, loss, meter)
+    except ReadingError:
+        progress.keep(meter)
+        raise
 
 
 @torch.inference_mode()
 def evaluate(
+    model: nn.Module,
     batches: Iterable[Batch],
-    forward: Callable[[Tensor], tuple[Tensor, Sequence[Tensor]]],
+    task: Task,
     *,
     precision: Precision,
     meter: Meter,
-) -> None:
-    """Add plain cross entropy and accuracies over the batches to the meter. The caller sets the mode."""
-    for batch in batches:
-        with precision.autocast():
-            logits, aux = forward(batch.images)
-        meter.update(F.cross_entropy(logits.to(meter.sums.dtype), batch.labels), logits, aux, batch.labels)
+    arguments: tuple[Any, ...] = (),
+    mode: AbstractContextManager = nullcontext(),  # noqa: B008 - it holds nothing
+    total: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, float]:
+    """The metrics of a model on the batches, without training.
+
+    ``arguments``: what the model takes besides images. ``mode``: entered for the pass, for example the statistics that
+    a path is scored under; else the caller sets the mode. ``total``: sums over processes.
+    """
+    with mode:
+        for batch in batches:
+            targets = task.targets(batch)
+            with precision.autocast():
+                outputs, aux = model(batch.images, *arguments)
+            meter.update(task.validation_loss(outputs, targets), outputs, aux, targets)
+    return meter.read(total)

@@ -1,4 +1,7 @@
-"""The arithmetic of a training step, chosen once: what runs in which precision, and how a loss becomes a step."""
+"""The arithmetic of a training step, chosen once: which precision, and how a loss becomes a step.
+
+See docs/method.md, section 13.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ BACKENDS = ("torch", "apex")  # of mixed precision
 
 
 class Precision:
-    """float32: forward as it is, then backward, clip, step. The base of the others."""
+    """Train in float32: forward as it is, then backward, clip, step. The base of the others."""
 
     name = "fp32"
     patience = 1  # steps in a row with a loss that is not finite before a run is given up
@@ -27,16 +30,16 @@ class Precision:
         self.skipped = 0  # steps left out because a gradient overflowed
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Called once, before the model is wrapped and a checkpoint is loaded."""
+        """Get ready, once, before the model is wrapped and a checkpoint is loaded."""
 
     def autocast(self) -> AbstractContextManager:
-        """Wraps a forward pass and its loss."""
+        """The context that a forward pass and its loss run in."""
         return nullcontext()
 
     def step(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None
     ) -> None:
-        """Backward and one update; gradients are cleared to None first. ``clip``: largest gradient norm."""
+        """Do the backward pass and one update; gradients are cleared to None first. ``clip``: largest gradient norm."""
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if clip is not None:
@@ -44,14 +47,16 @@ class Precision:
         optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
+        """What to go on with: the name of the precision and the steps left out so far."""
         return {"name": self.name, "skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from there."""
         self.skipped = state.get("skipped", 0)
 
 
 class BFloat16(Precision):
-    """Autocast to bfloat16, whose range is that of float32: no scaling is needed."""
+    """Train under autocast to bfloat16, whose range is that of float32: no scaling is needed."""
 
     name = "bf16"
 
@@ -60,11 +65,12 @@ class BFloat16(Precision):
         self.device_type = device.type
 
     def autocast(self) -> AbstractContextManager:
+        """Run forward pass and loss in bfloat16 where that is safe."""
         return torch.autocast(self.device_type, dtype=torch.bfloat16)
 
 
 class Float16(Precision):
-    """Autocast to float16 with a scaled loss. Gradients are unscaled once, before they are clipped.
+    """Train under autocast to float16, with a scaled loss. Gradients are unscaled once, before they are clipped.
 
     A step whose gradients overflow is left out and counted; the schedule goes by epochs and does not notice.
     """
@@ -78,11 +84,13 @@ class Float16(Precision):
         self.scaler = torch.amp.GradScaler(device.type) if scaler is None else scaler
 
     def autocast(self) -> AbstractContextManager:
+        """Run forward pass and loss in float16 where that is safe."""
         return torch.autocast(self.device_type, dtype=torch.float16)
 
     def step(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None
     ) -> None:
+        """Backward of the scaled loss, and an update where every gradient is finite."""
         optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         if clip is not None:
@@ -99,16 +107,18 @@ class Float16(Precision):
         self.skipped += not done
 
     def state_dict(self) -> dict[str, Any]:
+        """What to go on with, the scale of the loss included."""
         return {**super().state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from there."""
         super().load_state_dict(state)
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
 
 
 class Apex(Precision):
-    """NVIDIA apex, as the published code used it, where an apex is installed that still has ``amp``."""
+    """Train by NVIDIA apex, as the published code used it, where an apex is installed that still has ``amp``."""
 
     patience = 20
 
@@ -118,11 +128,13 @@ class Apex(Precision):
         self.name = f"apex {opt_level}"
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Let apex change model and optimizer to its level."""
         self.amp.initialize(model, optimizer, opt_level=self.opt_level, verbosity=0)
 
     def step(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None
     ) -> None:
+        """Backward of the loss as apex scales it, and one update."""
         optimizer.zero_grad()
         with self.amp.scale_loss(loss, optimizer) as scaled:
             scaled.backward()
@@ -131,9 +143,11 @@ class Apex(Precision):
         optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
+        """What to go on with, apex's own state included."""
         return {**super().state_dict(), "amp": self.amp.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from there."""
         super().load_state_dict(state)
         if state.get("amp"):
             self.amp.load_state_dict(state["amp"])
@@ -163,7 +177,7 @@ PRECISIONS: dict[str, Callable[[torch.device], Precision]] = {
 def choose_precision(
     asked: str, device: torch.device, *, backend: str = "torch", opt_level: str | None = None
 ) -> Precision:
-    """The precision of a run. ``auto``: bfloat16 where the GPU has it, else float16; float32 on a CPU.
+    """Choose the precision of a run. ``auto``: bfloat16 where the GPU has it, else float16; float32 on a CPU.
 
     ``opt_level`` O0 to O2 stands for a precision, as in apex. Raises UsageError for what cannot be had.
     """

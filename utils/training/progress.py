@@ -42,19 +42,20 @@ class Reporter:
 
 
 LOSSES = ("train/loss", "shared/loss")
-ACCURACIES = ("valid/top1", "train/top1", "shared/top1")  # of a search, that of freshly drawn genotypes
+SIDES = ("valid", "train", "shared")  # where the measure is taken from; of a search, that of freshly drawn genotypes
 
 
-def epoch_line(epoch: int, epochs: int, record: Mapping[str, float], seconds_left: float) -> str:
+def epoch_line(epoch: int, epochs: int, record: Mapping[str, float], seconds_left: float, measure: str = "top1") -> str:
     """What a person wants of an epoch: what is learned, how well, how fast, how long still.
 
     The whole record is in metrics.jsonl and TensorBoard.
     """
     loss = next(tag for tag in LOSSES if tag in record)
-    accuracy = next(tag for tag in ACCURACIES if tag in record)
+    accuracy = next(tag for tag in (f"{side}/{measure}" for side in SIDES) if tag in record)
+    unit = " %" if measure == "top1" else ""
     speed = record["time/images_per_s"]
     return (
-        f"epoch {epoch} of {epochs}  {loss} {record[loss]:.4f}  {accuracy} {record[accuracy]:.2f} %  "
+        f"epoch {epoch} of {epochs}  {loss} {record[loss]:.4f}  {accuracy} {record[accuracy]:.2f}{unit}  "
         f"{speed:.{0 if speed >= 10 else 1}f} images/s  {duration(seconds_left)} left"
     )
 

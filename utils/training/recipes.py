@@ -9,9 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Recipe:
-    """``augment``: policy; ``mixup``, ``cutmix``: beta parameters; ``random_erasing``: probability; ``ema``: decay of
+    """The parts of a training recipe; 0 means off.
+
+    ``augment``: policy; ``mixup``, ``cutmix``: beta parameters; ``random_erasing``: probability; ``ema``: decay of
     the weight average; ``lr_warmup_epochs``: linear; ``drop_path_until``: share of the epochs that its ramp takes.
-    0 means off."""
+    """
 
     augment: str = "none"
     mixup: float = 0.0
@@ -40,6 +42,6 @@ RECIPES = {
 
 
 def choose_recipe(name: str, flags: Mapping[str, Any]) -> Recipe:
-    """The recipe of that name, with those of its parts that ``flags`` gives a value other than None."""
+    """Take the recipe of that name, with those of its parts that ``flags`` gives a value other than None."""
     given = {f.name: flags[f.name] for f in fields(Recipe) if flags.get(f.name) is not None}
     return replace(RECIPES[name], **given)

@@ -1,4 +1,4 @@
-"""Learning rate and drop path by epoch: pure functions, nothing is stepped."""
+"""Learning rate and drop path by epoch: pure functions, nothing is stepped (docs/method.md, sections 4.1 and 5)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 
 def cosine(epoch: float, epochs: float, highest: float, lowest: float = 0.0) -> float:
-    """Half a cosine from ``highest`` in epoch 0 towards ``lowest`` after the last (SGDR, arXiv 1608.03983)."""
+    """Follow half a cosine from ``highest`` in epoch 0 towards ``lowest`` after the last (SGDR, arXiv 1608.03983)."""
     return lowest + (highest - lowest) / 2 * (1 + math.cos(math.pi * epoch / epochs))
 
 
 def cosine_restarts(epoch: int, period: int, growth: int, highest: float, lowest: float = 0.0) -> float:
-    """The cosine again and again: over ``period`` epochs, then ``growth`` times as many, and so on."""
+    """Repeat the cosine: over ``period`` epochs, then ``growth`` times as many, and so on."""
     if growth == 1:
         return cosine(epoch % period, period, highest, lowest)
     while epoch >= period:
@@ -35,7 +35,7 @@ class Schedule:
     warmup: int = 0
 
     def lr(self, epoch: int) -> float:
-        """Through the first ``warmup`` epochs it rises linearly to what the cosine is then."""
+        """The learning rate of an epoch; through the first ``warmup`` ones it rises linearly to that of the cosine."""
         rise = min(1.0, (epoch + 1) / (self.warmup + 1))
         return rise * SCHEDULES[self.kind](self, epoch)
 
@@ -48,5 +48,5 @@ SCHEDULES: dict[str, Callable[[Schedule, int], float]] = {
 
 
 def drop_path_ramp(epoch: int, epochs: int, highest: float, until: float = 1.0) -> float:
-    """``highest * epoch / epochs``, constant once ``until`` of the epochs are over."""
+    """The drop-path probability ``highest * epoch / epochs``, constant once ``until`` of the epochs are over."""
     return highest * min(epoch, until * epochs) / epochs

@@ -1,10 +1,11 @@
-"""What a search and a retraining share: epochs made of phases, a training pass, and the state to go on from."""
+"""What a search and a retraining share: where the run stands in its epochs and phases, and the state to go on from."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from utils.system.device import compile_blocks, memory_format, peak_memory, sync
 from utils.system.errors import ReadingError
 from utils.system.processes import World, running_statistics
 from utils.system.signals import Stopped, StopRequest, stop_requests
-from utils.training.engine import Averages, Criterion, Forward, Meter, NotFiniteError, train_epoch
 from utils.training.precision import Precision
 from utils.training.progress import Reporter, epoch_line
 from utils.training.schedule import Schedule
+from utils.training.task import Batch, Meter
 
 
 @dataclass
@@ -51,6 +52,9 @@ class Training:
     notes: dict[str, Any] = field(default_factory=dict)  # plain values that outlive an epoch
     seconds: list[float] = field(default_factory=list)  # of the epochs that this process has run
     wrapped: nn.Module = field(init=False)
+    entered: bool = False  # whether a phase of this epoch was entered by this process
+    began: float | None = None  # the clock of the phase
+    watch: Reporter | None = None  # of the training pass that is going on
 
     def __post_init__(self) -> None:
         self.model.to(memory_format=memory_format(self.device))
@@ -61,6 +65,7 @@ class Training:
 
     @property
     def heads(self) -> int:
+        """How many auxiliary heads the model has."""
         return len(self.model.aux_heads)
 
     def reporter(self, name: str, total: int, patience: int = 1) -> Reporter:
@@ -68,114 +73,103 @@ class Training:
         title = f"epoch {self.at.epoch} {name}"
         return Reporter(self.log, title, total, self.report_freq, self.at.step, patience=patience)
 
-    def train_pass(
-        self,
-        loader: Any,
-        forward: Forward,
-        criterion: Criterion,
-        *,
-        seed: Callable[[int], int],
-        describe: Callable[[int], str],
-        clip: float | None = None,
-        on_step: Callable[[], None] = lambda: None,
-    ) -> Averages:
-        """One pass over the loader at the epoch's learning rate, from the step at which the run stands.
+    # The parts of an epoch. The script says which phases there are; the run knows which of them are done.
 
-        ``seed(step)``: of what the step draws from the global generator. ``describe(step)``: what it trained,
-        for the message of NotFiniteError. ``on_step()`` follows every step.
+    def epochs(self) -> Iterator[int]:
+        """The epochs that are left, each from where the run stands in it."""
+        while self.at.epoch < self.schedule.epochs:
+            yield self.at.epoch
+
+    def enters(self, phase: str) -> bool:
+        """Whether this phase of the epoch is still to be done, or to be finished; its clock starts."""
+        if self.at.phase and not self.entered and self.at.phase != phase:
+            return False  # it was done before the run was interrupted in a later one
+        self.entered = True
+        self.at.begin(phase)
+        self.began = time.perf_counter()
+        return True
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """Put what the phase reports on record; its clock stops."""
+        self.at.record |= metrics
+        self._stop_clock()
+
+    def _stop_clock(self) -> None:
+        if self.began is None:
+            return
+        synchronise(self.device)
+        name = f"time/{self.at.phase}_s"
+        self.at.record[name] = self.at.record.get(name, 0.0) + time.perf_counter() - self.began
+        self.began = None
+
+    def close_epoch(self, first: str, num_images: int) -> dict[str, float]:
+        """The complete record of the epoch, in metrics.jsonl and TensorBoard; :meth:`end_epoch` is to follow.
+
+        ``first``: the phase that trains, on ``num_images``, for images/s.
         """
-        at = self.at
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.lr(at.epoch)
-        meter = Meter(self.device, self.heads)
-        if at.rows and self.world.is_main:
-            meter.sums += meter.sums.new_tensor(at.rows)
-
-        def seeded(images: Tensor, step: int) -> tuple[Tensor, Sequence[Tensor]]:
-            torch.manual_seed(seed(step))
-            return forward(images, step)
-
-        def after_step(step: int, loss: Tensor) -> None:
-            on_step()
-            at.step = step + 1
-            reporter(step, loss)
-            try:
-                self.stop.check()
-            except Stopped:
-                at.rows = self.world.all_reduce_sum(meter.sums).tolist()
-                raise
-
-        self.model.train()
-        loader.set_epoch(at.epoch, at.step)
-        try:
-            with self.reporter("training", len(loader), self.precision.patience) as reporter:
-                train_epoch(
-                    loader,
-                    seeded,
-                    criterion,
-                    optimizer=self.optimizer,
-                    precision=self.precision,
-                    meter=meter,
-                    parameters=list(self.model.parameters()),
-                    clip=clip,
-                    first=at.step,
-                    after_step=after_step,
-                )
-        except ReadingError:
-            at.rows = meter.sums.tolist()
-            raise
-        except NotFiniteError as error:
-            raise NotFiniteError(error.step, f"epoch {at.epoch}, {describe(error.step)}") from None
-        return meter.read(self.world.all_reduce_sum)
-
-    def run_epoch(self, phases: Mapping[str, Callable[[], None]], num_images: int) -> dict[str, float]:
-        """The phases of an epoch from where the run stands; returns what they put on record, and writes it.
-
-        ``num_images``: how many the first phase trains on, for images/s. :meth:`end_epoch` is to follow.
-        """
-        at, names = self.at, list(phases)
-        for name in names[names.index(at.phase or names[0]) :]:
-            at.begin(name)
-            began = time.perf_counter()
-            try:
-                phases[name]()
-            finally:
-                synchronise(self.device)
-                seconds = time.perf_counter() - began
-                at.record[f"time/{name}_s"] = at.record.get(f"time/{name}_s", 0.0) + seconds
-        record = at.record
+        record = self.at.record
+        record["time/epoch_s"] = sum(value for key, value in record.items() if key.startswith("time/"))
+        record["time/images_per_s"] = num_images / record[f"time/{first}_s"]
         record["memory/peak_bytes"] = peak_memory(self.device)
         if self.precision.patience > 1:
             record["time/skipped_steps"] = self.precision.skipped
-        record["time/epoch_s"] = sum(record[f"time/{name}_s"] for name in names)
-        record["time/images_per_s"] = num_images / record[f"time/{names[0]}_s"]
-        self.log.epoch(at.epoch, record)
-        at.next_epoch()
+        self.log.epoch(self.at.epoch, record)
+        self.at.next_epoch()
+        self.entered = False
         self.world.average_statistics(self.model)
         return record
 
-    def end_epoch(self, record: Mapping[str, float]) -> None:
+    def end_epoch(self, record: Mapping[str, float], measure: str = "top1") -> None:
         """Save, then say how the epoch went: nobody who reads along can lose what is done."""
         self.save()
         self.seconds.append(record["time/epoch_s"])
         left = (self.schedule.epochs - self.at.epoch) * statistics.mean(self.seconds[-5:])
-        self.log.line(epoch_line(self.at.epoch - 1, self.schedule.epochs, record, left))
+        self.log.line(epoch_line(self.at.epoch - 1, self.schedule.epochs, record, left, measure))
 
-    def run(self, epoch: Callable[[], None], finish: Callable[[], None]) -> None:
-        """All epochs that are left, then ``finish``. A polite stop, or a batch that cannot be read, leaves a checkpoint
-        of this very step."""
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Within this a polite stop, or a batch that cannot be read, leaves a checkpoint of this very step."""
         with stop_requests(self.world) as self.stop:
             try:
-                while self.at.epoch < self.schedule.epochs:
-                    epoch()
-                finish()
+                yield
             except Stopped:
+                self._stop_clock()
                 self.save()
                 raise
             except ReadingError:
+                self._stop_clock()
                 if self.world.size == 1:  # else the other processes wait for this one in the middle of a step
                     self.save()
                 raise
+
+    # Progress of a training pass: see utils.training.engine.Progress.
+
+    def begin(self, meter: Meter) -> None:
+        """Set the learning rate of the epoch; the meter gets what the pass counted before it was interrupted."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.lr(self.at.epoch)
+        if self.at.rows and self.world.is_main:
+            meter.sums += meter.sums.new_tensor(self.at.rows)
+
+    def steps(self, loader: Any) -> Iterator[tuple[int, Batch]]:
+        """The batches of the epoch from the step at which the run stands."""
+        loader.set_epoch(self.at.epoch, self.at.step)
+        with self.reporter("training", len(loader), self.precision.patience) as self.watch:
+            yield from enumerate(loader, self.at.step)
+
+    def done(self, step: int, loss: Tensor, meter: Meter) -> None:
+        """Count the step, look at its loss now and then, and stop if that was asked for."""
+        self.at.step = step + 1
+        self.watch(step, loss)
+        try:
+            self.stop.check()
+        except Stopped:
+            self.at.rows = self.world.all_reduce_sum(meter.sums).tolist()
+            raise
+
+    def keep(self, meter: Meter) -> None:
+        """The pass breaks off: what this process counted goes into the checkpoint."""
+        self.at.rows = meter.sums.tolist()
 
     def save(self, name: str = CHECKPOINT) -> None:
         """Write the complete state; the first process does it for all, and all of them must call it."""

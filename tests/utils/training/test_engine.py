@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ops.drop_path import keep_masks
-from utils.training.engine import FiniteWatch, Meter, NotFiniteError, evaluate, train_epoch
+from utils.training.engine import FiniteWatch, NotFiniteError, Unattended, evaluate, train_pass
 from utils.training.losses import retrain_loss, search_loss
 from utils.training.precision import Precision
+from utils.training.task import Classification, ClassificationMeter
 
 CPU = torch.device("cpu")
+TASK = Classification.search()
 
 
 class Batch(NamedTuple):
@@ -32,53 +34,63 @@ class TwoHeads(nn.Module):
         return self.a(images), [self.b(images)]
 
 
+class Counted(Unattended):
+    """A pass that begins at step 7 and notes what is done."""
+
+    def __init__(self) -> None:
+        self.steps_done = []
+
+    def steps(self, loader):
+        return iter(enumerate(loader, 7))
+
+    def done(self, step, loss, meter):
+        self.steps_done.append(step)
+
+
 def batches(sizes=(5, 2, 1)) -> list[Batch]:
     torch.manual_seed(1)
     return [Batch(torch.randn(n, 4), torch.randint(3, (n,))) for n in sizes]
 
 
 def test_meter_equals_the_mean_over_all_images_at_once():
-    model, meter = TwoHeads(), Meter(CPU, 1)
-    evaluate(batches(), model, precision=Precision(), meter=meter)
-    averages = meter.read()
+    model, meter = TwoHeads(), ClassificationMeter(CPU, 1)
+    averages = evaluate(model, batches(), TASK, precision=Precision(), meter=meter)
     images, labels = (torch.cat([getattr(b, name) for b in batches()]) for name in ("images", "labels"))
     logits, [aux] = model(images)
-    assert averages.images == 8
-    assert averages.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
-    assert averages.top1 == 100 * sum(logits.argmax(1) == labels).item() / 8
-    assert averages.aux_top1 == (100 * sum(aux.argmax(1) == labels).item() / 8,)
+    assert averages["loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert averages["top1"] == 100 * sum(logits.argmax(1) == labels).item() / 8
+    assert averages["aux0_top1"] == 100 * sum(aux.argmax(1) == labels).item() / 8
     assert averages == meter.read(), "reading changes nothing"
 
 
 def test_a_process_without_images_adds_nothing_to_the_sums():
-    model, meters = TwoHeads(), [Meter(CPU, 1) for _ in range(2)]
+    model, meters = TwoHeads(), [ClassificationMeter(CPU, 1) for _ in range(2)]
     for meter, sizes in zip(meters, ((3,), (0, 3)), strict=True):
         [whole] = batches((3,))
         split = zip(whole.images.split(sizes), whole.labels.split(sizes), strict=True)
-        evaluate([Batch(*part) for part in split], model, precision=Precision(), meter=meter)
+        evaluate(model, [Batch(*part) for part in split], TASK, precision=Precision(), meter=meter)
     assert meters[0].read() == meters[1].read()
 
 
 def test_meter_of_nothing_is_no_zero():
     with pytest.raises(ValueError, match="no image"):
-        Meter(CPU).read()
+        ClassificationMeter(CPU).read()
 
 
 def test_an_epoch_is_sgd_written_out():
-    model, twin, meter = TwoHeads(), TwoHeads(), Meter(CPU, 1)
+    model, twin, meter = TwoHeads(), TwoHeads(), ClassificationMeter(CPU, 1)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    steps = []
-    train_epoch(
-        batches(),
+    progress = Counted()
+    train_pass(
         model,
-        search_loss,
+        batches(),
+        TASK,
+        arguments=[()] * 10,
         optimizer=optimizer,
         precision=Precision(),
         meter=meter,
-        parameters=list(model.parameters()),
         clip=0.5,
-        first=7,
-        after_step=lambda step, _loss: steps.append(step),
+        progress=progress,
     )
     losses = []
     for batch in batches():
@@ -91,14 +103,20 @@ def test_an_epoch_is_sgd_written_out():
                 parameter -= 0.1 * gradient * min(1.0, 0.5 / (norm.item() + 1e-6))
     for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
-    assert steps == [7, 8, 9]
-    assert meter.read().loss == pytest.approx(sum(losses) / 8, rel=1e-6)
+    assert progress.steps_done == [7, 8, 9]
+    assert meter.read()["loss"] == pytest.approx(sum(losses) / 8, rel=1e-6)
 
 
-def test_evaluation_leaves_no_gradients():
-    model = TwoHeads()
-    evaluate(batches(), model, precision=Precision(), meter=Meter(CPU, 1))
-    assert all(parameter.grad is None for parameter in model.parameters())
+def test_evaluation_builds_no_graph_and_leaves_the_gradients_of_training_alone():
+    model, seen = TwoHeads(), []
+    logits, [aux] = model(batches()[0].images)
+    (logits.sum() + aux.sum()).backward()
+    before = [parameter.grad.clone() for parameter in model.parameters()]
+    model.register_forward_hook(lambda _model, _inputs, outputs: seen.extend([outputs[0], *outputs[1]]))
+    evaluate(model, batches(), TASK, precision=Precision(), meter=ClassificationMeter(CPU, 1))
+    assert len(seen) == 6
+    assert not any(output.requires_grad for output in seen)
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), before, strict=True))
 
 
 def test_a_loss_that_is_not_finite_is_named_by_its_step():

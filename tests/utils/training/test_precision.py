@@ -1,6 +1,8 @@
 """Mixed precision: the order of calls, what is refused, what is counted."""
 
+import math
 import sys
+from contextlib import nullcontext
 from types import ModuleType
 
 import pytest
@@ -9,11 +11,12 @@ from torch import nn
 
 from tests.harness import metrics, only_run, start
 from utils.reports.log import RunLog
+from utils.runs import session
 from utils.system.errors import UsageError
-from utils.training.engine import Meter, NotFiniteError, train_epoch
+from utils.training.engine import NotFiniteError, Unattended, train_pass
 from utils.training.precision import Apex, Float16, Precision, choose_precision
 from utils.training.progress import Reporter
-from utils.training.schedule import Schedule
+from utils.training.task import Classification, ClassificationMeter
 
 CPU = torch.device("cpu")
 gpu = pytest.mark.gpu
@@ -80,8 +83,8 @@ def test_skipped_steps_are_counted_and_survive_a_checkpoint():
     assert (again.skipped, again.scaler.steps) == (2, 4)
 
 
-def test_apex_clips_its_master_parameters_and_keeps_its_state(monkeypatch):
-    calls = []
+def fake_apex(calls):
+    """A stand-in with the functions of apex.amp that we call; it only writes down their order."""
 
     class Scaled:
         def __init__(self, loss, _optimizer):
@@ -100,16 +103,24 @@ def test_apex_clips_its_master_parameters_and_keeps_its_state(monkeypatch):
     amp.master_params = lambda optimizer: calls.append("masters") or optimizer.param_groups[0]["params"]
     amp.state_dict = lambda: {"scale": 3.0}
     amp.load_state_dict = lambda state: calls.append(f"load {state}")
+    return amp
+
+
+def test_our_wrapper_of_apex_calls_our_own_fake_of_it_in_order():
+    calls = []
     model, optimizer = line_fit()
-    precision = Apex(amp, "O2")
+    precision = Apex(fake_apex(calls), "O2")
     precision.prepare(model, optimizer)
     precision.step(model(torch.ones(4, 3)).mean(), optimizer, model.parameters(), clip=1.0)
     precision.load_state_dict(precision.state_dict())
     assert calls == ["initialize O2", "scale", "unscale", "masters", "load {'scale': 3.0}"]
+
+
+def test_apex_is_refused_where_it_is_installed_but_there_is_no_gpu(monkeypatch):
     monkeypatch.setitem(sys.modules, "apex", ModuleType("apex"))
-    monkeypatch.setitem(sys.modules, "apex.amp", amp)
-    with pytest.raises(UsageError, match="amp_backend torch"):
-        choose_precision("auto", CPU, backend="apex")  # there, but no GPU
+    monkeypatch.setitem(sys.modules, "apex.amp", fake_apex([]))
+    with pytest.raises(UsageError, match=r"needs an NVIDIA GPU.*amp_backend torch"):
+        choose_precision("auto", CPU, backend="apex")
 
 
 @pytest.mark.parametrize(
@@ -155,18 +166,33 @@ def batches(n, bad):
     return [Batch(step) for step in range(n)]
 
 
+class OneHead(nn.Linear):
+    def forward(self, images):
+        return super().forward(images), []
+
+
+class Reported(Unattended):
+    """A pass that tells a reporter of every step."""
+
+    def __init__(self, reporter):
+        self.reporter = reporter
+
+    def done(self, step, loss, meter):
+        self.reporter(step, loss)
+
+
 def run(precision, bad, every=2):
-    model = nn.Linear(3, 2)
+    model = OneHead(3, 2)
     with Reporter(RunLog(None), "test", 60, every, patience=precision.patience) as reporter:
-        train_epoch(
+        train_pass(
+            model,
             batches(60, bad),
-            lambda images, _step: (model(images), []),
-            lambda logits, _aux, labels: nn.functional.cross_entropy(logits, labels),
+            Classification.search(),
+            arguments=[()] * 60,
             optimizer=torch.optim.SGD(model.parameters(), 0.0),
             precision=precision,
-            meter=Meter(CPU),
-            parameters=list(model.parameters()),
-            after_step=reporter,
+            meter=ClassificationMeter(CPU),
+            progress=Reported(reporter),
         )
 
 
@@ -191,9 +217,23 @@ def test_a_diverged_run_ends_in_one_line_with_the_genotype(kind, tmp_path, capsy
     assert not list(only_run(tmp_path, kind).glob("*.pt"))
 
 
-def test_the_learning_rate_does_not_depend_on_skipped_steps():
-    schedule = Schedule("cosine", 4, 0.1, 0.0, 1, 1)
-    assert [schedule.lr(epoch) for epoch in range(4)] == pytest.approx([0.1, 0.0853553, 0.05, 0.0146447], rel=1e-5)
+def test_the_learning_rate_does_not_depend_on_skipped_steps(tmp_path, monkeypatch):
+    """The whole first epoch and two later steps are skipped; every step still has the rate of its epoch."""
+    rates = []
+
+    class Recording(Scaler):
+        def step(self, optimizer):
+            rates.append(optimizer.param_groups[0]["lr"])
+            super().step(optimizer)
+
+    skipped = {*range(9), 10, 20}
+    precision = Float16(CPU, Recording(skipped))
+    monkeypatch.setattr(precision, "autocast", nullcontext)  # a CPU is slow in half precision; the scaler is the point
+    monkeypatch.setattr(session, "choose_precision", lambda *_, **__: precision)
+    assert start("retrain", tmp_path, "--epochs", "3", "--image_size", "16", "--no-tensorboard") == 0
+    assert precision.skipped == len(skipped)
+    of_epoch = [0.025 * (1 + math.cos(math.pi * epoch / 3)) / 2 for epoch in range(3)]
+    assert rates == pytest.approx([lr for lr in of_epoch for _ in range(9)])
 
 
 @gpu

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data import check as command
-from data.check import main
 from data.images import DataError, decode
-from data.inspection import inspect, inspect_all
+from data.prepare.check import main
+from data.prepare.inspection import inspect, inspect_all
 from tests.miniature import picture, tree
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_the_real_command(root, tmp_path):
     (root / "train" / "a" / "none.jpg").touch()
     run = [sys.executable, "-m", "data.check", str(root), "--workers", "2", "--quarantine", str(tmp_path / "bad")]
     for status, part in ((1, "1 files moved"), (0, "0 files moved")):
-        done = subprocess.run(run, cwd=Path(command.__file__).parents[1], capture_output=True, text=True)
+        done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (status, "")
         assert part in done.stdout
     assert [path.name for path in (tmp_path / "bad").rglob("*.jpg")] == ["none.jpg"]

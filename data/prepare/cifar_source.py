@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from data.layouts import Layout, Picture
+from data.prepare.layouts import Layout, Picture
 from utils.system.errors import UsageError
 from utils.system.terminal import show, some
 

@@ -10,13 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data import class_names
-from data.flowers_lists import image_ids, read_labels, read_parts
-from data.leaf_map import assign_leaves, find_leaf_map
-from data.listing import Notes, descend, find_file, image_names, subfolders
-from data.mit67_lists import read_lists
+from data.listing import Notes, image_names, subfolders
+from data.prepare import class_names
+from data.prepare.flowers_lists import image_ids, read_labels, read_parts
+from data.prepare.leaf_map import assign_leaves, find_leaf_map
+from data.prepare.mit67_lists import read_lists
+from data.prepare.unpacked import descend, find_file
 from utils.system.errors import UsageError
 from utils.system.terminal import show, some
+
+Trail = Sequence[Path]  # the folders from --source down to the one that holds the class folders, or the images
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Picture:
 
     @property
     def name(self) -> str:
+        """The name of the file, which it keeps in the prepared folder."""
         return self.file.name
 
 
@@ -45,13 +49,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a data set: class names in index order, image totals of the downloads, folders to enter
-    and folders to leave out."""
+    """What is known of a data set beforehand.
+
+    ``classes``: names in index order. ``totals``: images in the downloads. ``hints``: folders to enter.
+    ``dropped``: folders to leave out. ``flat``: all images lie in one folder, without class folders.
+    """
 
     classes: list[str]
     totals: tuple[int, ...]
     hints: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    flat: bool = False
 
 
 FACTS = {
@@ -59,7 +67,7 @@ FACTS = {
     "nwpu": Facts(class_names.NWPU, (31500,), ("NWPU-RESISC45",)),
     "sport8": Facts(class_names.SPORT8, (1579,), ("event_dataset", "event_img")),
     "mit67": Facts(class_names.MIT67, (15620,), ("Images", "indoorCVPR_09")),
-    "flowers102": Facts(class_names.FLOWERS102, (8189,), ("jpg", "flowers-102", "102flowers")),
+    "flowers102": Facts(class_names.FLOWERS102, (8189,), ("jpg", "flowers-102", "102flowers"), flat=True),
     "plantvillage": Facts(
         class_names.PLANTVILLAGE,
         (54303, 54304, 54305, 54306),  # by mirror
@@ -75,18 +83,18 @@ def read_layout(name: str, source: Path, rule: str, skip_bad_lines: bool = False
     `rule` is the split rule that will be applied: files that it does not need may be absent. Raises UsageError
     for a layout that is not the data set's, OSError for a folder that cannot be read.
     """
+    facts, notes = FACTS[name], Notes(source)
+    trail = descend(source, facts.hints, notes, facts.flat)
     reader = READERS.get(name, _read_class_folders)
-    layout = reader(name, source, rule, skip_bad_lines)
+    layout = reader(name, trail, notes, rule, skip_bad_lines)
     total = len(layout.pictures)
-    if total not in FACTS[name].totals:
-        official = " or ".join(str(number) for number in sorted({*FACTS[name].totals}))
+    if total not in facts.totals:
+        official = " or ".join(str(number) for number in sorted({*facts.totals}))
         layout.notices.append(f"{total} images found; the official download has {official}")
     return layout
 
 
-def _read_class_folders(name: str, source: Path, rule: str, skip_bad_lines: bool) -> Layout:
-    notes = Notes(source)
-    trail = descend(source, FACTS[name].hints, notes)
+def _read_class_folders(name: str, trail: Trail, notes: Notes, rule: str, skip_bad_lines: bool) -> Layout:
     return Layout(_pictures_by_folder(name, trail[-1], notes), notes.lines())
 
 
@@ -129,9 +137,7 @@ def _class_folders(name: str, root: Path, notes: Notes) -> dict[str, str]:
     return found
 
 
-def _read_mit67(name: str, source: Path, rule: str, skip_bad_lines: bool) -> Layout:
-    notes = Notes(source)
-    trail = descend(source, FACTS[name].hints, notes)
+def _read_mit67(name: str, trail: Trail, notes: Notes, rule: str, skip_bad_lines: bool) -> Layout:
     pictures = _pictures_by_folder(name, trail[-1], notes)
     if rule == "80-20":
         return Layout(pictures, notes.lines())
@@ -154,9 +160,7 @@ def _read_mit67(name: str, source: Path, rule: str, skip_bad_lines: bool) -> Lay
     return Layout(listed, notes.lines())
 
 
-def _read_flowers102(name: str, source: Path, rule: str, skip_bad_lines: bool) -> Layout:
-    notes = Notes(source)
-    trail = descend(source, FACTS[name].hints, notes, flat=True)
+def _read_flowers102(name: str, trail: Trail, notes: Notes, rule: str, skip_bad_lines: bool) -> Layout:
     labels = read_labels(_required_file(_beside(trail), "imagelabels.mat", rule))
     files = image_ids(image_names(trail[-1], notes), len(labels))
     parts: dict[int, str] = {}
@@ -172,9 +176,7 @@ def _read_flowers102(name: str, source: Path, rule: str, skip_bad_lines: bool) -
     return Layout(pictures, notes.lines())
 
 
-def _read_plantvillage(name: str, source: Path, rule: str, skip_bad_lines: bool) -> Layout:
-    notes = Notes(source)
-    trail = descend(source, FACTS[name].hints, notes)
+def _read_plantvillage(name: str, trail: Trail, notes: Notes, rule: str, skip_bad_lines: bool) -> Layout:
     if "with_augmentation" in trail[-1].name.casefold():
         raise UsageError(
             f"{show(trail[-1])} holds augmented copies, which a split would spread over both parts: "
@@ -193,21 +195,21 @@ def _read_plantvillage(name: str, source: Path, rule: str, skip_bad_lines: bool)
     else:
         without = "the split does not look at leaf-map.json" if leaf_map else "there is no leaf-map.json"
         layout.warnings.append(
-            f"{without}: photos of ONE LEAF WILL LAND IN BOTH train AND val, and the accuracy on val will be "
+            f"{without}: images of ONE LEAF WILL LAND IN BOTH train AND val, and the accuracy on val will be "
             "too good; put leaf-map.json of github.com/spMohanty/PlantVillage-Dataset beside the images and "
             "use the rule leaf-80-20"
         )
     return layout
 
 
-READERS: dict[str, Callable[[str, Path, str, bool], Layout]] = {
+READERS: dict[str, Callable[[str, Trail, Notes, str, bool], Layout]] = {
     "mit67": _read_mit67,
     "flowers102": _read_flowers102,
     "plantvillage": _read_plantvillage,
 }
 
 
-def _beside(trail: Sequence[Path]) -> list[Path]:
+def _beside(trail: Trail) -> list[Path]:
     """Where lists lie: beside the class folders or above them, up to the parent of a source given too deep."""
     above = [trail[0].parent] if len(trail) == 1 else []
     if trail[-1].parent.name == "raw":  # PlantVillage given as `raw/color`: the map lies beside `raw`

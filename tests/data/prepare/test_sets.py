@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from data.class_names import AID, FLOWERS102, MIT67, PLANTVILLAGE
-from data.leaf_map import identifier
+from data.prepare.class_names import AID, FLOWERS102, MIT67, PLANTVILLAGE
+from data.prepare.leaf_map import identifier
 from tests import miniature
 from tests.miniature import LAYOUTS, class_folders, picture, prepare, record, refused
 
@@ -137,7 +137,7 @@ def test_plantvillage_keeps_a_leaf_on_one_side_and_comes_near_to_the_share(seed,
     assert not leaves["train"] & leaves["val"]
     for label in PLANTVILLAGE:
         train, val = (said["counts"][side][label] for side in ("train", "val"))
-        assert abs(train - 0.8 * (train + val)) <= 4  # photos of the largest leaf
+        assert abs(train - 0.8 * (train + val)) <= 4  # images of the largest leaf
 
 
 def test_plantvillage_without_its_map_warns_and_says_so_in_the_record(tmp_path, capsys):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from data.layouts import Picture
+from data.prepare.layouts import Picture
 from utils.system.errors import UsageError
 from utils.system.terminal import some
 

@@ -37,9 +37,10 @@ CHUNK = 16  # files that a process is given at a time
 
 @dataclass(frozen=True)
 class Finding:
-    """What one file is: `kind` is good, disguised, damaged or empty; the last two cannot be read.
+    """What one file turned out to be: `kind` is good, disguised, damaged or empty; the last two cannot be read.
 
-    `size`: (width, height). `digest`: of the bytes of the file. Both are empty where the file cannot be read.
+    `reason`: why it is not good. `mode`: as Pillow names it. `size`: (width, height). `digest`: of the bytes of the
+    file. These three are empty where the file cannot be read.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Finding:
 
     @property
     def readable(self) -> bool:
+        """Whether training can read the file, whatever its name promises."""
         return self.kind in ("good", "disguised")
 
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import prepare as command
-from data.layouts import FACTS, Picture
-from data.split_rules import RULES, divide
+from data.prepare.command import main
+from data.prepare.layouts import FACTS, Picture
+from data.prepare.split_rules import RULES, divide
 from tests.miniature import LAYOUTS, class_folders, prepare, record, refused, rubbish, tree
 
 CASES = [(name, rule) for name in LAYOUTS for rule in RULES[name] if rule != "70-60"]
@@ -126,7 +126,7 @@ def test_a_fault_while_writing_leaves_everything_as_it_was(fault, force, sources
             raise fault
         Path(target).write_bytes(b"half")
 
-    monkeypatch.setattr(command.shutil, "copyfile", copy)
+    monkeypatch.setattr(shutil, "copyfile", copy)
     capsys.readouterr()
     assert prepare("sport8", sources["sport8"], out, *(["--force"] if force else [])) == 1
     refused(capsys, "nothing was left behind")
@@ -138,8 +138,8 @@ WRONG = [
     (["mars", "--source", ".", "--out", "o"], "no known data set"),
     (["aid", "--out", "o"], "--source"),
     (["aid", "--source", "nowhere", "--out", "o"], "nowhere"),
-    (["aid", "--source", "{}", "--out", "o", "--train_ratio", "1"], "1 is not a number"),
-    (["aid", "--source", "{}", "--out", "o", "--train_ratio", "nan"], "between 0 and 1"),
+    (["aid", "--source", "{}", "--out", "o", "--train_ratio", "1"], "1 is not a fraction"),
+    (["aid", "--source", "{}", "--out", "o", "--train_ratio", "nan"], "nan"),
     (["aid", "--source", "{}", "--out", "o", "--split", "80-20"], "ratio"),
     (["sport8", "--source", "{}", "--out", "o", "--train_ratio", "0.5"], "70-60"),
     (["sport8", "--source", "{}", "--out", "o", "--seed", "-1"], "-1"),
@@ -157,13 +157,13 @@ WRONG = [
 def test_wrong_use_is_one_line_and_status_2(argv, part, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    assert command.main([text.format(tmp_path / "empty") for text in argv]) == 2
+    assert main([text.format(tmp_path / "empty") for text in argv]) == 2
     refused(capsys, part)
     assert os.listdir(tmp_path) == ["empty"]
 
 
 def test_the_real_command(sources, tmp_path):
-    root = Path(command.__file__).parents[1]
+    root = Path(__file__).resolve().parents[3]
     run = [sys.executable, "-m", "data.prepare", "aid", "--source", ".", "--out", str(tmp_path / "out")]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(run, cwd=sources["aid"] / "AID", env=environment, capture_output=True, text=True)

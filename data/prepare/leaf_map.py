@@ -1,10 +1,10 @@
-"""Which photos of PlantVillage show the same leaf, from `leaf-map.json` of the official repository.
+"""Which images of PlantVillage show the same leaf, from `leaf-map.json` of the official repository.
 
-The official file maps the identifier of a photo to the leaves it may show,
-`{"rs_hl 7418": ["Soybean___healthy:::497.0", "Apple___healthy:::152.0"], ...}`, since photos of different
+The official file maps the identifier of an image to the leaves it may show,
+`{"rs_hl 7418": ["Soybean___healthy:::497.0", "Apple___healthy:::152.0"], ...}`, since images of different
 classes share identifiers. The identifier is the file name behind its last `___`, without `_final_masked`,
 without `copy` and what follows it, without extension, in lower case (after the repository's
-`create_data_distribution.py`). About a quarter of the photos, and some whole classes, are not in it: their
+`create_data_distribution.py`). About a quarter of the images, and some whole classes, are not in it: their
 leaves are unknown, and each is taken for a leaf of its own.
 
 A plain map of leaf -> list of file names, `{"leaf 1": ["a.JPG", "b.JPG"], ...}`, is accepted as well.
@@ -17,7 +17,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from data.listing import find_file, is_image_name
+from data.listing import is_image_name
+from data.prepare.unpacked import find_file
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show
 
@@ -30,7 +31,7 @@ def find_leaf_map(folders: Sequence[Path]) -> Path | None:
 
 
 def identifier(file_name: str) -> str:
-    """The identifier of a photo: `0a1b___RS_HL 7418 copy.jpg` -> `rs_hl 7418`."""
+    """The identifier of an image: `0a1b___RS_HL 7418 copy.jpg` -> `rs_hl 7418`."""
     stem = os.path.splitext(file_name)[0].replace("_final_masked", "").split("___")[-1]
     return stem.split("copy")[0].strip().lower()
 
@@ -39,11 +40,11 @@ def assign_leaves(file: Path, images: Sequence[tuple[str, str]]) -> tuple[list[s
     """A leaf for each (class, file name), and how many of them the map knows.
 
     Two images of a class have the same leaf exactly where the map says so, or where the map does not know them
-    and they have the same identifier (copies of one photo). UsageError for a map of an unknown form, or one that
+    and they have the same identifier (copies of one image). UsageError for a map of an unknown form, or one that
     knows none of the images.
     """
     content = _read(file)
-    choose = _leaf_of_photo(content) if _is_official(content) else _leaf_of_file(content, file)
+    choose = _leaf_by_identifier(content) if _is_official(content) else _leaf_by_file_name(content, file)
     known = [choose(label, name) for label, name in images]
     matched = sum(leaf is not None for leaf in known)
     if not matched:
@@ -51,7 +52,7 @@ def assign_leaves(file: Path, images: Sequence[tuple[str, str]]) -> tuple[list[s
             f"{show(file)} knows none of the {len(images)} images: give the map that belongs to this copy, "
             "or split without it (--split random-80-20)"
         )
-    leaves = [
+    leaves = [  # these texts enter the hash that orders the leaves: other words would draw other splits
         f"photo {identifier(name) or name}" if leaf is None else f"leaf {leaf}"
         for leaf, (_, name) in zip(known, images, strict=True)
     ]
@@ -81,7 +82,7 @@ def _is_official(content: dict[str, list[str]]) -> bool:
     return all(MARK in item for item in _values(content))
 
 
-def _leaf_of_photo(content: dict[str, list[str]]):
+def _leaf_by_identifier(content: dict[str, list[str]]):
     def choose(label: str, name: str) -> str | None:
         leaves = content.get(identifier(name), [])
         of_class = [leaf for leaf in leaves if leaf.split(MARK)[0] == label]
@@ -91,7 +92,7 @@ def _leaf_of_photo(content: dict[str, list[str]]):
     return choose
 
 
-def _leaf_of_file(content: dict[str, list[str]], file: Path):
+def _leaf_by_file_name(content: dict[str, list[str]], file: Path):
     if not all(is_image_name(item) for item in _values(content)):
         raise UsageError(
             f"{show(file)} is not of a known form: the lists must hold either class{MARK}leaf or image file names"

@@ -1,0 +1,84 @@
+"""The end of a retraining: measures, export, pictures and report, result.json, then the last lines on the console."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from utils.reports import metrics, report
+from utils.reports.evaluate import first_images, output_names
+from utils.reports.export_trained import export_trained
+from utils.reports.log import RunLog, write_json
+
+
+def write_retraining(
+    log: RunLog,
+    chosen: nn.Module,
+    network: nn.Module,
+    task: Any,
+    test: Any,
+    *,
+    best: Any,
+    last: float,
+    recipe: Any,
+    facts: Mapping[str, Any],
+    holdout: bool,
+    generator: torch.Generator,
+    export: str | None,
+    export_normalise: bool,
+    epochs: int,
+) -> None:
+    """Measure the ``chosen`` network on the loader ``test`` and write what the run gave; pictures may fail alone.
+
+    ``network``: that of the run. ``best``, ``last``: validation of the best and of the last epoch. ``facts``: of data.
+    """
+    names = output_names(facts["classes"], network.num_classes)
+    measured = task.measures(chosen, test, names, generator)
+    write_json(log.folder / "measures.json", measured)
+    aux, chosen_on = network.num_aux_parameters, "holdout" if holdout else "val"
+    result = {
+        f"last_{task.measure}": last,
+        f"best_{task.measure}": best.top1,
+        "best_epoch": best.epoch,
+        "chosen_on": chosen_on,
+        "measured": "best on the holdout" if holdout else "last",
+        **{f"val_{key}": measured[key] for key in task.shown},
+        "parameters": network.num_parameters - aux,
+        "aux_parameters": aux,
+        "macs": network.macs(facts["image_size"]),
+        "genotype": network.genotype.to_lists(),
+        "sharing": network.genotype.sharing,
+        "recipe": asdict(recipe),
+    }
+    if export:
+        images = first_images(test)
+        result["export"] = export_trained(
+            chosen, log.folder, export, facts=facts, images=images, normalise=export_normalise
+        )
+        log.line(result["export"]["line"])
+    with log.decoration("the confusion picture"):
+        if log.writer is not None and "confusion" in measured:
+            picture = metrics.confusion_figure(torch.tensor(measured["confusion"]), names)
+            log.figure("measures/confusion", picture, epochs)
+    report.write(log, result=result)
+    say_result(log, measured, best=best, last=last, chosen_on=chosen_on, measure=task.measure)
+
+
+def say_result(
+    log: RunLog, measured: Mapping[str, Any], *, best: Any, last: float, chosen_on: str, measure: str
+) -> None:
+    """The last lines of a run."""
+    what, unit = ("accuracy", " %") if measure == "top1" else (measure, "")
+    log.line(
+        f"{chosen_on} {what}: last {last:.2f}{unit}, best {best.top1:.2f}{unit} "
+        f"(epoch {best.epoch}, picked on {chosen_on})"
+    )
+    if chosen_on == "holdout":
+        log.line(f"val {what} of the best on the holdout, read once: {measured[measure]:.2f}{unit}")
+    if log.writer is not None:
+        log.line(f"look at it with:  tensorboard --logdir {shlex.quote(str(log.folder))}")
