@@ -17,6 +17,7 @@ from models.supernet import BN_STATS, SuperNet
 from ops.genotype import SHARINGS, Genotype, num_cells
 from ops.primitives import ANTIALIAS
 from ops.registry import OPERATIONS, build_operation
+from ops.space import SPACES
 from utils.config import CommonConfig, RetrainConfig, SearchConfig, parse_retrain, parse_search
 from utils.config.flags import flags_in
 from utils.reports.export_needs import SUFFIXES, require_packages
@@ -24,12 +25,15 @@ from utils.system.errors import UsageError
 from utils.training.precision import OPT_LEVELS, PRECISIONS, choose_precision
 from utils.training.recipes import RECIPES, choose_recipe
 from utils.training.schedule import SCHEDULES, Schedule
+from utils.training.task import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PARSERS = {SearchConfig: parse_search, RetrainConfig: parse_retrain}
 CPU = torch.device("cpu")
 TABLES = {
     "searcher": STRATEGIES,
+    "space": SPACES,
+    "task": TASKS,
     "stem": STEMS,
     "antialias": ANTIALIAS,
     "bn_stats": BN_STATS,
@@ -101,6 +105,8 @@ def use_of(name: str, monkeypatch) -> object:
     monkeypatch.setattr("utils.reports.export_needs.find_spec", lambda _package: True)
     return {
         "searcher": lambda: make_strategy("toy", 2, "type"),
+        "space": lambda: Genotype.widest(2, space="toy"),
+        "task": lambda: TASKS["toy"],  # its owner is a script
         "stem": lambda: (build_stems("toy", 4, "conv"), stem_size("toy", 32)),
         "antialias": lambda: build_operation(next(iter(OPERATIONS)), 4, 8, stride=2, antialias="toy"),
         "bn_stats": lambda: SuperNet((0,), 4, 3, bn_stats="toy"),

@@ -191,43 +191,68 @@ def _quiet() -> Iterator[None]:
             logging.disable(level)
 
 
+def _write_torchscript(deployed: nn.Module, images: Tensor, path: Path, metadata: Mapping[str, Any]) -> None:
+    traced = torch.jit.trace(deployed, images, check_trace=False)
+    torch.jit.save(traced, path, _extra_files={METADATA: json.dumps(metadata)})
+
+
+def _read_torchscript(path: Path) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
+    files = {METADATA: ""}
+    return torch.jit.load(path, map_location="cpu", _extra_files=files), json.loads(files[METADATA])
+
+
+def _write_pt2(deployed: nn.Module, images: Tensor, path: Path, metadata: Mapping[str, Any]) -> None:
+    program = torch.export.export(deployed, (images,), dynamic_shapes=ANY_BATCH)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # with the paths of this machine
+    torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
+
+
+def _read_pt2(path: Path) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
+    files = {METADATA: ""}
+    return torch.export.load(path, extra_files=files).module(), json.loads(files[METADATA])
+
+
+def _write_onnx(deployed: nn.Module, images: Tensor, path: Path, metadata: Mapping[str, Any]) -> None:
+    names = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": ANY_BATCH}
+    program = torch.onnx.export(deployed, (images,), dynamo=True, external_data=False, verbose=False, **names)
+    for graph in (program.model.graph, *program.model.functions.values()):
+        for node in graph:
+            node.metadata_props.clear()  # the paths of this machine, half of a small file
+    program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
+    program.save(path)
+
+
+def _read_onnx(path: Path) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    properties = session.get_modelmeta().custom_metadata_map
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+    return run, {key: json.loads(value) for key, value in properties.items()}
+
+
+# By the names of export_needs.SUFFIXES: what writes a network as one file, and what reads such a file again.
+FORMATS = {
+    "onnx": (_write_onnx, _read_onnx),
+    "torchscript": (_write_torchscript, _read_torchscript),
+    "pt2": (_write_pt2, _read_pt2),
+}
+
+
 def _write(deployed: nn.Module, size: int, path: Path, *, kind: str, metadata: Mapping[str, Any]) -> None:
+    write, _ = FORMATS[kind]
     images = torch.zeros(2, 3, size, size)  # no real ones: a file of torch.export keeps them
-    files = {METADATA: json.dumps(metadata)}
-    if kind == "torchscript":
-        torch.jit.save(torch.jit.trace(deployed, images, check_trace=False), path, _extra_files=files)
-    elif kind == "pt2":
-        program = torch.export.export(deployed, (images,), dynamic_shapes=ANY_BATCH)
-        for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)  # with the paths of this machine
-        torch.export.save(program, path, extra_files=files)
-    else:
-        names = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": ANY_BATCH}
-        program = torch.onnx.export(deployed, (images,), dynamo=True, external_data=False, verbose=False, **names)
-        for graph in (program.model.graph, *program.model.functions.values()):
-            for node in graph:
-                node.metadata_props.clear()  # the same, half of a small file
-        program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
-        program.save(path)
+    write(deployed, images, path, metadata)
 
 
 def _read(path: Path, kind: str) -> tuple[Loaded, dict[str, Any]]:
-    files = {METADATA: ""}
-    if kind == "torchscript":
-        run = torch.jit.load(path, map_location="cpu", _extra_files=files)
-    elif kind == "pt2":
-        run = torch.export.load(path, extra_files=files).module()
-    else:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        properties = session.get_modelmeta().custom_metadata_map
-        files[METADATA] = json.dumps({key: json.loads(value) for key, value in properties.items()})
-
-        def run(images: Tensor) -> Tensor:
-            return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
-
-    return Loaded(run), json.loads(files[METADATA])
+    _, read = FORMATS[kind]
+    run, metadata = read(path)
+    return Loaded(run), metadata

@@ -175,6 +175,10 @@ def test_what_cannot_be_exported_is_refused_in_a_line_and_leaves_nothing(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_what_can_be_asked_for_can_be_written_and_read():
+    assert set(exports.FORMATS) == set(SUFFIXES)
+
+
 def test_a_missing_package_is_named_and_only_onnx_needs_one(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
