@@ -70,7 +70,7 @@ def bus_error():
     os.kill(os.getpid(), signal.SIGBUS)
 
 
-def test_a_worker_that_is_killed_costs_no_batch_and_is_reported(tmp_path):
+def test_a_worker_that_is_killed_costs_no_batch_and_is_reported(tmp_path, impatient):
     before = signal.getsignal(signal.SIGCHLD)
     found, said = read(Numbers(kill, once=tmp_path / "killed"))
     assert found == EXPECTED
@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_decoded_is_named(tmp_path):
 GROUP = """
     import multiprocessing, os, signal, sys, time
     sys.path.insert(0, {root!r})
-    from tests.test_workers import EXPECTED, KEYS, Numbers, total
+    from tests.data.test_workers import EXPECTED, KEYS, Numbers, total
     from data.workers import Batches, Reader
 
     if __name__ == "__main__":
