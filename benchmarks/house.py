@@ -62,12 +62,12 @@ def comments(text: str) -> int:
 
 def count(folder: Path) -> dict[str, Any]:
     """All that can be read off the files of a checkout. Raises ValueError where there is no file to count."""
-    lines, lengths, bare, commented = {}, {}, [], 0
+    lines, lengths, bare, commented = {}, [], [], 0
     for path in files_of(folder):
         name, text = path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")
         tree = ast.parse(text)
         lines[name] = len(text.splitlines())
-        lengths |= {f"{name}:{function}": size for size, function in functions(tree)}
+        lengths += [(size, f"{name}:{function}") for size, function in functions(tree)]
         bare += undocumented(tree.body, f"{name}:")
         if text.strip() and ast.get_docstring(tree) is None:
             bare.append(name)
@@ -75,14 +75,14 @@ def count(folder: Path) -> dict[str, Any]:
     if not lines:
         raise ValueError(f"there is no Python file in {folder}")
     total = sum(lines.values())
-    longest_file, longest_function = max(lines, key=lines.get), max(lengths, key=lengths.get)
-    in_utils = sum(size for name, size in lines.items() if name.startswith("utils/"))
+    longest_file, (size, longest_function) = max(lines, key=lines.get), max(lengths)
+    in_utils = sum(n for name, n in lines.items() if name.startswith("utils/"))
     return {
         "files": len(lines),
         "lines": total,
         "longest_file": [longest_file, lines[longest_file]],
-        "longest_function": [longest_function, lengths[longest_function]],
-        "long_functions": sorted(name for name, size in lengths.items() if size > LONG_FUNCTION),
+        "longest_function": [longest_function, size],
+        "long_functions": sorted(name for size, name in lengths if size > LONG_FUNCTION),
         "utils_share": in_utils / total,
         "undocumented": sorted(bare),
         "comments_per_100_lines": 100 * commented / total,

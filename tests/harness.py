@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -132,6 +133,32 @@ def same_run(a: Path, b: Path, kind: str) -> None:
         assert controllers[0]["baseline"] == controllers[1]["baseline"]
         for key, value in controllers[0]["controller"].items():
             assert torch.equal(value, controllers[1]["controller"][key])
+
+
+def torchrun(
+    result: Path, kind: str, *flags: str, fault: str = "none", processes: int = 2
+) -> subprocess.CompletedProcess:
+    """Run a script in several processes as torchrun starts them; ``fault``: see one_of_many.py."""
+    result.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
+    script = [
+        str(ROOT / "tests" / "one_of_many.py"),
+        str(result),
+        kind,
+        fault,
+        *FLAGS[kind],
+        "--result",
+        str(result),
+        *flags,
+    ]
+    return subprocess.run(
+        [*command, "--standalone", *script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+    )
 
 
 SMALL = ["--image_size", "16", "--no-tensorboard"]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from data import workers
@@ -21,32 +20,11 @@ from data.images import DataError, Images
 from data.loaders import make_loader
 from data.presets import large
 from data.workers import Batches, Reader
+from tests.numbers_to_read import EXPECTED, KEYS, Numbers, total
 from utils.system.errors import ReadingError
 
 ROOT = Path(__file__).resolve().parents[2]
-KEYS = [[3 * i, 3 * i + 1] for i in range(8)]
 LARGE = large(65)
-EXPECTED = [float(sum(key)) for key in KEYS]
-
-
-class Numbers(torch.utils.data.Dataset):
-    """Tensors of their own number. In a worker, ``fault`` happens at one number, every time or once."""
-
-    def __init__(self, fault=None, at=12, once=None):
-        self.fault, self.at, self.once = fault, at, once
-
-    def __getitem__(self, number):
-        if number == self.at and self.fault and get_worker_info() is not None:
-            if self.once is None:
-                self.fault()
-            elif not self.once.exists():
-                self.once.touch()
-                self.fault()
-        return torch.tensor([float(number)])
-
-
-def total(samples):
-    return [torch.stack(samples).sum(0)]
 
 
 def read(numbers, count=2, **options):
@@ -70,7 +48,7 @@ def bus_error():
     os.kill(os.getpid(), signal.SIGBUS)
 
 
-def test_a_worker_that_is_killed_costs_no_batch_and_is_reported(tmp_path):
+def test_a_worker_that_is_killed_costs_no_batch_and_is_reported(tmp_path, impatient):
     before = signal.getsignal(signal.SIGCHLD)
     found, said = read(Numbers(kill, once=tmp_path / "killed"))
     assert found == EXPECTED
@@ -145,9 +123,9 @@ def test_a_file_that_cannot_be_decoded_is_named(tmp_path):
 
 
 GROUP = """
-    import multiprocessing, os, signal, sys, time
+    import itertools, multiprocessing, os, signal, sys, time
     sys.path.insert(0, {root!r})
-    from tests.data.test_workers import EXPECTED, KEYS, Numbers, total
+    from tests.numbers_to_read import EXPECTED, KEYS, Numbers, total
     from data.workers import Batches, Reader
 
     if __name__ == "__main__":
@@ -161,12 +139,10 @@ GROUP = """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.killpg(0, number)
         time.sleep(0.2)
-        found += [batch[0].item() for batch in batches]
-        assert found == EXPECTED, found
+        found += [batch[0].item() for batch in itertools.islice(batches, len(KEYS) - 2)]
+        assert found == EXPECTED[:-1], found
         assert not said, said
         assert len(got) == 3
-        batches = Reader(1, note=said.append).read(Batches(numbers, total), KEYS, 100)
-        next(batches)
         print("pids", *[child.pid for child in multiprocessing.active_children()], flush=True)
         time.sleep(60)
 """
