@@ -20,7 +20,8 @@ import torch
 
 from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.images import DataError
-from data.loaders import Loader, make_loader, make_retrain_loaders
+from data.loader_sets import make_retrain_loaders
+from data.loaders import Loader, make_loader
 from data.mixing import MixedLoader
 from data.predicting import Pictures
 from data.presets import Preset, as_trained

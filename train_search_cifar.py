@@ -27,7 +27,8 @@ from controller.sampling import NothingFitsError, uniform
 from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
-from data.loaders import Loader, forever, make_search_loaders
+from data.loader_sets import make_search_loaders
+from data.loaders import Loader, forever
 from data.presets import Preset
 from data.workers import Reader
 from models.deployment import Deployment, cost_functions
@@ -274,24 +275,23 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
 def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], seconds: float) -> None:
     """What the search found: pictures, report, result.json and the last lines on the console."""
     log, best, cost = s.training.log, ranked[0], front_cost(s.config)
-    found = spread([candidate.score for candidate in ranked], s.rewards.num_images)
+    result = {"score": best.score, "genotype": best.genotype.to_lists(), "derive_s": seconds}
+    lines = [
+        f"best of {len(ranked)}: {best.score:.2f} % of the reward images, {best.genotype}",
+        f"retrain it with:  {retrain_command(flags_of(s.config), log.folder / 'genotypes.json', 0)}",
+    ]
+    if s.task.measure == "top1":  # whose noise is known
+        found = spread([candidate.score for candidate in ranked], s.rewards.num_images)
+        result["spread"] = found._asdict()
+        lines.insert(0, found.sentence())
     write_search(
         log,
         best=best.genotype,
         draw=draw_genotype,
         points=[[(s.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (ranked, front)],
         cost=cost,
-        result={
-            "score": best.score,
-            "genotype": best.genotype.to_lists(),
-            "derive_s": seconds,
-            "spread": found._asdict(),
-        },
-        lines=[
-            found.sentence(),
-            f"best of {len(ranked)}: {best.score:.2f} % of the reward images, {best.genotype}",
-            f"retrain it with:  {retrain_command(flags_of(s.config), log.folder / 'genotypes.json', 0)}",
-        ],
+        result=result,
+        lines=lines,
         epochs=s.config.epochs,
     )
 

@@ -6,9 +6,9 @@ number of workers or processes, nor on what was read before. So a run continues 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +19,7 @@ from data.images import DataError, Images
 from data.large_images import LargeImages, collate, evaluation_transform, training_transform
 from data.policies import each, make_policy
 from data.presets import Preset
-from data.shares import HOLDOUT, LESS_HOLDOUT, PARTS, Part, balanced_sizes
-from data.splits import split_indices
+from data.shares import PARTS, Part, balanced_sizes
 from data.workers import Batches, Reader
 from utils.system.seeds import derived_seed
 
@@ -204,58 +203,6 @@ def make_loader(
     return LargeImageLoader(
         images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options
     )
-
-
-def make_search_loaders(
-    train: Images, val: Images, preset: Preset, *, reward_fraction: float, calibrate: bool, **options
-) -> dict[str, Loader]:
-    """The loaders of a search by stream: ``weights`` and ``rewards``, two disjoint parts of ``train``, and ``valid``.
-
-    All are shuffled, since batch statistics need mixed classes. ``calibrate``: adds ``calibration``, the images of
-    ``weights`` as evaluation shows them. Raises DataError where nothing is left for rewards.
-    """
-    shared, reward = split_indices(train.labels, reward_fraction, seed=options["seed"])
-    if not len(reward):
-        raise DataError("no class has two training images: nothing is left for rewards")
-    parts = {"weights": (train.subset(shared), True), "rewards": (train.subset(reward), False), "valid": (val, False)}
-    if calibrate:
-        parts["calibration"] = (parts["weights"][0], False)
-    return {
-        stream: make_loader(images, preset, stream=stream, augment=augment, shuffle=True, **options)
-        for stream, (images, augment) in parts.items()
-    }
-
-
-def make_retrain_loaders(
-    train: Images,
-    val: Images,
-    preset: Preset,
-    *,
-    holdout: float,
-    rank: int,
-    world_size: int,
-    augmentation: Mapping[str, Any],
-    **options,
-) -> dict[str, Loader]:
-    """``train``, augmented and shuffled; ``valid``, on which the epoch is chosen; ``test``, all of ``val``.
-
-    ``holdout``: share of ``train`` that ``valid`` takes; with 0 it is ``val``. Each process reads ``test`` whole.
-    Raises DataError where nothing is left to choose on.
-    """
-    valid, parts = val, (None, None)
-    if holdout:
-        rest, held_out = split_indices(train.labels, holdout, seed=options["seed"])
-        if not len(held_out):
-            raise DataError(f"--holdout {holdout} leaves no image of {len(train)} to choose on")
-        train, valid, parts = train.subset(rest), train.subset(held_out), (LESS_HOLDOUT, HOLDOUT)
-    world = {"rank": rank, "world_size": world_size}
-    plain = {"augment": False, "shuffle": False, **options}
-    moved = {"augment": True, "shuffle": True, **augmentation, **options}
-    return {
-        "train": make_loader(train, preset, stream="train", part=parts[0], **world, **moved),
-        "valid": make_loader(valid, preset, stream="valid", part=parts[1], **world, **plain),
-        "test": make_loader(val, preset, stream="test", rank=0, world_size=1, **plain),
-    }
 
 
 def forever(loader: Loader, first: int) -> Iterator[Batch]:

@@ -138,7 +138,7 @@ WRONG = [
     (["mars", "--source", ".", "--out", "o"], "no known data set"),
     (["aid", "--out", "o"], "--source"),
     (["aid", "--source", "nowhere", "--out", "o"], "nowhere"),
-    (["aid", "--source", "{}", "--out", "o", "--train_ratio", "1"], "1 is not a fraction"),
+    (["aid", "--source", "{}", "--out", "o", "--train_ratio", "1"], "1 is not a number strictly between 0 and 1"),
     (["aid", "--source", "{}", "--out", "o", "--train_ratio", "nan"], "nan"),
     (["aid", "--source", "{}", "--out", "o", "--split", "80-20"], "ratio"),
     (["sport8", "--source", "{}", "--out", "o", "--train_ratio", "0.5"], "70-60"),
