@@ -56,10 +56,8 @@ def write_retraining(
         "recipe": asdict(recipe),
     }
     if export:
-        images = first_images(test)
-        result["export"] = export_trained(
-            chosen, log.folder, export, facts=facts, images=images, normalise=export_normalise
-        )
+        options = {"facts": facts, "images": first_images(test), "normalise": export_normalise}
+        result["export"] = export_trained(chosen, log.folder, export, **options)
         log.line(result["export"]["line"])
     with log.decoration("the confusion picture"):
         if log.writer is not None and "confusion" in measured:
