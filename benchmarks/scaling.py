@@ -35,7 +35,7 @@ from ops.genotype import parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.system.device import describe_machine, keep_freed_memory
 from utils.system.numbers import positive_int
-from utils.training.losses import retrain_loss
+from utils.training.task import Classification
 
 LIMIT = 1.1
 BASE = {"filters": 16, "blocks": 2, "batch": 32}
@@ -67,8 +67,9 @@ def point(s: Settings, *, filters: int, blocks: int, batch: int) -> dict[str, fl
     net = Network(parse_genotype(DEFAULT_ARCH), (blocks, blocks), filters, CLASSES)
     flops = 2 * TRAINING * net.macs(32) * batch
     net = s.place(net)
-    step = step_of(s, net, retrain_loss, random_batch(s, batch, 32), heads=len(net.aux_heads), clip=CLIP)
-    times = measure([step(lambda images, _step: net(images, DROP_PATH))], s.repeats, s.device, warmup=1)
+    task = Classification.retrain()
+    step = step_of(s, net, task, random_batch(s, batch, 32), heads=len(net.aux_heads), clip=CLIP)
+    times = measure([step(DROP_PATH)], s.repeats, s.device, warmup=1)
     return {"flop": flops, "median_s": statistics.median(times), "min_s": min(times), "max_s": max(times)}
 
 

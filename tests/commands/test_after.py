@@ -10,6 +10,7 @@ from PIL import Image
 import retrainer_cifar
 from data.datasets import find_dataset, load
 from models.network import Network
+from models.stored import inherit_weights
 from models.supernet import SuperNet
 from ops.genotype import parse_genotype
 from tests.harness import (
@@ -24,6 +25,7 @@ from tests.harness import (
     start,
     weights,
 )
+from utils.runs.resume import checkpoint_in
 from utils.system.checkpoint import load_weights
 
 
@@ -145,10 +147,10 @@ def test_a_warm_start_has_the_weights_of_the_supernet(searched, tmp_path):
     load_weights(supernet, state["model"], "checkpoint")
     genotype = parse_genotype(f"{searched / 'genotypes.json'}#1")
     expected = supernet.inherit(genotype).state_dict()
-    for run in (searched, searched / "checkpoint.pt"):
-        network = Network(genotype, [1], 4, 10, stem="quarter")
-        retrainer_cifar.inherit(network, run)
-        assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
+    network, path = Network(genotype, [1], 4, 10, stem="quarter"), searched / "checkpoint.pt"
+    inherit_weights(network, state, searched, path)
+    assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
+    assert {checkpoint_in(searched), checkpoint_in(path)} == {path}, "a run is named by its folder or its file"
     still = ["--child_lr_max", "1e-12", "--weight_decay", "0", "--epochs", "1", "--inherit", str(searched)]
     assert start("retrain", tmp_path, *SMALL, *still, "--arch", f"{searched / 'genotypes.json'}#1") == 0
     trained = weights(only_run(tmp_path, "retrain"))
