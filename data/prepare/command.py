@@ -76,7 +76,7 @@ def parse(argv: Sequence[str] | None) -> Request:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rules = "\n".join(f"  {name:13}{key:14}{rule.text}" for name, rules in RULES.items() for key, rule in rules.items())
+    rules = "\n".join(f"  {name:14}{key:14}{rule.text}" for name, rules in RULES.items() for key, rule in rules.items())
     parser = OneLineParser(
         prog=f"python -m {COMMAND}",
         description="Make <out>/train/<class>/ and <out>/val/<class>/ from an unpacked official download.",
