@@ -8,19 +8,23 @@ from pathlib import Path
 
 import torch
 
-from data import presets, sources
+from data import presets, sources, torchvision_sets
 from data.images import DataError, Images
 from data.presets import Preset
 from data.sources import Source
 
 MIN_SIZE = 8  # below this, cropping and halving leave nothing to look at
 
+
+def _of_torchvision(name: str) -> Callable[[str, Path, int | None], Source]:
+    return lambda _data, root, size: torchvision_sets.source(name, root, size)
+
+
 # By name, what finds a data set of that kind: told --data, the same as a path, and an image size or None.
 KINDS: dict[str, Callable[[str, Path, int | None], Source]] = {
     "auto": lambda data, root, size: KINDS[_recognise(data, root)](data, root, size),
     "digits": lambda _data, _root, size: sources.digits(size),
-    "cifar10": lambda _data, root, size: sources.cifar("cifar10", root, size),
-    "cifar100": lambda _data, root, size: sources.cifar("cifar100", root, size),
+    **{name: _of_torchvision(name) for name in torchvision_sets.TORCHVISION},
     "folder": lambda _data, root, size: sources.folder(root, size),
 }
 
@@ -59,10 +63,10 @@ def find_dataset(
     cutout: int | None = None,
     flip: bool | None = None,
 ) -> Source:
-    """Recognise ``--data``: the word ``digits``, a folder with ``train/`` and ``val/``, or a root of CIFAR.
+    """Recognise ``--data``: the word ``digits``, a folder with ``train/`` and ``val/``, or a root of torchvision's.
 
-    A root that does not exist yet is CIFAR-10 or CIFAR-100 if its name says so. ``cutout`` and ``flip`` replace
-    what the preset says. Nothing is decoded. Raises DataError.
+    A root that does not exist yet is the set of :data:`data.torchvision_sets.TORCHVISION` that its name says.
+    ``cutout`` and ``flip`` replace what the preset says. Nothing is decoded. Raises DataError.
     """
     if image_size is not None and image_size < MIN_SIZE:
         raise DataError(f"image size {image_size} is below {MIN_SIZE} pixels")
@@ -95,21 +99,16 @@ def _recognise(data: str, root: Path) -> str:
     try:
         if (root / "train").is_dir() or (root / "val").is_dir():
             return "folder"
-        for kind, (batches, archive) in sources.CIFAR_FILES.items():
-            if root.name == batches or (root / batches).is_dir() or (root / archive).is_file():
-                return kind
-        empty = not root.exists() or (root.is_dir() and not any(root.iterdir()))
+        kept = torchvision_sets.recognise(root)
     except (OSError, ValueError) as error:
         raise DataError(f"{data} cannot be read: {error}") from None
-    named = "".join(letter for letter in root.name.lower() if letter.isalnum())
-    if empty and "cifar100" in named:
-        return "cifar100"
-    if empty and "cifar" in named:
-        return "cifar10"
+    if kept is not None:
+        return kept
+    sets = "CIFAR, MNIST, Fashion-MNIST, KMNIST or SVHN"
     if not root.exists():
-        raise DataError(f"{data!r:.200} does not exist: --data takes digits, a CIFAR root or a folder with train/")
+        raise DataError(f"{data!r:.200} does not exist: --data takes digits, a folder with train/, or a root of {sets}")
     raise DataError(
-        f"{data!r:.200} holds neither train/<class>/ and val/<class>/ nor CIFAR: --dataset can name what it is"
+        f"{data!r:.200} holds neither train/<class>/ and val/<class>/ nor {sets}: --dataset can name what it is"
     )
 
 

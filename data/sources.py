@@ -1,13 +1,9 @@
-"""The data sets that can be read: digits, CIFAR-10 and CIFAR-100, image folders."""
+"""What a recognised data set is, and two kinds of it: the digits of scikit-learn and image folders."""
 
 from __future__ import annotations
 
-import socket
-import tarfile
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +13,7 @@ from torch.nn import functional as F
 from data import presets
 from data.fingerprint import of_files, of_tensors
 from data.folders import FolderListing, list_folder, probe_size
-from data.images import DataError, DownloadError, Images, decode_all
+from data.images import DataError, Images, decode_all
 from data.presets import Preset
 from data.splits import split_indices
 from utils.system.memory import memory_share
@@ -51,7 +47,8 @@ class Source:
     read: Callable[..., Parts]
 
 
-def _resized(pixels: torch.Tensor, size: int) -> torch.Tensor:
+def resized(pixels: torch.Tensor, size: int) -> torch.Tensor:
+    """uint8 (n, C, S, S) -> uint8 (n, C, size, size); the same tensor where nothing changes."""
     if pixels.shape[-1] == size:
         return pixels
     result = torch.empty(*pixels.shape[:2], size, size, dtype=torch.uint8)
@@ -69,7 +66,7 @@ def digits(image_size: int | None) -> Source:
 
         found = load_digits()
         grey = torch.from_numpy(found.images).mul(255 / 16).round().to(torch.uint8)[:, None]  # (n, 1, 8, 8)
-        pixels = _resized(grey, preset.image_size).expand(-1, 3, -1, -1).contiguous()  # (n, 3, S, S)
+        pixels = resized(grey, preset.image_size).expand(-1, 3, -1, -1).contiguous()  # (n, 3, S, S)
         everything = Images(torch.from_numpy(found.target).long(), preset.image_size, pixels)
         rest, held_out = split_indices(everything.labels, 0.2, seed=0)
         fingerprint = of_tensors(grey, everything.labels)
@@ -79,68 +76,8 @@ def digits(image_size: int | None) -> Source:
     return Source("digits", tuple("0123456789"), (1438, 359), preset, (), read)
 
 
-CIFAR_FILES = {
-    "cifar10": ("cifar-10-batches-py", "cifar-10-python.tar.gz"),
-    "cifar100": ("cifar-100-python", "cifar-100-python.tar.gz"),
-}
-CIFAR_COUNTS = (50_000, 10_000)
 BAD_IMAGES = ("stop", "skip")  # at an image that cannot be decoded
 CACHES = ("auto", "ram", "none")  # where the decoded images of a folder are kept
-
-
-def cifar(kind: str, root: Path, image_size: int | None) -> Source:
-    """``cifar10`` or ``cifar100`` as torchvision stores them in ``root``, downloaded there when they are read.
-
-    The names of the classes are only known then. Raises DataError where ``root`` is a file.
-    """
-    from torchvision import datasets
-
-    cls = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[kind]
-    if root.name == CIFAR_FILES[kind][0]:  # torchvision wants the parent
-        root = root.parent
-    if root.exists() and not root.is_dir():
-        raise DataError(f"{root} is a file, not a folder for {kind}")
-
-    def read(*, download: bool, log: Callable[[str], None], **_options) -> Parts:
-        _require_room(sum(CIFAR_COUNTS) * 3 * preset.image_size**2)
-        parts = [_read_cifar(cls, kind, root, train, download, log) for train in (True, False)]
-        images = [
-            Images(
-                torch.tensor(part.targets),
-                preset.image_size,
-                # (n, 32, 32, 3) -> (n, 3, 32, 32) -> (n, 3, S, S)
-                _resized(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), preset.image_size),
-            )
-            for part in parts
-        ]
-        stored = (torch.as_tensor(values) for part in parts for values in (part.data, part.targets))
-        return Parts(*images, classes=tuple(parts[0].classes), fingerprint=of_tensors(*stored))
-
-    statistics = {"cifar10": presets.CIFAR10, "cifar100": presets.CIFAR100}[kind]
-    preset = presets.small(image_size or 32, statistics)
-    count = 10 if kind == "cifar10" else 100
-    return Source(kind, tuple(str(i) for i in range(count)), CIFAR_COUNTS, preset, (), read)
-
-
-def _read_cifar(cls, kind: str, root: Path, train: bool, download: bool, log: Callable[[str], None]):
-    before, existed = socket.getdefaulttimeout(), root.exists()
-    try:
-        return cls(str(root), train=train)
-    except (RuntimeError, OSError, EOFError, ValueError):
-        if not download:
-            raise DataError(f"{kind} in {root} is missing or damaged") from None
-    try:
-        log(f"{kind} is not complete in {root}: downloading it")
-        socket.setdefaulttimeout(30)
-        with redirect_stdout(StringIO()):
-            return cls(str(root), train=train, download=True)
-    except (OSError, RuntimeError, ValueError, EOFError, tarfile.TarError) as error:
-        if not existed and root.is_dir() and not any(root.iterdir()):
-            root.rmdir()
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DownloadError(f"{kind} could not be downloaded to {root}: {reason}") from None
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def folder(root: Path, image_size: int | None) -> Source:
@@ -170,7 +107,7 @@ def _read_folder(
     keep = preset.is_small or cache == "ram" or (cache == "auto" and needed < share)
     where = "kept in memory" if keep else "read from disk as needed"
     if keep:
-        _require_room(needed)
+        require_room(needed)
     elif cache == "auto":
         where = f"more than the {share / 1e9:.2f} GB that may be kept, so they are {where}"
     log(f"decoded images take {needed / 1e9:.2f} GB: {where}")
@@ -190,7 +127,7 @@ def _read_folder(
     return Parts(*sides, skipped=tuple(skipped))
 
 
-def _require_room(needed: int) -> None:
+def require_room(needed: int) -> None:
     """Refuse what would be killed halfway: more than all of the memory that one process may take."""
     most = 2 * memory_share()
     if needed > most:

@@ -3,7 +3,8 @@
     python -m data.prepare aid --source ~/downloads/AID --out ../data/exp_data/AID_50 --train_ratio 0.5
 
 Beside the images it writes classes.json, the class names in index order, and split.json, with rule, seed, counts
-per class and the source of every image. `docs/datasets.md` tells where each archive unpacks to.
+per class and the source of every image. Of MNIST and its kin it writes the idx files that training reads.
+`docs/datasets.md` tells where each archive unpacks to.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from data.prepare.class_names import spelling_key
 from data.prepare.console import ENDINGS, ended_by
+from data.prepare.idx_files import IDX_SETS, write_idx
 from data.prepare.layouts import FACTS
 from data.prepare.plan import Request, make_plan
 from data.prepare.split_rules import DEFAULT_RATIOS, RULES
@@ -24,14 +26,24 @@ from utils.system.interrupts import interrupts
 from utils.system.terminal import OneLineParser, show
 
 COMMAND = "data.prepare"
-ALIASES = {"flowers": "flowers102", "nwpuresisc45": "nwpu", "resisc45": "nwpu", "nwpu45": "nwpu"}
+ALIASES = {
+    "flowers": "flowers102",
+    "fashionmnist": "fashion_mnist",
+    "nwpuresisc45": "nwpu",
+    "resisc45": "nwpu",
+    "nwpu45": "nwpu",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 fault while reading or writing, 2 wrong use or bad input."""
     try:
         with interrupts():
-            write(make_plan(parse(argv)))
+            request = parse(argv)
+            if request.name in IDX_SETS:
+                write_idx(request)
+            else:
+                write(make_plan(request))
     except ENDINGS as error:
         return ended_by(error, COMMAND, left="nothing was left behind")
     return 0
@@ -64,7 +76,7 @@ def parse(argv: Sequence[str] | None) -> Request:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rules = "\n".join(f"  {name:13}{key:14}{rule.text}" for name, rules in RULES.items() for key, rule in rules.items())
+    rules = "\n".join(f"  {name:14}{key:14}{rule.text}" for name, rules in RULES.items() for key, rule in rules.items())
     parser = OneLineParser(
         prog=f"python -m {COMMAND}",
         description="Make <out>/train/<class>/ and <out>/val/<class>/ from an unpacked official download.",

@@ -89,17 +89,21 @@ class Plan:
         return Path(os.path.relpath(picture.file, self.request.source)).as_posix()
 
 
-def make_plan(request: Request) -> Plan:
-    """Check the folders, read the source and divide it; UsageError for anything that is not as it must be."""
+def checked_folders(request: Request) -> tuple[Request, Path]:
+    """The request with an absolute source, and the real path to write to; UsageError where one cannot be used."""
     try:
         if not request.source.is_dir():
             what = "a file; unpack it first" if request.source.is_file() else "not there"
             raise UsageError(f"--source is {what}: {show(request.source)}")
         source = Path(os.path.abspath(request.source))  # so that `.` has a parent, where lists may lie
-        request = replace(request, source=source)
-        out = check_out(request.out, source, request.force)
+        return replace(request, source=source), check_out(request.out, source, request.force)
     except ValueError as error:  # a zero byte in a path
         raise UsageError(f"no possible path: {show(request.source)}, {show(request.out)}") from error
+
+
+def make_plan(request: Request) -> Plan:
+    """Check the folders, read the source and divide it; UsageError for anything that is not as it must be."""
+    request, out = checked_folders(request)
     if request.name in FACTS:
         layout = read_layout(request.name, request.source, request.split, request.skip_bad_lines)
         place = _link if request.link else _copy

@@ -98,6 +98,7 @@ def _fixed(share: Fraction):
 
 
 OFFICIAL_CIFAR = Rule("the official 50000 / 10000", by_parts(["train"], ["test"]))
+OFFICIAL_IDX = Rule("the official 60000 / 10000, as idx files", by_parts(["train"], ["test"]))
 RATIO = Rule("--train_ratio of each class, seeded", by_share)
 
 # The first rule of each data set is its default.
@@ -125,6 +126,7 @@ RULES: dict[str, dict[str, Rule]] = {
     },
     "cifar10": {"official": OFFICIAL_CIFAR},
     "cifar100": {"official": OFFICIAL_CIFAR},
+    **{name: {"official": OFFICIAL_IDX} for name in ("fashion_mnist", "kmnist", "mnist")},
 }
 DEFAULT_RATIOS = {"aid": 0.5, "nwpu": 0.2}
 

@@ -26,12 +26,12 @@ class CommonConfig:
     The order of the fields is that of config.json and, within a group, of --help.
     """
 
-    data: str = flag("../data/cifar10", "digits, a CIFAR root, or a folder with train/ and val/", DATA)
+    data: str = flag("../data/cifar10", "digits, a root of CIFAR, MNIST, ..., or a folder with train/ and val/", DATA)
     dataset: str = flag("auto", "what --data holds", DATA, choices=KINDS)
     num_class: int | None = flag(None, "outputs of the network", DATA, type=numbers.positive_int, said="the data's")
     image_size: int | None = flag(None, "side in pixels", DATA, type=numbers.pixels, said="32, large images 224")
     cutout: int | None = flag(None, "side of the blanked square", DATA, type=numbers.count, said="half the image")
-    flip: bool | None = flag(None, "mirror at random", DATA, type=bool, said="not for digits")
+    flip: bool | None = flag(None, "mirror at random", DATA, type=bool, said="not for digits and kana")
     bad_images: str = flag("stop", "at an image that cannot be decoded", DATA, choices=BAD_IMAGES)
     cache: str = flag("auto", "where decoded large images are kept", DATA, choices=CACHES)
     workers: int = flag(2, "processes that transform large images", DATA, type=numbers.count)

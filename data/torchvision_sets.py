@@ -1,0 +1,219 @@
+"""The data sets that torchvision reads and downloads, by one table; docs/datasets.md tells what lies where."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tarfile
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from http.client import HTTPException
+from io import StringIO
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from data import presets
+from data.fingerprint import of_tensors
+from data.images import DataError, DownloadError, Images
+from data.presets import Triple
+from data.sources import Parts, Source, require_room, resized
+
+DIGITS = tuple("0123456789")
+GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+IDX_FILES = tuple(f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
+BORDER = 2  # zero pixels around an image of 28x28, which make it 32x32 and keep each of its pixels
+DAMAGES = (RuntimeError, OSError, EOFError, ValueError, LookupError, AssertionError)  # what a torchvision class raises
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a data set before it is read.
+
+    ``torch_class``: its name in ``torchvision.datasets``. ``named``: a pattern for names of folders to download to.
+    ``folder``: where torchvision keeps it below a root. ``files``: what has to be put there by those who cannot
+    download; of CIFAR the archive, which lies in the root. ``statistics``: mean and deviation of the channels.
+    ``labels``: the attribute with the class indices. ``flip``: whether a mirrored image is as good as the original.
+    """
+
+    torch_class: str
+    named: str
+    folder: str
+    files: tuple[str, ...]
+    classes: tuple[str, ...]
+    counts: tuple[int, int]
+    statistics: tuple[Triple, Triple]
+    flip: bool
+    labels: str = "targets"
+
+    @property
+    def is_idx(self) -> bool:
+        """Whether it comes as the four idx files of MNIST: gray images of 28x28."""
+        return self.files == IDX_FILES
+
+    @property
+    def put_in(self) -> str:
+        """The folder below a root for ``files``."""
+        return "" if self.torch_class.startswith("CIFAR") else self.folder
+
+    def sides(self) -> tuple[dict[str, object], dict[str, object]]:
+        """The arguments that choose the training and the test images."""
+        return (
+            ({"split": "train"}, {"split": "test"}) if self.labels == "labels" else ({"train": True}, {"train": False})
+        )
+
+
+def _cifar(count: int, folder: str, named: str, statistics: tuple[Triple, Triple]) -> Known:
+    # The names of its classes are only known when it is read.
+    classes = tuple(str(i) for i in range(count))
+    archive = f"cifar-{count}-python.tar.gz"
+    return Known(f"CIFAR{count}", named, folder, (archive,), classes, (50_000, 10_000), statistics, flip=True)
+
+
+def _idx(torch_class: str, named: str, classes: tuple[str, ...], mean: float, std: float, *, flip: bool) -> Known:
+    folder, statistics = f"{torch_class}/raw", ((mean,) * 3, (std,) * 3)
+    return Known(torch_class, named, folder, IDX_FILES, classes, (60_000, 10_000), statistics, flip)
+
+
+# The order is that of patterns for names of folders: the first that is found counts.
+TORCHVISION = {
+    "cifar100": _cifar(100, "cifar-100-python", r"cifar[\W_]*100", presets.CIFAR100),
+    "cifar10": _cifar(10, "cifar-10-batches-py", "cifar", presets.CIFAR10),
+    "fashion_mnist": _idx("FashionMNIST", r"fashion[\W_]*mnist", GARMENTS, 0.2860, 0.3530, flip=True),
+    "kmnist": _idx("KMNIST", "kmnist|kuzushiji", KANA, 0.1918, 0.3483, flip=False),
+    "mnist": _idx("MNIST", "(?<![a-z])mnist", DIGITS, 0.1307, 0.3081, flip=False),
+    "svhn": Known(
+        "SVHN",
+        "svhn",
+        "",
+        ("train_32x32.mat", "test_32x32.mat"),
+        DIGITS,
+        (73_257, 26_032),
+        presets.SVHN,
+        flip=False,
+        labels="labels",
+    ),
+}
+
+
+def recognise(root: Path) -> str | None:
+    """The name of the data set that lies in ``root``, or that an absent or empty root is named after; else None.
+
+    ``root`` may also be the folder of the data set itself, such as ``MNIST`` or ``MNIST/raw``. Where CIFAR lies beside
+    others it is meant. Raises DataError where several others lie side by side, OSError where nothing can be read.
+    """
+    found = [name for name in TORCHVISION if _lies_in(name, root)]
+    cifar = [name for name in ("cifar10", "cifar100") if name in found]
+    if len(found) > 1 and not cifar:
+        raise DataError(f"{str(root)!r:.200} holds {' and '.join(found)}: --dataset says which is meant")
+    if found:
+        return (cifar or found)[0]
+    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
+        return None
+    return next((name for name, known in TORCHVISION.items() if re.search(known.named, root.name.lower())), None)
+
+
+def _lies_in(name: str, root: Path) -> bool:
+    known, home = TORCHVISION[name], _home(name, root)
+    held = known.folder and (home / known.folder).is_dir()
+    return bool(held) or any((home / known.put_in / file).is_file() for file in known.files)
+
+
+def _home(name: str, root: Path) -> Path:
+    """The folder that torchvision calls root, where ``root`` may be one that torchvision makes below it."""
+    parts, here = Path(TORCHVISION[name].folder).parts, Path(os.path.abspath(root))
+    for depth in range(len(parts), 0, -1):
+        if here.parts[-depth:] == parts[:depth] and not root.joinpath(*parts).is_dir():
+            return here.parents[depth - 1]
+    return root
+
+
+def source(name: str, root: Path, image_size: int | None) -> Source:
+    """A data set of the table in ``root``, downloaded there when it is read.
+
+    Images of 28x28 get a border unless that very ``image_size`` is asked for. Raises DataError where ``root`` is a
+    file.
+    """
+    known, home = TORCHVISION[name], _home(name, root)
+    if home.exists() and not home.is_dir():
+        raise DataError(f"{home} is a file, not a folder for {name}")
+    preset = presets.small(image_size or 32, known.statistics, flip=known.flip)
+
+    def read(*, download: bool, log: Callable[[str], None], **_options) -> Parts:
+        require_room(sum(known.counts) * 3 * preset.image_size**2)
+        parts = [_read(name, home, side, download, log) for side in known.sides()]
+        stored = [torch.as_tensor(values) for part in parts for values in (part.data, getattr(part, known.labels))]
+        images = [
+            Images(labels.long(), preset.image_size, _shown(data, preset.image_size))
+            for data, labels in (_checked(name, home, *stored[:2]), _checked(name, home, *stored[2:]))
+        ]
+        classes = () if known.is_idx or known.labels == "labels" else tuple(parts[0].classes)
+        return Parts(*images, classes=classes, fingerprint=of_tensors(*stored))
+
+    return Source(name, known.classes, known.counts, preset, (), read)
+
+
+def _checked(name: str, home: Path, data: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same images and labels; DataError where they do not belong together."""
+    known = TORCHVISION[name]
+    if len(data) != len(labels) or labels.ndim != 1:
+        raise DataError(f"{name} in {home}: {len(data)} images, but labels of the shape {tuple(labels.shape)}")
+    if known.is_idx and tuple(data.shape[1:]) != (28, 28):
+        raise DataError(f"{name} in {home}: images are of the shape {tuple(data.shape[1:])}, not 28x28")
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(known.classes)):
+        raise DataError(
+            f"{name} in {home}: labels from {labels.min()} to {labels.max()}, not below {len(known.classes)}"
+        )
+    return data, labels
+
+
+def _shown(data: torch.Tensor, size: int) -> torch.Tensor:
+    """Images as torchvision keeps them -> uint8 (n, 3, size, size)."""
+    if data.ndim == 3:  # gray, (n, 28, 28)
+        gray = data[:, None] if size == data.shape[-1] else F.pad(data[:, None], (BORDER,) * 4)  # (n, 1, 32, 32)
+        return resized(gray, size).expand(-1, 3, -1, -1).contiguous()
+    if data.shape[-1] == 3:  # CIFAR, (n, 32, 32, 3)
+        data = data.permute(0, 3, 1, 2)
+    return resized(data.contiguous(), size)
+
+
+def _read(name: str, home: Path, side: dict[str, object], download: bool, log: Callable[[str], None]):
+    """The torchvision data set of one side, downloaded where it is not there and ``download`` allows it."""
+    from torchvision import datasets
+
+    known = TORCHVISION[name]
+    cls, before, existed = getattr(datasets, known.torch_class), socket.getdefaulttimeout(), home.exists()
+    place = home / known.put_in
+    advice = f"put {', '.join(known.files)} into {place}"
+    if known.is_idx:
+        advice += f", unpacked, as python -m data.prepare {name} does"
+    try:
+        return cls(str(home), **side)
+    except DAMAGES:
+        if not download:
+            raise DataError(f"{name} in {home} is missing or damaged: {advice}") from None
+        if known.is_idx and all((place / file).is_file() for file in known.files):  # it would not download them again
+            raise DataError(f"{name} in {home} is damaged: remove {place} to have it downloaded again") from None
+    try:
+        log(f"{name} is not complete in {home}: downloading it")
+        socket.setdefaulttimeout(30)
+        with redirect_stdout(StringIO()):
+            return cls(str(home), **side, download=True)
+    except (*DAMAGES, HTTPException, tarfile.TarError) as error:
+        _remove_empty(home, known.folder, existed)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DownloadError(f"{name} could not be downloaded to {home}: {reason:.300}; {advice}") from None
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _remove_empty(home: Path, folder: str, existed: bool) -> None:
+    """Take away the empty folders that a download without success made."""
+    made = [home / folder, (home / folder).parent] if "/" in folder else []
+    for path in [*made, *([] if existed else [home])]:
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
