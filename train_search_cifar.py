@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ import torch
 from controller.constraints import Constraints, pareto_front
 from controller.draws import Draws
 from controller.pictures import likely_pictures
-from controller.ranking import Ranked, genotype_document, rank
+from controller.ranking import Ranked, Ranker, genotype_document, rank
 from controller.sampling import NothingFitsError, uniform
 from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
@@ -32,10 +32,11 @@ from data.loaders import Loader, forever
 from data.presets import Preset
 from data.workers import Reader
 from models.deployment import Deployment, cost_functions
+from models.proxies import ProxyRanker
 from models.spec import NetworkSpec
 from models.supernet import SuperNet
 from ops.genotype import Genotype, GenotypeError, num_cells
-from utils.config import SearchConfig, parse_search
+from utils.config import SHARED, SearchConfig, parse_search
 from utils.reports import plots
 from utils.reports.log import write_json
 from utils.reports.search_end import write_search
@@ -220,8 +221,24 @@ class SharedWeights:
         return score
 
 
+def untrained(s: Search, reporter: Callable[[int], None]) -> Ranker:
+    """The ranker without training that --rank_by names: of fresh networks, on one batch of reward images."""
+    batch, scored = next(iter(s.rewards)), count()
+    score = ProxyRanker(
+        s.config.rank_by, s.deployment, s.config.seed, batch.images, s.task.targets(batch), s.task.validation_loss
+    )
+
+    def ranker(genotype: Genotype) -> float:
+        found = score(genotype)
+        reporter(next(scored))
+        s.training.stop.check()
+        return found
+
+    return ranker
+
+
 def derive(s: Search) -> None:
-    """Rank sampled genotypes on all reward images; write the best, and what each will cost to retrain."""
+    """Rank sampled genotypes by --rank_by; write the best, and what each will cost to retrain."""
     config, training, constraints = s.config, s.training, s.constraints
     began = time.perf_counter()
     s.rewards.set_epoch(0)
@@ -230,7 +247,8 @@ def derive(s: Search) -> None:
     if not candidates:
         raise UsageError(constraints.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
     with training.reporter("derive", len(candidates)) as reporter:
-        ranked = rank(candidates, SharedWeights(s, reporter), len(candidates))
+        ranker = SharedWeights(s, reporter) if config.rank_by == SHARED else untrained(s, reporter)
+        ranked = rank(candidates, ranker, len(candidates))
     if training.world.is_main:
         front = pareto_front(ranked, lambda r: r.score, lambda r: constraints.cost(front_cost(config), r.genotype))
         write_genotypes(s, ranked, front)
@@ -264,7 +282,8 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
         **s.deployment.facts(),
         "searcher": s.config.searcher,
         "bn_stats": s.config.bn_stats,
-        "reward_images": s.rewards.num_images,
+        "ranked_by": s.config.rank_by,
+        "reward_images": s.rewards.num_images if s.config.rank_by == SHARED else s.rewards.first_batch,
         "ranked": len(ranked),
         "pareto_cost": front_cost(s.config),
         "pareto_front": [{"cells": g.to_lists(), "score": score, **costs(g)} for g, score in front],
@@ -275,12 +294,19 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
 def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], seconds: float) -> None:
     """What the search found: pictures, report, result.json and the last lines on the console."""
     log, best, cost = s.training.log, ranked[0], front_cost(s.config)
-    result = {"score": best.score, "genotype": best.genotype.to_lists(), "derive_s": seconds}
+    is_shared = s.config.rank_by == SHARED
+    score = f"{best.score:.2f} % of the reward images" if is_shared else f"{s.config.rank_by} {best.score:.6g}"
+    result = {
+        "score": best.score,
+        "ranked_by": s.config.rank_by,
+        "genotype": best.genotype.to_lists(),
+        "derive_s": seconds,
+    }
     lines = [
-        f"best of {len(ranked)}: {best.score:.2f} % of the reward images, {best.genotype}",
+        f"best of {len(ranked)}: {score}, {best.genotype}",
         f"retrain it with:  {retrain_command(flags_of(s.config), log.folder / 'genotypes.json', 0)}",
     ]
-    if s.task.measure == "top1":  # whose noise is known
+    if is_shared and s.task.measure == "top1":  # whose noise is known
         found = spread([candidate.score for candidate in ranked], s.rewards.num_images)
         result["spread"] = found._asdict()
         lines.insert(0, found.sentence())
@@ -290,6 +316,7 @@ def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], s
         draw=draw_genotype,
         points=[[(s.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (ranked, front)],
         cost=cost,
+        score="reward images correct (%)" if is_shared else s.config.rank_by,
         result=result,
         lines=lines,
         epochs=s.config.epochs,

@@ -11,7 +11,7 @@ Ranker = Callable[[Genotype], float]
 
 
 class Ranked(NamedTuple):
-    """A genotype and its score in percent."""
+    """A genotype and its score; that of shared weights is in percent."""
 
     genotype: Genotype
     score: float

@@ -85,6 +85,11 @@ class Loader:
         return max(1, min(self.sizes) // self.world_size)
 
     @property
+    def first_batch(self) -> int:
+        """How many images the first process gets in its first batch of a pass."""
+        return self.sizes[0] // self.world_size
+
+    @property
     def remedy(self) -> str:
         """What would give every process a batch of two images or more."""
         if len(self.images) >= 2 * self.world_size:

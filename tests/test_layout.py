@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("train_search_cifar", "retrainer_cifar")
-ROOMS = ("ops", "models", "controller", "data", "utils")
+ROOMS = ("ops", "models", "controller", "data", "utils", "studies")
 FILES = sorted(
     [*(ROOT / f"{name}.py" for name in SCRIPTS), *(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))]
 )
@@ -23,11 +23,13 @@ OF_OPS = {f"ops.genotype.{word}" for word in ("SHARINGS", "GenotypeError", "MAX_
 CONFIG = "utils/config/"  # reads the tables that own choices of flags, and nothing else of the rooms
 OF_CONFIG = {
     *("controller.strategies.STRATEGIES", "models.stems.STEMS", "models.supernet.BN_STATS", "ops.primitives.ANTIALIAS"),
-    "ops.space.SPACES",
+    *("models.proxies.PROXIES", "ops.space.SPACES"),
     *("data.datasets.KINDS", "data.policies.POLICIES", "data.sources.BAD_IMAGES", "data.sources.CACHES"),
 }
 STANDARD_LIBRARY_ONLY = ("ops/genotype.py", "ops/space.py")
-DOCUMENTED = [path for path in FILES if path.relative_to(ROOT).parts[0] in ("ops", "models", "controller", "utils")]
+DOCUMENTED = [
+    path for path in FILES if path.relative_to(ROOT).parts[0] in ("ops", "models", "controller", "utils", "studies")
+]
 PROSE = [*FILES, *TESTS, *ROOT.glob("*.md"), *(p for f in ("benchmarks", "docs") for p in sorted((ROOT / f).iterdir()))]
 PROSE = [path for path in PROSE if path.suffix in (".py", ".md")]
 # Files that are being rewritten: names without a docstring, or a reference that leads out of the repository.
@@ -71,8 +73,9 @@ def test_who_imports_whom(path):
             above = SYSTEM not in name(path) and (top == "utils" or module in OF_OPS)
             table = CONFIG in name(path) and module in OF_CONFIG
             assert top not in ours or module.startswith("utils.system.") or above or table, module
-        else:
-            assert top not in {*SCRIPTS, "tests", "benchmarks"}, module
+        elif room != "studies":
+            assert top not in {*SCRIPTS, "studies"}, module
+        assert top not in {"tests", "benchmarks"}, module
         if name(path) in STANDARD_LIBRARY_ONLY:
             assert top in sys.stdlib_module_names or module.startswith("ops.space."), module
 
@@ -83,9 +86,15 @@ def test_loading_data_imports_nothing_of_its_preparation(path):
         assert not any(module.startswith("data.prepare") for module in imports(path))
 
 
+def test_nothing_but_their_tests_imports_the_studies():
+    importing = {path for path in [*FILES, *TESTS] if any(m.split(".")[0] == "studies" for m in imports(path))}
+    assert {name(path).split("/")[0] for path in importing} <= {"studies", "tests"}
+    assert {name(path) for path in importing if path in TESTS} <= {name(p) for p in TESTS if "studies" in p.parts}
+
+
 def test_nothing_but_the_tests_of_the_commands_imports_a_script():
     importing = {name(path) for path in TESTS if any(m.split(".")[0] in SCRIPTS for m in imports(path))}
-    importing = {path for path in importing if not path.startswith("tests/commands/")}
+    importing = {path for path in importing if not path.startswith(("tests/commands/", "tests/studies/"))}
     assert importing <= {"tests/harness.py"}
 
 

@@ -11,6 +11,7 @@ from data.datasets import find_dataset, load
 from data.loaders import make_loader
 from data.splits import split_indices
 from models.network import Network
+from models.proxies import PROXIES, ProxyError
 from models.supernet import SuperNet
 from ops.genotype import Genotype, parse_genotype
 from ops.space import SLNAS
@@ -121,6 +122,40 @@ def test_same_seed_same_run_and_another_seed_another(searched, tmp_path):
     other = run("search", tmp_path, "--seed", "4")
     assert metrics(other)[0]["shared/loss"] != metrics(folder)[0]["shared/loss"]
     assert genotypes(other)["candidates"] != genotypes(folder)["candidates"]
+
+
+def test_candidates_can_be_ranked_without_the_shared_weights(searched, tmp_path, capsys):
+    """The same epochs and candidates as with shared weights, in the order of another score."""
+    folder = run("search", tmp_path, "--seed", "3", "--rank_by", "macs", "--no-tensorboard")
+    document, shared = genotypes(folder), genotypes(searched[0])
+    assert (document["ranked_by"], shared["ranked_by"]) == ("macs", "shared")
+    assert metrics(folder) == metrics(searched[0])
+    assert sorted(c["cells"] for c in document["candidates"]) == sorted(c["cells"] for c in shared["candidates"])
+    assert [c["score"] for c in document["candidates"]] == sorted(c["macs"] for c in shared["candidates"])[::-1]
+    output = capsys.readouterr().out
+    assert "best of 3: macs " in output
+    assert "chance" not in output
+    assert json.loads((folder / "result.json").read_text())["ranked_by"] == "macs"
+
+
+def test_a_ranker_that_cannot_rank_is_exchanged_and_no_epoch_is_lost(tmp_path, capsys, monkeypatch):
+    def broken(*_):
+        raise ProxyError("the ranker nwot gives nan for a network: rank by another one")
+
+    flags = ["--epochs", "1", "--controller_steps", "0", "--valid_steps", "0", "--no-tensorboard"]
+    monkeypatch.setitem(PROXIES, "nwot", broken)
+    words = [*TINY_SEARCH, *flags, "--result", str(tmp_path)]
+    with pytest.raises(SystemExit) as end:
+        SCRIPTS["search"].main([*words, "--rank_by", "nwot"])
+    assert end.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "ranker nwot" in line
+    [folder] = tmp_path.glob("search/*")
+    assert SCRIPTS["search"].main([*words, "--resume", str(folder), "--rank_by", "jacob_cov"]) == 0
+    assert len(metrics(folder)) == 1
+    document = genotypes(folder)
+    assert document["ranked_by"] == "jacob_cov"
+    assert document["reward_images"] <= 128, "one batch"
 
 
 @pytest.mark.parametrize(("sharing", "bn_stats", "cells"), [("stage", "recalibrate", 1), ("block", "running", 2)])

@@ -12,6 +12,9 @@ import torch
 from controller.strategies import STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
 from data.policies import POLICIES, make_policy
+from models.deployment import Deployment
+from models.proxies import PROXIES, ProxyRanker
+from models.spec import NetworkSpec
 from models.stems import STEMS, build_stems, stem_size
 from models.supernet import BN_STATS, SuperNet
 from ops.genotype import SHARINGS, Genotype, num_cells
@@ -45,6 +48,7 @@ TABLES = {
     "opt_level": OPT_LEVELS,
     "export": SUFFIXES,
     "lr_schedule": SCHEDULES,
+    "rank_by": PROXIES,
 }
 
 
@@ -103,6 +107,7 @@ def test_an_entry_of_a_table_is_a_choice_and_asks_for_documentation(name, monkey
 def use_of(name: str, monkeypatch) -> object:
     """What the owner of a table makes of the entry ``toy``, which stands for the first one."""
     monkeypatch.setattr("utils.reports.export_needs.find_spec", lambda _package: True)
+    deployment, images = Deployment(NetworkSpec((0,), 4, 3), "type", 8), torch.zeros(2, 3, 8, 8)
     return {
         "searcher": lambda: make_strategy("toy", 2, "type"),
         "space": lambda: Genotype.widest(2, space="toy"),
@@ -118,6 +123,7 @@ def use_of(name: str, monkeypatch) -> object:
         "opt_level": lambda: choose_precision("auto", CPU, opt_level="toy"),
         "export": lambda: require_packages("toy"),
         "lr_schedule": lambda: Schedule("toy", 10, 0.1, 0.0, 1, 1).lr(0),
+        "rank_by": lambda: ProxyRanker("toy", deployment, 0, images, images, None)(Genotype.widest(2)),
     }[name]
 
 

@@ -60,6 +60,7 @@ SEARCH = {
     "valid_steps": 20,
     "reward_fraction": 0.2,
     "derive_samples": 100,
+    "rank_by": "shared",
     "top_k": 10,
 }
 RETRAIN = {"batch_size": 32, "epochs": 600, "child_out_filters": 32, "grad_clip": 5}

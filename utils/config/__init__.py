@@ -5,6 +5,15 @@ A flag is written once, as a field of a dataclass: name, type, default, choices,
 
 from utils.config.common import BLOCKS, CommonConfig
 from utils.config.retrain import DEFAULT_ARCH, RetrainConfig, parse_retrain
-from utils.config.search import SearchConfig, parse_search
+from utils.config.search import SHARED, SearchConfig, parse_search
 
-__all__ = ["BLOCKS", "DEFAULT_ARCH", "CommonConfig", "RetrainConfig", "SearchConfig", "parse_retrain", "parse_search"]
+__all__ = [
+    "BLOCKS",
+    "DEFAULT_ARCH",
+    "SHARED",
+    "CommonConfig",
+    "RetrainConfig",
+    "SearchConfig",
+    "parse_retrain",
+    "parse_search",
+]

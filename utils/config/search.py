@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.strategies import STRATEGIES
+from models.proxies import PROXIES
 from models.supernet import BN_STATS
 from ops.space import SPACES
 from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
@@ -13,6 +15,8 @@ from utils.config.flags import flag, parse
 from utils.system import numbers
 
 STRATEGY, CONTROLLER, RESULT = "strategy", "controller", "result"
+SHARED = "shared"  # rank by the shared weights; all other rankers need no training
+RANKERS: Mapping[str, object] = ChainMap(PROXIES, {SHARED: None})  # a view, so that a new entry is a choice
 LIMITS = "limits of the network that will be retrained"
 SEARCH = {
     "prog": "train_search_cifar.py",
@@ -62,6 +66,7 @@ class SearchConfig(CommonConfig):
 
     valid_steps: int = flag(20, "genotypes reported on an epoch", RESULT, type=numbers.count)
     derive_samples: int = flag(100, "genotypes ranked at the end", RESULT, type=numbers.positive_int)
+    rank_by: str = flag(SHARED, "what ranks them: shared weights, or a score without training", RESULT, choices=RANKERS)
     top_k: int = flag(10, "genotypes written to genotypes.json", RESULT, type=numbers.positive_int)
 
 

@@ -181,7 +181,8 @@ ROWS = [
     ("peak memory (MB)", lambda d: d["cost"]["peak_memory_bytes"] / 1e6),
     ("last valid/top1 (%)", _get("last_epoch", "valid/top1")),
     ("best valid/top1 (%)", _get("best_top1")),
-    ("reward accuracy of the derived (%)", _get("score")),
+    ("score of the derived", _get("score")),
+    ("ranked by", _get("ranked_by")),
     ("parameters", _get("parameters")),
     ("MACs", _get("macs")),
 ]
@@ -202,7 +203,7 @@ def _details(run: Mapping[str, Any], name: str) -> list[str]:
             [c["rank"], c["score"], c["parameters"], c["macs"], "yes" if c.get("pareto") else "", f"`{c['cells']}`"]
             for c in candidates
         ]
-        lines += _table(["rank", "score (%)", "parameters", "MACs", "Pareto", "encodings"], rows)
+        lines += _table(["rank", "score", "parameters", "MACs", "Pareto", "encodings"], rows)
         lines += ["Go on with", "", f"    {candidates[0]['retrain']}", ""]
         lines += [f"    python -m ops.draw {run['folder'] / 'genotypes.json'}#0 -o cell.svg", ""]
     return lines

@@ -18,6 +18,7 @@ def write_search(
     draw: Callable[[Any], Any],
     points: Sequence[Sequence[tuple[float, float]]],
     cost: str,
+    score: str,
     result: Mapping[str, Any],
     lines: Sequence[str],
     epochs: int,
@@ -25,11 +26,11 @@ def write_search(
     """Write what a search found; every picture may fail alone.
 
     ``best``: the genotype, which ``draw`` makes a figure of. ``points``: (cost, score) of all candidates and of the
-    front among them. ``lines``: said at the end.
+    front among them; ``cost`` and ``score``: what these are. ``lines``: said at the end.
     """
     pictures = {
         "derived": lambda: draw(best),
-        "pareto": lambda: plots.pareto_plot(*points, cost, "reward images correct (%)"),
+        "pareto": lambda: plots.pareto_plot(*points, cost, score),
     }
     for name, make in pictures.items():
         with log.decoration(f"{name}.png"):

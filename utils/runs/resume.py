@@ -30,6 +30,7 @@ FREE = {
     "resume",
     "export",
     "export_normalise",
+    "rank_by",  # at the end alone: a ranker that cannot rank is exchanged, and no epoch is lost
 }
 # Where content comes from: the content is compared in their place (require_same_data), or read no more.
 PLACES = {"data", "dataset", "arch", "inherit"}
