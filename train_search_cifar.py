@@ -113,7 +113,7 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
     first = paths[0]
     if epoch < config.warmup_epochs:
         generator = s.draws.generator("warm-up", epoch)
-        paths = list(uniform(steps, len(first.cells), first.sharing, generator, first.space))
+        paths = s.draws.form(uniform(steps, len(first.cells), first.sharing, generator, first.space))
     s.seen.add(paths)
     if epoch == 0:  # too little memory shows in the first step, not in the third hour
         paths[0] = Genotype.widest(len(first.cells), first.sharing, first.space)
@@ -266,6 +266,8 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
         "bn_stats": s.config.bn_stats,
         "reward_images": s.rewards.num_images,
         "ranked": len(ranked),
+        "canonical": s.config.canonical,
+        "seen": len(s.seen),
         "pareto_cost": front_cost(s.config),
         "pareto_front": [{"cells": g.to_lists(), "score": score, **costs(g)} for g, score in front],
     }
@@ -401,7 +403,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         extras={"strategy": strategy, "seen": seen, "limits": constraints},
     )
     calibration = [b.images for b in islice(loaders.pop("calibration", ()), config.calibration_steps)]
-    draws = Draws(strategy, constraints, run.world, config.seed)
+    draws = Draws(strategy, constraints, run.world, config.seed, config.canonical)
     parts = (config, TASKS[config.task].search(), supernet, strategy, draws, constraints, seen, deployment, training)
     return Search(*parts, **loaders, calibration=calibration)
 

@@ -61,6 +61,7 @@ SEARCH = {
     "reward_fraction": 0.2,
     "derive_samples": 100,
     "top_k": 10,
+    "canonical": False,
 }
 RETRAIN = {"batch_size": 32, "epochs": 600, "child_out_filters": 32, "grad_clip": 5}
 PARSERS = (parse_search, parse_retrain)

@@ -33,6 +33,7 @@ class SearchConfig(CommonConfig):
     sharing: str = "type"
 
     space: str = flag("slnas", "what is searched", NETWORK, choices=SPACES)
+    canonical: bool = flag(False, "one encoding for all that describe the same network", STRATEGY, type=bool)
     searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
     warmup_epochs: int = flag(0, "first epochs on uniformly drawn paths, nothing else", STRATEGY, type=numbers.count)
 
