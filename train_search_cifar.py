@@ -22,6 +22,7 @@ import torch
 from controller.constraints import Constraints, pareto_front
 from controller.draws import Draws
 from controller.pictures import likely_pictures
+from controller.policy import Squash
 from controller.ranking import Ranked, genotype_document, rank
 from controller.sampling import NothingFitsError, uniform
 from controller.statistics import Seen, shares, spread, warnings
@@ -190,7 +191,13 @@ def unusual_draws(s: Search, epoch: int, record: Mapping[str, float]) -> list[st
     entropy, notes = record.get("controller/entropy"), s.training.notes
     notes.setdefault("entropy", entropy)
     drawn = s.draws.sample(20, "sample", epoch)
-    return warnings(drawn, entropy=entropy, first=notes["entropy"], moved=s.strategy.has_moved())
+    return warnings(
+        drawn,
+        entropy=entropy,
+        first=notes["entropy"],
+        moved=s.strategy.has_moved(),
+        kl_from_uniform=record.get("controller/kl_from_uniform"),
+    )
 
 
 def show_epoch(s: Search, epoch: int, unusual: Sequence[str]) -> None:
@@ -385,6 +392,12 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         lr=config.controller_lr,
         entropy_weight=config.entropy_weight,
         baseline_decay=config.bl_dec,
+        squash=Squash(config.connection_bound, config.operation_bound, config.controller_temperature),
+        optimizer=config.controller_optimizer,
+        advantage=config.advantage,
+        entropy_in_loss=config.entropy_in_loss,
+        updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
+        ppo_epochs=config.ppo_epochs,
     )
     seen = Seen()
     training = Training(

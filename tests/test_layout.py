@@ -23,7 +23,7 @@ OF_OPS = {f"ops.genotype.{word}" for word in ("SHARINGS", "GenotypeError", "MAX_
 CONFIG = "utils/config/"  # reads the tables that own choices of flags, and nothing else of the rooms
 OF_CONFIG = {
     *("controller.strategies.STRATEGIES", "models.stems.STEMS", "models.supernet.BN_STATS", "ops.primitives.ANTIALIAS"),
-    "ops.space.SPACES",
+    *("ops.space.SPACES", "controller.learning.ADVANTAGES", "controller.learning.OPTIMIZERS"),
     *("data.datasets.KINDS", "data.policies.POLICIES", "data.sources.BAD_IMAGES", "data.sources.CACHES"),
 }
 STANDARD_LIBRARY_ONLY = ("ops/genotype.py", "ops/space.py")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.strategies import STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
 from data.policies import POLICIES, make_policy
@@ -32,6 +33,8 @@ PARSERS = {SearchConfig: parse_search, RetrainConfig: parse_retrain}
 CPU = torch.device("cpu")
 TABLES = {
     "searcher": STRATEGIES,
+    "controller_optimizer": OPTIMIZERS,
+    "advantage": ADVANTAGES,
     "space": SPACES,
     "task": TASKS,
     "stem": STEMS,
@@ -105,6 +108,8 @@ def use_of(name: str, monkeypatch) -> object:
     monkeypatch.setattr("utils.reports.export_needs.find_spec", lambda _package: True)
     return {
         "searcher": lambda: make_strategy("toy", 2, "type"),
+        "controller_optimizer": lambda: make_strategy("rl", 2, "type", optimizer="toy"),
+        "advantage": lambda: make_strategy("rl", 2, "type", advantage="toy"),
         "space": lambda: Genotype.widest(2, space="toy"),
         "task": lambda: TASKS["toy"],  # its owner is a script
         "stem": lambda: (build_stems("toy", 4, "conv"), stem_size("toy", 32)),

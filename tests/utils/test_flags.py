@@ -62,6 +62,13 @@ SEARCH = {
     "derive_samples": 100,
     "top_k": 10,
     "canonical": False,
+    "operation_bound": 1.1 / 2.5,
+    "connection_bound": 1.1,
+    "controller_temperature": 5,
+    "controller_optimizer": "ranger",
+    "advantage": "baseline",
+    "entropy_in_loss": 0,
+    "ppo_epochs": 1,
 }
 RETRAIN = {"batch_size": 32, "epochs": 600, "child_out_filters": 32, "grad_clip": 5}
 PARSERS = (parse_search, parse_retrain)
@@ -99,6 +106,14 @@ def test_both_names_of_drop_path_are_accepted_by_both(parse, name):
 def test_booleans(parse, name):
     assert getattr(parse([f"--{name}"]), name) is True
     assert getattr(parse([f"--no-{name}"]), name) is False
+
+
+def test_one_genotype_an_update_cannot_be_compared_with_its_own_mean(capsys):
+    with pytest.raises(SystemExit) as end:
+        parse_search(["--advantage", "normalised"])
+    assert end.value.code == 2
+    assert "--controller_samples" in capsys.readouterr().err
+    assert parse_search(["--advantage", "normalised", "--controller_samples", "2"]).advantage == "normalised"
 
 
 def test_every_flag_is_read_somewhere():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.strategies import STRATEGIES
 from models.supernet import BN_STATS
 from ops.space import SPACES
@@ -60,10 +61,36 @@ class SearchConfig(CommonConfig):
     controller_samples: int = flag(1, "genotypes averaged in one update", CONTROLLER, type=numbers.positive_int)
     entropy_weight: float = flag(1e-4, "reward for entropy", CONTROLLER, type=numbers.non_negative)
     bl_dec: float = flag(0.95, "decay of the baseline", CONTROLLER, type=numbers.probability)
+    operation_bound: float = flag(
+        1.1 / 2.5, "largest logit of an operation", CONTROLLER, type=numbers.positive, said="1.1/2.5"
+    )
+    connection_bound: float = flag(1.1, "largest logit of a connection", CONTROLLER, type=numbers.positive)
+    controller_temperature: float = flag(
+        5.0, "what logits are divided by before they are bounded", CONTROLLER, type=numbers.positive
+    )
+    controller_optimizer: str = flag("ranger", "what moves the controller", CONTROLLER, choices=OPTIMIZERS)
+    advantage: str = flag("baseline", "what a reward is compared with", CONTROLLER, choices=ADVANTAGES)
+    entropy_in_loss: float = flag(
+        0.0, "weight of the entropy in the loss, falling to 0 over the updates", CONTROLLER, type=numbers.non_negative
+    )
+    ppo_epochs: int = flag(
+        1,
+        "passes over the genotypes of an update; more than one with PPO's loss",
+        CONTROLLER,
+        type=numbers.positive_int,
+    )
 
     valid_steps: int = flag(20, "genotypes reported on an epoch", RESULT, type=numbers.count)
     derive_samples: int = flag(100, "genotypes ranked at the end", RESULT, type=numbers.positive_int)
     top_k: int = flag(10, "genotypes written to genotypes.json", RESULT, type=numbers.positive_int)
+
+    def check(self) -> None:
+        """Raise ValueError for flags that contradict each other."""
+        super().check()
+        if self.advantage == "normalised" and self.controller_samples < 2:
+            raise ValueError(
+                "--advantage normalised compares the genotypes of an update: --controller_samples 2 or more"
+            )
 
 
 def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
