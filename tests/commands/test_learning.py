@@ -1,9 +1,10 @@
 """A search whose controller is given all that helps it, through the real script."""
 
 import pytest
+import torch
 
 from ops.genotype import Genotype
-from tests.harness import genotypes, metrics, run, scalars
+from tests.harness import finished, genotypes, metrics, only_run, run, scalars, start
 
 LEARNING = (
     "--operation_bound 5 --connection_bound 2.5 --controller_temperature 1 --controller_optimizer adam "
@@ -36,3 +37,14 @@ def test_canonical_candidates_are_canonical_and_counted(tmp_path):
         genotype = Genotype.from_lists(candidate["cells"])
         assert genotype == genotype.canonical()
     assert document["seen"] >= metrics(folder)[-1]["controller/seen"]
+
+
+def test_a_run_of_a_recipe_goes_on_with_its_parts_and_with_what_was_given_beside_them(tmp_path):
+    more = ["--recipe", "tuned", "--controller_lr", "1e-2", "--controller_samples", "2", "--no-tensorboard"]
+    folder = finished("search", tmp_path, *more, "--epochs", "1")
+    assert start("search", tmp_path, "--resume", "auto", "--epochs", "2", "--no-tensorboard") == 0
+    assert only_run(tmp_path, "search") == folder
+    flags = torch.load(folder / "checkpoint.pt", weights_only=True)["flags"]
+    kept = {name: flags[name] for name in ("recipe", "controller_lr", "controller_samples", "advantage", "canonical")}
+    assert list(kept.values()) == ["tuned", 1e-2, 2, "normalised", True]
+    assert len(metrics(folder)) == 2

@@ -3,7 +3,7 @@ import ast
 import math
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from ops.genotype import parse_genotype
 from utils.config import BLOCKS, DEFAULT_ARCH, RetrainConfig, SearchConfig, parse_retrain, parse_search
 from utils.system import numbers as flags
 from utils.training.recipes import Recipe
+from utils.training.search_recipes import SEARCH_RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_SEARCH = (
@@ -114,6 +115,20 @@ def test_one_genotype_an_update_cannot_be_compared_with_its_own_mean(capsys):
     assert end.value.code == 2
     assert "--controller_samples" in capsys.readouterr().err
     assert parse_search(["--advantage", "normalised", "--controller_samples", "2"]).advantage == "normalised"
+
+
+def test_a_recipe_of_a_search_sets_what_is_not_given_and_the_published_one_is_the_defaults():
+    published, tuned = (asdict(SEARCH_RECIPES[name]) for name in ("published", "tuned"))
+    defaults, plain = vars(SearchConfig()), parse_search([])
+    assert {name: defaults[name] for name in published} == published
+    assert {name: getattr(plain, name) for name in published} == published
+    config = parse_search(["--recipe", "tuned"])
+    assert {name: getattr(config, name) for name in tuned} == tuned
+    assert config.given == {"recipe"}
+    given = parse_search(["--recipe", "tuned", "--controller_lr", "3.5e-5", "--no-canonical"])
+    assert (given.controller_lr, given.canonical, given.advantage) == (3.5e-5, False, "normalised")
+    with pytest.raises(SystemExit):  # what contradicts itself with the recipe's parts
+        parse_search(["--recipe", "tuned", "--controller_samples", "1"])
 
 
 def test_every_flag_is_read_somewhere():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.strategies import STRATEGIES
@@ -12,6 +12,7 @@ from ops.space import SPACES
 from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
 from utils.config.flags import flag, parse
 from utils.system import numbers
+from utils.training.search_recipes import SEARCH_RECIPES
 
 STRATEGY, CONTROLLER, RESULT = "strategy", "controller", "result"
 LIMITS = "limits of the network that will be retrained"
@@ -34,6 +35,7 @@ class SearchConfig(CommonConfig):
     sharing: str = "type"
 
     space: str = flag("slnas", "what is searched", NETWORK, choices=SPACES)
+    recipe: str = flag("published", "defaults of the controller and of --canonical", STRATEGY, choices=SEARCH_RECIPES)
     canonical: bool = flag(False, "one encoding for all that describe the same network", STRATEGY, type=bool)
     searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
     warmup_epochs: int = flag(0, "first epochs on uniformly drawn paths, nothing else", STRATEGY, type=numbers.count)
@@ -83,6 +85,11 @@ class SearchConfig(CommonConfig):
     valid_steps: int = flag(20, "genotypes reported on an epoch", RESULT, type=numbers.count)
     derive_samples: int = flag(100, "genotypes ranked at the end", RESULT, type=numbers.positive_int)
     top_k: int = flag(10, "genotypes written to genotypes.json", RESULT, type=numbers.positive_int)
+
+    def completed(self) -> SearchConfig:
+        """The same with the parts of the recipe that were not given."""
+        parts = asdict(SEARCH_RECIPES[self.recipe])
+        return replace(self, **{name: value for name, value in parts.items() if name not in self.given})
 
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""
