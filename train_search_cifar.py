@@ -22,6 +22,7 @@ import torch
 from controller.constraints import Constraints, pareto_front
 from controller.draws import Draws
 from controller.pictures import likely_pictures
+from controller.policy import Squash
 from controller.ranking import Ranked, Ranker, genotype_document, rank
 from controller.sampling import NothingFitsError, uniform
 from controller.statistics import Seen, shares, spread, warnings
@@ -114,7 +115,7 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
     first = paths[0]
     if epoch < config.warmup_epochs:
         generator = s.draws.generator("warm-up", epoch)
-        paths = list(uniform(steps, len(first.cells), first.sharing, generator, first.space))
+        paths = s.draws.form(uniform(steps, len(first.cells), first.sharing, generator, first.space))
     s.seen.add(paths)
     if epoch == 0:  # too little memory shows in the first step, not in the third hour
         paths[0] = Genotype.widest(len(first.cells), first.sharing, first.space)
@@ -191,7 +192,13 @@ def unusual_draws(s: Search, epoch: int, record: Mapping[str, float]) -> list[st
     entropy, notes = record.get("controller/entropy"), s.training.notes
     notes.setdefault("entropy", entropy)
     drawn = s.draws.sample(20, "sample", epoch)
-    return warnings(drawn, entropy=entropy, first=notes["entropy"], moved=s.strategy.has_moved())
+    return warnings(
+        drawn,
+        entropy=entropy,
+        first=notes["entropy"],
+        moved=s.strategy.has_moved(),
+        kl_from_uniform=record.get("controller/kl_from_uniform"),
+    )
 
 
 def show_epoch(s: Search, epoch: int, unusual: Sequence[str]) -> None:
@@ -285,6 +292,8 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
         "ranked_by": s.config.rank_by,
         "reward_images": s.rewards.num_images if s.config.rank_by == SHARED else s.rewards.first_batch,
         "ranked": len(ranked),
+        "canonical": s.config.canonical,
+        "seen": len(s.seen),
         "pareto_cost": front_cost(s.config),
         "pareto_front": [{"cells": g.to_lists(), "score": score, **costs(g)} for g, score in front],
     }
@@ -410,6 +419,12 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         lr=config.controller_lr,
         entropy_weight=config.entropy_weight,
         baseline_decay=config.bl_dec,
+        squash=Squash(config.connection_bound, config.operation_bound, config.controller_temperature),
+        optimizer=config.controller_optimizer,
+        advantage=config.advantage,
+        entropy_in_loss=config.entropy_in_loss,
+        updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
+        ppo_epochs=config.ppo_epochs,
     )
     seen = Seen()
     training = Training(
@@ -428,7 +443,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         extras={"strategy": strategy, "seen": seen, "limits": constraints},
     )
     calibration = [b.images for b in islice(loaders.pop("calibration", ()), config.calibration_steps)]
-    draws = Draws(strategy, constraints, run.world, config.seed)
+    draws = Draws(strategy, constraints, run.world, config.seed, config.canonical)
     parts = (config, TASKS[config.task].search(), supernet, strategy, draws, constraints, seen, deployment, training)
     return Search(*parts, **loaders, calibration=calibration)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +18,17 @@ from utils.system.seeds import derived_seed
 
 @dataclass
 class Draws:
-    """Genotypes from the strategy, the same in all processes; every draw has a seed of its own, from its names."""
+    """Genotypes from the strategy, the same in all processes; every draw has a seed of its own, from its names.
+
+    ``canonical``: one encoding stands for all that describe the same network, wherever genotypes are used. The
+    strategy is not told: what it learns from is the log-probability of the encoding that it drew.
+    """
 
     strategy: Strategy
     constraints: Constraints
     world: World
     seed: int
+    canonical: bool = False
 
     def generator(self, *names: object) -> torch.Generator:
         """What a draw takes its random numbers from."""
@@ -37,10 +42,19 @@ class Draws:
         """``n`` genotypes whose scores the strategy will be told."""
         return self._same(self.strategy.ask, n, names)
 
+    def form(self, genotypes: Iterable[Genotype]) -> list[Genotype]:
+        """Genotypes as the search trains, scores and counts them."""
+        return [genotype.canonical() if self.canonical else genotype for genotype in genotypes]
+
+    def _fits(self) -> Fits | None:
+        # Tested in the form that is used, so that each network is priced once.
+        test = self.constraints.filter
+        return test if test is None or not self.canonical else lambda genotype: test(genotype.canonical())
+
     def _same(
         self, draw: Callable[[int, torch.Generator, Fits | None], Sequence[Genotype]], n: int, names: tuple[object, ...]
     ) -> list[Genotype]:
         try:
-            return list(self.world.broadcast(draw(n, self.generator(*names), self.constraints.filter)))
+            return self.form(self.world.broadcast(draw(n, self.generator(*names), self._fits())))
         except NothingFitsError as error:
             raise UsageError(self.constraints.explained(error)) from None

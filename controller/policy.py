@@ -1,5 +1,6 @@
 """The two recurrent samplers of the controller (docs/method.md, section 3; ENAS, Pham et al., arXiv 1802.03268)."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,9 +11,17 @@ from ops.genotype import Genotype
 from ops.space import SPACES, Space
 
 HIDDEN = 256
-TEMPERATURE = 5.0
-TANH_CONSTANT = 1.1
-OPERATION_REDUCTION = 2.5
+
+
+class Squash(NamedTuple):
+    """Logits x are bounded to bound * tanh(x / temperature), with a bound for connections and one for operations."""
+
+    connection_bound: float = 1.1
+    operation_bound: float = 1.1 / 2.5
+    temperature: float = 5.0
+
+
+PUBLISHED = Squash()
 
 
 class Sample(NamedTuple):
@@ -21,6 +30,17 @@ class Sample(NamedTuple):
     genotypes: tuple[Genotype, ...]
     log_prob: Tensor
     entropy: Tensor
+
+
+class Judged(NamedTuple):
+    """What the policy thinks of n genotypes: log-probability and entropy, (n,), differentiable; in nats.
+
+    ``favoured`` (n,), detached: the largest probability of a choice, averaged over all choices.
+    """
+
+    log_prob: Tensor
+    entropy: Tensor
+    favoured: Tensor
 
 
 class Choices(NamedTuple):
@@ -38,8 +58,12 @@ class Choices(NamedTuple):
         return torch.cat(chosen, dim=1).sum(dim=1)  # (n, 2 * nodes) -> (n,)
 
     def entropy(self) -> Tensor:
-        """The entropy, summed over the distributions: (n,), detached."""
-        return -sum((lp.exp() * lp).sum(dim=1) for lp in (lp.detach() for lp in self.log_probs))
+        """The entropy, summed over the distributions: (n,)."""
+        return -sum((lp.exp() * lp).sum(dim=1) for lp in self.log_probs)
+
+    def favoured(self) -> Tensor:
+        """The largest probability of each choice, (n, choices), detached."""
+        return torch.stack([lp.detach().amax(dim=1).exp() for lp in self.log_probs], dim=1)
 
 
 def _draw(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
@@ -53,9 +77,9 @@ def _draw(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
 class ConnectionSampler(nn.Module):
     """Choose two inputs for each node, by attention over the states that exist so far."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, squash: Squash) -> None:
         super().__init__()
-        self.nodes = space.nodes
+        self.nodes, self.squash = space.nodes, squash
         # Row 0 is the start token; the published table has a row per node.
         self.embedding = nn.Embedding(space.nodes, HIDDEN)
         self.lstm = nn.LSTMCell(HIDDEN, HIDDEN)
@@ -72,7 +96,7 @@ class ConnectionSampler(nn.Module):
         (n, 2 * nodes): what was chosen; without it ``uniform`` (n, 2 * nodes) decides, and without both the likeliest
         is taken.
         """
-        n = state[0].shape[0]
+        n, (bound, _, temperature) = state[0].shape[0], self.squash
         start = self.embedding.weight[0].expand(n, HIDDEN)  # (n, 256)
         carried = self.lstm(start, state)  # (n, 256) twice; both start steps begin at the carried state: one result
         values = [torch.zeros_like(start), torch.zeros_like(start)]  # of the inputs 0 and 1, (n, 256) each
@@ -84,7 +108,7 @@ class ConnectionSampler(nn.Module):
             for _side in range(2):
                 state = self.lstm(token, state)
                 logits = self.score((stacked_keys + self.query(state[0])[:, None]).tanh()).squeeze(2)  # (n, anchors)
-                log_prob = (TANH_CONSTANT * (logits / TEMPERATURE).tanh()).log_softmax(dim=1)  # (n, anchors)
+                log_prob = (bound * (logits / temperature).tanh()).log_softmax(dim=1)  # (n, anchors)
                 i = len(indices)
                 if given is not None:
                     index = given[:, i]  # (n,)
@@ -103,8 +127,9 @@ class ConnectionSampler(nn.Module):
 class OperationSampler(nn.Module):
     """Choose an operation for every connection, by a bidirectional LSTM over the connections."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, squash: Squash) -> None:
         super().__init__()
+        self.squash = squash
         self.embedding = nn.Embedding(space.nodes + 1, HIDDEN)
         self.lstm = nn.LSTM(HIDDEN, HIDDEN, bidirectional=True, batch_first=True)
         self.classifier = nn.Linear(2 * HIDDEN, len(space.operations))
@@ -122,8 +147,8 @@ class OperationSampler(nn.Module):
         one is returned too; ``given`` and ``uniform`` as for the connections.
         """
         hidden, state = self.lstm(self.embedding(connections), state)  # (n, 2 * nodes, 512)
-        scale = TANH_CONSTANT / OPERATION_REDUCTION
-        logits = scale * (self.classifier(hidden) / TEMPERATURE).tanh()  # (n, 2 * nodes, operations)
+        _, bound, temperature = self.squash
+        logits = bound * (self.classifier(hidden) / temperature).tanh()  # (n, 2 * nodes, operations)
         log_probs = logits.log_softmax(dim=2)
         columns = list(log_probs.unbind(dim=1))  # (n, operations) each
         if given is None:
@@ -135,26 +160,41 @@ class OperationSampler(nn.Module):
 class Controller(nn.Module):
     """A policy over genotypes of ``num_cells`` encodings. Weights start uniform in ±0.1, as in ENAS."""
 
-    def __init__(self, num_cells: int, sharing: str = "type", space: str = "slnas") -> None:
+    def __init__(self, num_cells: int, sharing: str = "type", space: str = "slnas", squash: Squash = PUBLISHED) -> None:
         super().__init__()
         self.num_cells, self.sharing, self.space = num_cells, sharing, SPACES[space]
         self.choices = 2 * self.space.nodes  # connections of an encoding, and as many operations
-        self.connection = ConnectionSampler(self.space)
-        self.operation = OperationSampler(self.space)
+        self.connection = ConnectionSampler(self.space, squash)
+        self.operation = OperationSampler(self.space, squash)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.1, 0.1)
 
     def sample(self, n: int = 1, generator: torch.Generator | None = None) -> Sample:
         """Draw ``n`` genotypes in one pass, from ``generator`` (a CPU generator) alone."""
+        genotypes, judged = self.draw(n, generator)
+        return Sample(genotypes, judged.log_prob, judged.entropy.detach())
+
+    def draw(self, n: int = 1, generator: torch.Generator | None = None) -> tuple[tuple[Genotype, ...], Judged]:
+        """What ``sample`` draws, with all that can be learned from it."""
         # One number a choice, (n, cells, connections and operations): the only randomness there is.
         uniform = torch.rand(n, self.num_cells, 2 * self.choices, generator=generator, dtype=torch.float64)
         weight = self.connection.score.weight
         cells = self._walk(n, None, uniform.to(weight.device, weight.dtype))
-        return Sample(self._genotypes(cells), _total(cells), sum(c.entropy() for pair in cells for c in pair))
+        return self._genotypes(cells), _judged(cells)
+
+    def judge(self, genotypes: Sequence[Genotype]) -> Judged:
+        """What the policy thinks of these genotypes now."""
+        return _judged(self._walk(len(genotypes), self._given(genotypes), None))
 
     def log_prob(self, genotypes: Sequence[Genotype]) -> Tensor:
         """The log-probability of each genotype, (n,), differentiable: the number that sample() gave."""
         return _total(self._walk(len(genotypes), self._given(genotypes), None))
+
+    def kl_from_uniform(self, entropy: float) -> float:
+        """How far draws of this entropy are from uniform ones, in nats: the mean over all choices, at least 0."""
+        options = [self.space.options(position) for position in range(self.space.length)]
+        most = self.num_cells * sum(map(math.log, options))
+        return max(0.0, most - entropy) / (self.num_cells * len(options))
 
     @torch.no_grad()
     def argmax(self) -> Genotype:
@@ -196,6 +236,12 @@ class Controller(nn.Module):
         # (n, cells, 4 * nodes), connection and operation in turns
         encodings = torch.stack([torch.stack((c.indices, o.indices), dim=2).flatten(1) for c, o in cells], dim=1)
         return tuple(Genotype.from_lists(lists, self.sharing, self.space.name) for lists in encodings.tolist())
+
+
+def _judged(cells: list[tuple[Choices, Choices]]) -> Judged:
+    entropy = sum(choices.entropy() for pair in cells for choices in pair)
+    favoured = torch.cat([choices.favoured() for pair in cells for choices in pair], dim=1)  # (n, all choices)
+    return Judged(_total(cells), entropy, favoured.mean(dim=1))
 
 
 def _total(cells: list[tuple[Choices, Choices]]) -> Tensor:

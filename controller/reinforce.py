@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pytorch_optimizer import Ranger
-from torch import Tensor
 
-from controller.policy import Controller, Sample
+from controller.learning import ADVANTAGES, OPTIMIZERS, clipped_loss, policy_loss
+from controller.policy import Controller, Judged
 from controller.sampling import Fits, draw_fitting
 from ops.genotype import Genotype
 
@@ -18,7 +17,11 @@ class Reinforce:
 
     Reward = score (percent) + ``entropy_weight`` * entropy (nats). The baseline starts at the first reward
     and moves by ``1 - baseline_decay`` towards the mean reward before it is used. The loss is the mean over
-    the genotypes that were asked for of -log_prob * (reward - baseline); the advantage carries no gradient.
+    the genotypes that were asked for of -log_prob * advantage, which carries no gradient.
+
+    ``optimizer`` and ``advantage``: names in the tables of ``controller.learning``. ``entropy_in_loss``: what the mean
+    entropy is multiplied by in the loss at first; it falls linearly to 0 over ``updates``. ``ppo_epochs``: passes over
+    the genotypes of an update; more than one are made with PPO's clipped loss.
     """
 
     def __init__(
@@ -28,40 +31,38 @@ class Reinforce:
         entropy_weight: float = 1e-4,
         *,
         baseline_decay: float = 0.95,
+        optimizer: str = "ranger",
+        advantage: str = "baseline",
+        entropy_in_loss: float = 0.0,
+        updates: int = 0,
+        ppo_epochs: int = 1,
     ) -> None:
         self.controller = controller
         self.entropy_weight, self.baseline_decay = entropy_weight, baseline_decay
+        self.advantage, self.ppo_epochs = ADVANTAGES[advantage], ppo_epochs
+        self.entropy_in_loss, self.updates = entropy_in_loss, updates
         self.baseline: float | None = None
+        self.told = 0  # updates so far
         self._start = [parameter.detach().clone() for parameter in controller.parameters()]
-        # RAdam + Lookahead; with these two switches it is the published Ranger to the last bit.
-        self.optimizer = Ranger(
-            controller.parameters(),
-            lr=lr,
-            betas=(0.95, 0.999),
-            eps=1e-5,
-            k=6,
-            alpha=0.5,
-            use_gc=False,
-            degenerated_to_sgd=True,
-        )
-        self._asked: Sample | None = None
+        self.optimizer = OPTIMIZERS[optimizer](controller.parameters(), lr)
+        self._asked: tuple[tuple[Genotype, ...], Judged] | None = None
 
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """Propose ``n`` genotypes whose scores ``tell`` will be told.
 
         Those that do not fit are drawn again; the log-probabilities stay those of the policy without constraints.
         """
-        drawn: dict[Genotype, tuple[Tensor, Tensor]] = {}
+        drawn: dict[Genotype, Sequence[torch.Tensor]] = {}
 
         def draw(count: int) -> tuple[Genotype, ...]:
-            sample = self.controller.sample(count, generator)
-            drawn.update(zip(sample.genotypes, zip(sample.log_prob, sample.entropy, strict=True), strict=True))
-            return sample.genotypes
+            found, judged = self.controller.draw(count, generator)
+            drawn.update(zip(found, zip(*judged, strict=True), strict=True))
+            return found
 
         genotypes = draw_fitting(draw, n, fits)
         # each (n,), in the order of the genotypes
-        log_prob, entropy = (torch.stack(column) for column in zip(*(drawn[g] for g in genotypes), strict=True))
-        self._asked = Sample(genotypes, log_prob, entropy)
+        judged = Judged(*(torch.stack(column) for column in zip(*(drawn[g] for g in genotypes), strict=True)))
+        self._asked = genotypes, judged
         return genotypes
 
     @torch.no_grad()
@@ -83,35 +84,56 @@ class Reinforce:
 
         Raises ValueError on a score that is not finite: such an update would spoil the policy for good.
         """
-        if self._asked is None or len(scores) != len(self._asked.genotypes):
+        if self._asked is None or len(scores) != len(self._asked[0]):
             raise ValueError("tell() takes one score for each genotype of the last ask()")
         if not all(math.isfinite(score) for score in scores):
             raise ValueError(f"a reward is not finite: {list(scores)}")
-        sample, self._asked = self._asked, None
-        rewards = torch.tensor(scores, dtype=torch.float64) + self.entropy_weight * sample.entropy.cpu()  # (n,)
+        (genotypes, judged), self._asked = self._asked, None
+        entropy = judged.entropy.detach()
+        rewards = torch.tensor(scores, dtype=torch.float64) + self.entropy_weight * entropy.cpu()  # (n,)
         reward = rewards.mean().item()
         if self.baseline is None:
             self.baseline = reward
         self.baseline -= (1 - self.baseline_decay) * (self.baseline - reward)
-        advantage = (rewards - self.baseline).to(sample.log_prob)
-        loss = policy_loss(sample.log_prob, advantage)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        advantage = self.advantage(rewards, self.baseline).to(judged.log_prob)
+        loss = self._learn(genotypes, judged, advantage)
         return {
-            "loss": loss.item(),
+            "loss": loss,
             "reward": reward,
             "baseline": self.baseline,
-            "entropy": sample.entropy.mean().item(),
+            "entropy": entropy.mean().item(),
             "advantage": advantage.mean().item(),
+            "favoured": judged.favoured.mean().item(),
+            "kl_from_uniform": self.controller.kl_from_uniform(entropy.mean().item()),
         }
 
+    def _learn(self, genotypes: Sequence[Genotype], drawn: Judged, advantage: torch.Tensor) -> float:
+        """Move the policy; the loss of the first pass."""
+        weight = self.entropy_in_loss * max(0.0, 1 - self.told / max(self.updates, 1))
+        losses, now = [], drawn
+        for again in range(self.ppo_epochs):
+            if again:
+                now = self.controller.judge(genotypes)
+            if self.ppo_epochs == 1:
+                loss = policy_loss(now.log_prob, advantage)
+            else:
+                loss = clipped_loss(now.log_prob, drawn.log_prob, advantage)
+            if weight:
+                loss = loss - weight * now.entropy.mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.item())
+        self.told += 1
+        return losses[0]
+
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and numbers: policy, optimizer (Lookahead's slow weights too), baseline."""
+        """Plain tensors and numbers: policy, optimizer (Lookahead's slow weights too), baseline, number of updates."""
         return {
             "controller": self.controller.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "baseline": self.baseline,
+            "told": self.told,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -119,8 +141,4 @@ class Reinforce:
         self.controller.load_state_dict(state["controller"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.baseline = state["baseline"]
-
-
-def policy_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
-    """Average -log_prob * advantage over (n,); minimising it makes likelier what earned more than the baseline."""
-    return -(log_prob * advantage.detach()).mean()
+        self.told = state.get("told", 0)  # files before the weight of entropy fell hold none

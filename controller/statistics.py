@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from ops.genotype import Genotype
 from ops.space import SPACES
 
+UNIFORM = 0.01  # nats a choice: less is no preference that a search can see; one sure choice of 40 gives 0.04
+
 
 def shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
     """The share of each operation and of each input among all edges of the genotypes."""
@@ -96,14 +98,27 @@ def spread(scores: Sequence[float], images: int) -> Spread:
     return Spread(len(scores), images, mean, math.sqrt(variance), max(scores), share)
 
 
-def warnings(genotypes: Sequence[Genotype], *, entropy: float | None, first: float | None, moved: bool) -> list[str]:
+def warnings(
+    genotypes: Sequence[Genotype],
+    *,
+    entropy: float | None,
+    first: float | None,
+    moved: bool,
+    kl_from_uniform: float | None = None,
+) -> list[str]:
     """Say what looks wrong with a strategy that drew these genotypes in an epoch; mostly an empty list.
 
-    ``entropy`` of a draw in nats, now and in the first epoch; None for strategies that have none.
+    ``entropy`` of a draw in nats, now and in the first epoch, and ``kl_from_uniform`` of a choice, in nats; None for
+    strategies that have none.
     """
     found = []
     if not moved:
         found.append("the controller has not moved since its start: it learns nothing")
+    elif kl_from_uniform is not None and kl_from_uniform < UNIFORM:
+        found.append(
+            f"the controller still draws uniformly, {kl_from_uniform:.2g} nats a choice away from it: "
+            "its updates change nothing that a draw would show"
+        )
     if len(genotypes) >= 8 and len(set(genotypes)) == 1:
         found.append("the controller has collapsed: it draws one genotype only")
     elif entropy is not None and first and entropy < 0.05 * first:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from controller.evolution import Evolution
-from controller.policy import Controller
+from controller.policy import PUBLISHED, Controller, Squash
 from controller.random_search import RandomSearch
 from controller.reinforce import Reinforce
 from controller.sampling import Fits
@@ -43,8 +43,8 @@ class Strategy(Protocol):
         """Go on exactly from there."""
 
 
-def _rl(num_cells: int, sharing: str, space: str, **options: Any) -> Reinforce:
-    return Reinforce(Controller(num_cells, sharing, space), **options)
+def _rl(num_cells: int, sharing: str, space: str, *, squash: Squash = PUBLISHED, **options: Any) -> Reinforce:
+    return Reinforce(Controller(num_cells, sharing, space, squash), **options)
 
 
 def _random(num_cells: int, sharing: str, space: str, **_options: Any) -> RandomSearch:
@@ -59,5 +59,8 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {"rl": _rl, "random": _random, 
 
 
 def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Strategy:
-    """Build the strategy of a name for genotypes of ``num_cells`` encodings. ``options``: of Reinforce, for ``rl``."""
+    """Build the strategy of a name for genotypes of ``num_cells`` encodings.
+
+    ``options``: for ``rl``, those of Reinforce, and the ``squash`` of the controller's logits.
+    """
     return STRATEGIES[name](num_cells, sharing, space, **options)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ops.space import SPACES, Space
+from ops.space import SPACES, Space, in_order
 
 MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal cells of each stage: more is a typing error
 
@@ -83,6 +83,12 @@ class Genotype:
     def to_lists(self) -> list[list[int]]:
         """The encodings as lists, for JSON."""
         return [list(cell) for cell in self.cells]
+
+    def canonical(self) -> Genotype:
+        """The one that stands for all encodings of this network that differ by swapped edges of nodes."""
+        if not SPACES[self.space].symmetric:
+            return self
+        return Genotype(tuple(in_order(cell) for cell in self.cells), self.sharing, self.space)
 
     def cell(self, stage: int, block: int, is_reduction: bool) -> Encoding:
         """The encoding that a cell uses; ``block`` is its number in the whole network."""

@@ -61,6 +61,11 @@ def edges(encoding: Sequence[int]) -> Iterator[tuple[Edge, Edge]]:
         yield Edge(input_1, op_1), Edge(input_2, op_2)
 
 
+def in_order(encoding: Sequence[int]) -> tuple[int, ...]:
+    """The encoding with the two edges of every node sorted, by input and then by operation."""
+    return tuple(value for pair in edges(encoding) for edge in sorted(pair) for value in edge)
+
+
 SLNAS = Space(
     "slnas",
     operations=("shuffle_3x3", "shuffle_5x5", "avg_pool_3x3", "max_pool_3x3", "conv_1x1"),

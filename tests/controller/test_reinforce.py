@@ -3,8 +3,9 @@ import io
 import pytest
 import torch
 
+from controller.learning import policy_loss
 from controller.policy import Controller
-from controller.reinforce import Reinforce, policy_loss
+from controller.reinforce import Reinforce
 
 
 @pytest.fixture(autouse=True)

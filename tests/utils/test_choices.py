@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.strategies import STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
 from data.policies import POLICIES, make_policy
@@ -28,6 +29,7 @@ from utils.system.errors import UsageError
 from utils.training.precision import OPT_LEVELS, PRECISIONS, choose_precision
 from utils.training.recipes import RECIPES, choose_recipe
 from utils.training.schedule import SCHEDULES, Schedule
+from utils.training.search_recipes import SEARCH_RECIPES
 from utils.training.task import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +37,8 @@ PARSERS = {SearchConfig: parse_search, RetrainConfig: parse_retrain}
 CPU = torch.device("cpu")
 TABLES = {
     "searcher": STRATEGIES,
+    "controller_optimizer": OPTIMIZERS,
+    "advantage": ADVANTAGES,
     "space": SPACES,
     "task": TASKS,
     "stem": STEMS,
@@ -44,6 +48,7 @@ TABLES = {
     "dataset": KINDS,
     "sharing": SHARINGS,
     "recipe": RECIPES,
+    "recipe of a search": SEARCH_RECIPES,
     "precision": PRECISIONS,
     "opt_level": OPT_LEVELS,
     "export": SUFFIXES,
@@ -87,14 +92,15 @@ def test_every_flag_has_help_and_says_its_default(config, capsys):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_an_entry_of_a_table_is_a_choice_and_asks_for_documentation(name, monkeypatch, capsys):
-    configs = [config for config in PARSERS if name in flags_in(config)]
+    table, name = TABLES[name], name.split()[0]
+    configs = [config for config in PARSERS if name in flags_in(config) and flags_in(config)[name].choices is table]
     assert configs
     for config in configs:
         with pytest.raises(SystemExit) as end:
             PARSERS[config]([f"--{name}", "toy"])
         assert end.value.code == 2
     capsys.readouterr()
-    monkeypatch.setitem(TABLES[name], "toy", next(iter(TABLES[name].values())))
+    monkeypatch.setitem(table, "toy", next(iter(table.values())))
     for config in configs:
         assert getattr(PARSERS[config]([f"--{name}", "toy"]), name) == "toy"
         with pytest.raises(SystemExit):
@@ -110,6 +116,8 @@ def use_of(name: str, monkeypatch) -> object:
     deployment, images = Deployment(NetworkSpec((0,), 4, 3), "type", 8), torch.zeros(2, 3, 8, 8)
     return {
         "searcher": lambda: make_strategy("toy", 2, "type"),
+        "controller_optimizer": lambda: make_strategy("rl", 2, "type", optimizer="toy"),
+        "advantage": lambda: make_strategy("rl", 2, "type", advantage="toy"),
         "space": lambda: Genotype.widest(2, space="toy"),
         "task": lambda: TASKS["toy"],  # its owner is a script
         "stem": lambda: (build_stems("toy", 4, "conv"), stem_size("toy", 32)),
@@ -118,6 +126,7 @@ def use_of(name: str, monkeypatch) -> object:
         "augment": lambda: make_policy("toy", large=False),
         "dataset": lambda: find_dataset("digits", "toy"),
         "sharing": lambda: Genotype.widest(num_cells("toy", (1, 1)), "toy").require_fit((1, 1)),
+        "recipe of a search": lambda: SearchConfig(recipe="toy").completed(),
         "recipe": lambda: choose_recipe("toy", {}),
         "precision": lambda: choose_precision("toy", CPU),
         "opt_level": lambda: choose_precision("auto", CPU, opt_level="toy"),

@@ -3,7 +3,7 @@ import ast
 import math
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from ops.genotype import parse_genotype
 from utils.config import BLOCKS, DEFAULT_ARCH, RetrainConfig, SearchConfig, parse_retrain, parse_search
 from utils.system import numbers as flags
 from utils.training.recipes import Recipe
+from utils.training.search_recipes import SEARCH_RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_SEARCH = (
@@ -62,6 +63,14 @@ SEARCH = {
     "derive_samples": 100,
     "rank_by": "shared",
     "top_k": 10,
+    "canonical": False,
+    "operation_bound": 1.1 / 2.5,
+    "connection_bound": 1.1,
+    "controller_temperature": 5,
+    "controller_optimizer": "ranger",
+    "advantage": "baseline",
+    "entropy_in_loss": 0,
+    "ppo_epochs": 1,
 }
 RETRAIN = {"batch_size": 32, "epochs": 600, "child_out_filters": 32, "grad_clip": 5}
 PARSERS = (parse_search, parse_retrain)
@@ -99,6 +108,28 @@ def test_both_names_of_drop_path_are_accepted_by_both(parse, name):
 def test_booleans(parse, name):
     assert getattr(parse([f"--{name}"]), name) is True
     assert getattr(parse([f"--no-{name}"]), name) is False
+
+
+def test_one_genotype_an_update_cannot_be_compared_with_its_own_mean(capsys):
+    with pytest.raises(SystemExit) as end:
+        parse_search(["--advantage", "normalised"])
+    assert end.value.code == 2
+    assert "--controller_samples" in capsys.readouterr().err
+    assert parse_search(["--advantage", "normalised", "--controller_samples", "2"]).advantage == "normalised"
+
+
+def test_a_recipe_of_a_search_sets_what_is_not_given_and_the_published_one_is_the_defaults():
+    published, tuned = (asdict(SEARCH_RECIPES[name]) for name in ("published", "tuned"))
+    defaults, plain = vars(SearchConfig()), parse_search([])
+    assert {name: defaults[name] for name in published} == published
+    assert {name: getattr(plain, name) for name in published} == published
+    config = parse_search(["--recipe", "tuned"])
+    assert {name: getattr(config, name) for name in tuned} == tuned
+    assert config.given == {"recipe"}
+    given = parse_search(["--recipe", "tuned", "--controller_lr", "3.5e-5", "--no-canonical"])
+    assert (given.controller_lr, given.canonical, given.advantage) == (3.5e-5, False, "normalised")
+    with pytest.raises(SystemExit):  # what contradicts itself with the recipe's parts
+        parse_search(["--recipe", "tuned", "--controller_samples", "1"])
 
 
 def test_every_flag_is_read_somewhere():

@@ -91,6 +91,10 @@ class CommonConfig:
         """The flags of the same script as they are when none is given."""
         return {name: value for name, value in vars(type(self)()).items() if name != "given"}
 
+    def completed(self) -> CommonConfig:
+        """The same with what other flags say of those that were not given."""
+        return self
+
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""
         if self.child_lr_min > self.child_lr_max:

@@ -86,12 +86,13 @@ def make_parser(config: type, *, prog: str, about: str, example: str) -> argpars
 def parse(config: type[Config], argv: Sequence[str] | None, **texts: str) -> Config:
     """The values of the flags, with the names of those that are on the command line in the field ``given``.
 
-    ``config``: a dataclass with that field and a method ``check``, which raises ValueError for flags that contradict
-    each other; ``texts``: as :func:`make_parser` takes them. Exits with status 2 and one line for what cannot be.
+    ``config``: a dataclass with that field, a method ``completed``, which gives it with what flags say of others, and
+    one ``check``, which raises ValueError for flags that contradict each other; ``texts``: as :func:`make_parser`
+    takes them. Exits with status 2 and one line for what cannot be.
     """
     parser = make_parser(config, **texts)
     given = vars(parser.parse_args(argv))
-    values = config(**given, given=frozenset(given))
+    values = config(**given, given=frozenset(given)).completed()
     try:
         values.check()
     except ValueError as error:

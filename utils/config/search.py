@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
+from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.strategies import STRATEGIES
 from models.proxies import PROXIES
 from models.supernet import BN_STATS
@@ -13,6 +14,7 @@ from ops.space import SPACES
 from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
 from utils.config.flags import flag, parse
 from utils.system import numbers
+from utils.training.search_recipes import SEARCH_RECIPES
 
 STRATEGY, CONTROLLER, RESULT = "strategy", "controller", "result"
 SHARED = "shared"  # rank by the shared weights; all other rankers need no training
@@ -37,6 +39,8 @@ class SearchConfig(CommonConfig):
     sharing: str = "type"
 
     space: str = flag("slnas", "what is searched", NETWORK, choices=SPACES)
+    recipe: str = flag("published", "defaults of the controller and of --canonical", STRATEGY, choices=SEARCH_RECIPES)
+    canonical: bool = flag(False, "one encoding for all that describe the same network", STRATEGY, type=bool)
     searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
     warmup_epochs: int = flag(0, "first epochs on uniformly drawn paths, nothing else", STRATEGY, type=numbers.count)
 
@@ -63,11 +67,42 @@ class SearchConfig(CommonConfig):
     controller_samples: int = flag(1, "genotypes averaged in one update", CONTROLLER, type=numbers.positive_int)
     entropy_weight: float = flag(1e-4, "reward for entropy", CONTROLLER, type=numbers.non_negative)
     bl_dec: float = flag(0.95, "decay of the baseline", CONTROLLER, type=numbers.probability)
+    operation_bound: float = flag(
+        1.1 / 2.5, "largest logit of an operation", CONTROLLER, type=numbers.positive, said="1.1/2.5"
+    )
+    connection_bound: float = flag(1.1, "largest logit of a connection", CONTROLLER, type=numbers.positive)
+    controller_temperature: float = flag(
+        5.0, "what logits are divided by before they are bounded", CONTROLLER, type=numbers.positive
+    )
+    controller_optimizer: str = flag("ranger", "what moves the controller", CONTROLLER, choices=OPTIMIZERS)
+    advantage: str = flag("baseline", "what a reward is compared with", CONTROLLER, choices=ADVANTAGES)
+    entropy_in_loss: float = flag(
+        0.0, "weight of the entropy in the loss, falling to 0 over the updates", CONTROLLER, type=numbers.non_negative
+    )
+    ppo_epochs: int = flag(
+        1,
+        "passes over the genotypes of an update; more than one with PPO's loss",
+        CONTROLLER,
+        type=numbers.positive_int,
+    )
 
     valid_steps: int = flag(20, "genotypes reported on an epoch", RESULT, type=numbers.count)
     derive_samples: int = flag(100, "genotypes ranked at the end", RESULT, type=numbers.positive_int)
     rank_by: str = flag(SHARED, "what ranks them: shared weights, or a score without training", RESULT, choices=RANKERS)
     top_k: int = flag(10, "genotypes written to genotypes.json", RESULT, type=numbers.positive_int)
+
+    def completed(self) -> SearchConfig:
+        """The same with the parts of the recipe that were not given."""
+        parts = asdict(SEARCH_RECIPES[self.recipe])
+        return replace(self, **{name: value for name, value in parts.items() if name not in self.given})
+
+    def check(self) -> None:
+        """Raise ValueError for flags that contradict each other."""
+        super().check()
+        if self.advantage == "normalised" and self.controller_samples < 2:
+            raise ValueError(
+                "--advantage normalised compares the genotypes of an update: --controller_samples 2 or more"
+            )
 
 
 def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
