@@ -112,8 +112,9 @@ def train_pass(
     of every step.
     """
     progress = progress or Unattended()
-    parameters = list(model.parameters())
-    model.train()
+    parameters = () if clip is None else list(model.parameters())
+    if not model.training:  # a supernet has thousands of modules to switch
+        model.train()
     progress.begin(meter)
     try:
         for step, batch in progress.steps(loader):
