@@ -39,7 +39,8 @@ def way_to(frame: FrameType | None) -> list[str]:
     stack = []
     while frame is not None:
         path = Path(frame.f_code.co_filename).absolute()
-        if ROOT in path.parents and path.is_file() and path != Path(__file__).resolve():
+        ours = ROOT in path.parents and "site-packages" not in path.parts  # an environment may lie in the checkout
+        if ours and path.is_file() and path != Path(__file__).resolve():
             stack.append((str(path), frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
     stack.reverse()  # the outermost first
