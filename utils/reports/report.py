@@ -15,7 +15,7 @@ from typing import Any
 from utils.reports import plots
 from utils.reports.log import RunLog, write_json
 from utils.system.errors import UsageError
-from utils.system.files import write_figure, write_text
+from utils.system.files import read_json, write_figure, write_text
 from utils.system.terminal import complain, say, show
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
@@ -28,7 +28,7 @@ class ReportError(UsageError):
 
 def read_run(folder: Path) -> dict[str, Any]:
     """Read the files of a run folder: config, epochs (a list), result, genotypes; what is missing is empty."""
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     kind = config.get("kind")
     if kind not in PHASES or not {"flags", "machine"} <= config.keys():
         raise ReportError(f"{folder} is no run folder: it has no config.json of a search or a retraining")
@@ -44,17 +44,9 @@ def read_run(folder: Path) -> dict[str, Any]:
         "kind": kind,
         "config": config,
         "epochs": epochs,
-        "result": _json(folder / RESULT),
-        "genotypes": _json(folder / "genotypes.json"),
+        "result": read_json(folder / RESULT),
+        "genotypes": read_json(folder / "genotypes.json"),
     }
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def costs(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from utils.config import CommonConfig
 from utils.system.checkpoint import CheckpointError, fitting, load
 from utils.system.errors import UsageError
-from utils.system.files import write_text
+from utils.system.files import read_json, write_text
 from utils.system.terminal import show
 
 CHECKPOINT = "checkpoint.pt"
@@ -103,15 +103,6 @@ def runs_called(save: str, base: Path) -> list[Path]:
         if match:
             found.append((match[1], int(match[2] or 1), folder))
     return [folder for *_, folder in sorted(found)]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read the object in a file of JSON; an empty one where there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def read_run(path: Path, kind: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from utils.reports.log import write_json
 from utils.reports.report import RESULT
-from utils.runs.resume import FREE, PLACES, read_json, runs_called
+from utils.runs.resume import FREE, PLACES, runs_called
+from utils.system.files import read_json
 
 OWN = (FREE | PLACES | {"seed", "seeds"}) - {"epochs"}  # flags that tell nothing of what a run computes
 
