@@ -88,13 +88,11 @@ class Retraining:
 
 def retrain(r: Retraining) -> None:
     """The whole retraining, from where the run stands: epochs of two phases, then what the network gives."""
-    config, training, measure = r.config, r.training, f"valid/{r.task.measure}"
-    highest = r.dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
+    training, measure = r.training, f"valid/{r.task.measure}"
     with training.stoppable():
         for epoch in training.epochs():
             if training.enters("train"):
-                drop_path = drop_path_ramp(epoch, config.epochs, highest, r.recipe.drop_path_until)
-                training.add(train(r, epoch, drop_path))
+                training.add(train(r, epoch))
             if training.enters("valid"):
                 training.add(validate(r))
             record = training.close_epoch("train", r.train.num_images)
@@ -105,9 +103,11 @@ def retrain(r: Retraining) -> None:
         finish(r)
 
 
-def train(r: Retraining, epoch: int, drop_path: float) -> dict[str, float]:
+def train(r: Retraining, epoch: int) -> dict[str, float]:
     """Phase 1 of an epoch: every training image once."""
     config, training, steps = r.config, r.training, len(r.train)
+    highest = r.dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
+    drop_path = drop_path_ramp(epoch, config.epochs, highest, r.recipe.drop_path_until)
     meter = r.task.meter(training.device, training.heads)
     try:
         train_pass(
@@ -257,6 +257,20 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
     return Retraining(config, recipe, task, dataset, network, average, training, best, **loaders)
 
 
+def assemble(run: Session, candidate: Candidate) -> Retraining:
+    """Read the data and build what trains the candidate on them. Refuses what does not fit together."""
+    config = run.config
+    source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
+    outputs = TASKS[config.task].retrain().outputs(num_outputs(source, config.num_class, run.note))
+    spec = network_spec(config, source.preset, candidate, outputs)
+    spec.require_size(source.preset.image_size)
+    options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
+    with run.world.main_first():
+        dataset = load(source, **options, log=run.note)
+    run.require_same_data(dataset.facts())
+    return build(run, dataset, candidate, spec)
+
+
 def train_once(config: RetrainConfig, state: Command) -> Path:
     """One retraining; returns its folder (of the first process)."""
     with session(config, "retrain") as run:
@@ -273,14 +287,7 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
             candidate = chosen_candidate(config.arch, config.sharing, config.blocks, DEFAULT_BLOCKS)
         else:
             candidate = kept_candidate(config.arch, config.sharing, run.saved, run.path, run.note)
-        source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
-        outputs = TASKS[config.task].retrain().outputs(num_outputs(source, config.num_class, run.note))
-        spec = network_spec(config, source.preset, candidate, outputs)
-        spec.require_size(source.preset.image_size)
-        with run.world.main_first():
-            dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=run.note)
-        run.require_same_data(dataset.facts())
-        r = build(run, dataset, candidate, spec)
+        r = assemble(run, candidate)
         if run.saved is not None:
             r.training.restore(run.saved, run.path)
             if r.best.epoch >= 0:

@@ -461,7 +461,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec = search_spec(config, source.preset, outputs)
         spec.require_size(source.preset.image_size)
         with run.world.main_first():
-            dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=run.note)
+            options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
+            dataset = load(source, **options, log=run.note)
         run.require_same_data(dataset.facts())
         s = build(run, dataset, spec)
         if run.saved is not None:

@@ -12,6 +12,7 @@ from data import presets, sources, torchvision_sets
 from data.images import DataError, Images
 from data.presets import Preset
 from data.sources import Source
+from data.splits import split_indices
 
 MIN_SIZE = 8  # below this, cropping and halving leave nothing to look at
 
@@ -118,9 +119,12 @@ def load(
     bad_images: str = "stop",
     cache: str = "auto",
     download: bool = True,
+    train_images: int | None = None,
     log: Callable[[str], None] = print,
 ) -> Dataset:
     """Read a data set. ``bad_images``: ``stop`` at one that cannot be decoded or ``skip`` it.
+
+    ``train_images``: keep so many of those to train on, of each class its share and always the same.
 
     ``cache``: keep decoded large images in memory (``ram``), read them from disk (``none``), or ``auto``: keep
     them where they take less than half of the memory that is available, divided among the processes of the machine
@@ -137,7 +141,17 @@ def load(
     preset = source.preset
     if preset.mean is None:
         preset = replace(preset, **_statistics(parts.train))
-    return Dataset(source.name, classes, preset, parts.train, parts.val, parts.skipped, parts.fingerprint)
+    train = parts.train if train_images is None else _some(parts.train, train_images)
+    return Dataset(source.name, classes, preset, train, parts.val, parts.skipped, parts.fingerprint)
+
+
+def _some(images: Images, n: int) -> Images:
+    """About ``n`` of the images, of each class its share; the same ones whatever the seed of a run. Raises DataError."""
+    if n > len(images):
+        raise DataError(f"--train_images {n} is more than the {len(images)} that there are")
+    if n == len(images):
+        return images
+    return images.subset(split_indices(images.labels, n / len(images), seed=0)[1])
 
 
 def _statistics(images: Images) -> dict[str, presets.Triple]:

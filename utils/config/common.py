@@ -28,6 +28,9 @@ class CommonConfig:
 
     data: str = flag("../data/cifar10", "digits, a root of CIFAR, MNIST, ..., or a folder with train/ and val/", DATA)
     dataset: str = flag("auto", "what --data holds", DATA, choices=KINDS)
+    train_images: int | None = flag(
+        None, "so many of train/, each class its share", DATA, type=numbers.positive_int, said="all"
+    )
     num_class: int | None = flag(None, "outputs of the network", DATA, type=numbers.positive_int, said="the data's")
     image_size: int | None = flag(None, "side in pixels", DATA, type=numbers.pixels, said="32, large images 224")
     cutout: int | None = flag(None, "side of the blanked square", DATA, type=numbers.count, said="half the image")
