@@ -114,7 +114,7 @@ def train(r: Retraining, epoch: int) -> dict[str, float]:
             training.wrapped,
             r.train,
             r.task,
-            arguments=[(drop_path,)] * steps,
+            arguments=[[(drop_path,)]] * steps,
             seeds=[derived_seed(config.seed, "drop_path", epoch, step, training.world.rank) for step in range(steps)],
             optimizer=training.optimizer,
             precision=training.precision,
@@ -292,7 +292,9 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
             r.training.restore(run.saved, run.path)
             if r.best.epoch >= 0:
                 run.note(f"best so far: {r.best.top1:.2f} % in epoch {r.best.epoch}")
-        r.training.log = run.open_run({**dataset.facts(), **r.network.arguments(), "epoch_images": r.train.num_images})
+        r.training.log = run.open_run(
+            {**r.dataset.facts(), **r.network.arguments(), "epoch_images": r.train.num_images}
+        )
         state.started(r.training.log)
         retrain(r)
         return run.world.broadcast(r.training.log.folder)

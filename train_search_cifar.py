@@ -24,7 +24,7 @@ from controller.draws import Draws
 from controller.pictures import likely_pictures
 from controller.policy import Squash
 from controller.ranking import Ranked, Ranker, genotype_document, rank
-from controller.sampling import NothingFitsError, uniform
+from controller.sampling import PATHS, POLICY, NothingFitsError
 from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
@@ -49,6 +49,7 @@ from utils.system.errors import UsageError
 from utils.system.processes import synchronise_norms
 from utils.system.seeds import derived_seed
 from utils.training.engine import NotFiniteError, evaluate, train_pass
+from utils.training.last import LastWeights
 from utils.training.optim import make_sgd
 from utils.training.schedule import drop_path_ramp
 from utils.training.state import Training
@@ -68,6 +69,7 @@ class Search:
     draws: Draws
     constraints: Constraints
     seen: Seen
+    last: LastWeights
     deployment: Deployment
     training: Training
     weights: Loader
@@ -99,51 +101,65 @@ def search(s: Search) -> None:
                 training.add(teach(s, epoch, steps=config.controller_steps))
             if training.enters("report"):
                 training.add(validate(s, epoch, steps=config.valid_steps))
-            record = training.close_epoch("weights", s.weights.num_images)
+            record = training.close_epoch("weights", s.weights.num_images * config.paths)
+            if epoch >= config.epochs - config.average_last:
+                s.last.take()
             unusual = unusual_draws(s, epoch, record)
             training.end_epoch(record, s.task.measure)
             show_epoch(s, epoch, unusual)
-        derive(s)
+        with s.last.averaged():
+            derive(s)
 
 
 def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
-    """Phase 1: the shared weights, one sampled genotype a batch; uniform ones during the warm-up."""
+    """Phase 1: the shared weights, each batch along the paths of one genotype or more."""
     config, training, steps = s.config, s.training, len(s.weights)
     s.constraints.take_acceptance()
-    paths = s.draws.sample(steps, "paths", epoch)
+    paths = draw_paths(s, epoch, steps * config.paths)
     accepted = s.constraints.take_acceptance()
-    first = paths[0]
-    if epoch < config.warmup_epochs:
-        generator = s.draws.generator("warm-up", epoch)
-        paths = s.draws.form(uniform(steps, len(first.cells), first.sharing, generator, first.space))
     s.seen.add(paths)
     if epoch == 0:  # too little memory shows in the first step, not in the third hour
-        paths[0] = Genotype.widest(len(first.cells), first.sharing, first.space)
+        paths[0] = Genotype.widest(len(paths[0].cells), paths[0].sharing, paths[0].space)
+    by_step = [paths[i : i + config.paths] for i in range(0, len(paths), config.paths)]
     meter = s.task.meter(training.device, training.heads)
     try:
         train_pass(
             training.wrapped,
             s.weights,
             s.task,
-            arguments=[(path, drop_path) for path in paths],
+            arguments=[[(path, drop_path) for path in group] for group in by_step],
             seeds=[derived_seed(config.seed, "drop_path", epoch, step, training.world.rank) for step in range(steps)],
             optimizer=training.optimizer,
             precision=training.precision,
             meter=meter,
+            clip=config.grad_clip,
             progress=training,
         )
     except NotFiniteError as error:
-        raise NotFiniteError(error.step, f"epoch {epoch}, genotype {paths[error.step]}") from None
+        raise NotFiniteError(
+            error.step, f"epoch {epoch}, genotype {' or '.join(map(str, by_step[error.step]))}"
+        ) from None
     metrics = meter.read(training.world.all_reduce_sum)
     return {
         **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
         "shared/lr": training.schedule.lr(epoch),
         "shared/drop_path": drop_path,
-        "controller/distinct": len(set(paths)) / steps,
+        "controller/distinct": len(set(paths)) / len(paths),
         "controller/seen": len(s.seen),
         **shares(paths),
         **({"controller/accepted": accepted} if s.constraints.filter else {}),
     }
+
+
+def draw_paths(s: Search, epoch: int, n: int) -> list[Genotype]:
+    """The genotypes that the shared weights are trained on in an epoch; uniform ones during the warm-up."""
+    config = s.config
+    by_policy, without = config.path_sampling == POLICY, PATHS[config.path_sampling]
+    if by_policy and epoch >= config.warmup_epochs:
+        return s.draws.sample(n, "paths", epoch)
+    draw = PATHS["uniform"] if by_policy else without
+    generator = s.draws.generator("warm-up", epoch)
+    return s.draws.form(draw(n, num_cells(config.sharing, config.blocks), config.sharing, generator, config.space))
 
 
 def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
@@ -405,7 +421,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
     deployment = make_deployment(config, dataset.preset, spec)
     constraints = make_constraints(run, deployment)
     torch.manual_seed(derived_seed(config.seed, "supernet"))
-    supernet = SuperNet.of(spec, config.sharing, config.bn_stats).to(device)
+    supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(device)
     for loader in loaders.values():
         spec.require_batch(dataset.preset.image_size, loader.smallest_batch, loader.part.name, loader.remedy)
     if config.sync_bn and run.world.size > 1:
@@ -426,7 +442,8 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
         ppo_epochs=config.ppo_epochs,
     )
-    seen = Seen()
+    seen, last = Seen(), LastWeights(supernet, config.average_last)
+    averaging = {"last": last} if config.average_last > 1 else {}
     training = Training(
         "search",
         supernet,
@@ -434,18 +451,29 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
             supernet.parameters(), config.child_lr_max, momentum=config.momentum, weight_decay=config.weight_decay
         ),
         run.precision,
-        run.schedule,
+        replace(run.schedule, warmup=config.lr_warmup_epochs, by_step=config.lr_by_step),
         run.world,
         device,
         config.report_freq,
         flags=flags_of(config),
         facts={"network": supernet.arguments(), **dataset.facts()},
-        extras={"strategy": strategy, "seen": seen, "limits": constraints},
+        extras={"strategy": strategy, "seen": seen, "limits": constraints, **averaging},
     )
     calibration = [b.images for b in islice(loaders.pop("calibration", ()), config.calibration_steps)]
-    draws = Draws(strategy, constraints, run.world, config.seed, config.canonical)
-    parts = (config, TASKS[config.task].search(), supernet, strategy, draws, constraints, seen, deployment, training)
-    return Search(*parts, **loaders, calibration=calibration)
+    return Search(
+        config=config,
+        task=TASKS[config.task].search(),
+        supernet=supernet,
+        strategy=strategy,
+        draws=Draws(strategy, constraints, run.world, config.seed, config.canonical),
+        constraints=constraints,
+        seen=seen,
+        last=last,
+        deployment=deployment,
+        training=training,
+        calibration=calibration,
+        **loaders,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -71,7 +71,7 @@ def step_of(
     precision = s.precision()
     precision.prepare(model, optimizer)
     options = {"optimizer": optimizer, "precision": precision, "clip": clip, "meter": task.meter(s.device, heads)}
-    return lambda *arguments: partial(train_pass, model, [batch], task, arguments=[arguments], **options)
+    return lambda *arguments: partial(train_pass, model, [batch], task, arguments=[[arguments]], **options)
 
 
 # The shared weights

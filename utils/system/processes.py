@@ -168,8 +168,11 @@ class SyncBatchNorm(nn.BatchNorm2d):
         var = squares / n - mean.square()
         if self.training and self.track_running_stats:
             self._track(mean.detach(), var.detach() * n / (n - 1))
-        scale = self.weight * torch.rsqrt(var + self.eps)
-        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        scale = torch.rsqrt(var + self.eps)
+        if self.affine:
+            scale = self.weight * scale
+        shift = self.bias - mean * scale if self.affine else -mean * scale
+        return x * scale[:, None, None] + shift[:, None, None]
 
     @torch.no_grad()
     def _track(self, mean: Tensor, var: Tensor) -> None:
