@@ -16,6 +16,7 @@ from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
 from utils.config.flags import flag, parse
 from utils.system import numbers
 from utils.training.search_recipes import SEARCH_RECIPES
+from utils.training.task import SCORES
 
 STRATEGY, CONTROLLER, RESULT = "strategy", "controller", "result"
 SHARED_WEIGHTS = "shared weights"
@@ -44,6 +45,10 @@ class SearchConfig(CommonConfig):
     recipe: str = flag("published", "what other flags start from", STRATEGY, choices=SEARCH_RECIPES)
     canonical: bool = flag(False, "one encoding for all that describe the same network", STRATEGY, type=bool)
     searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
+    score: str | None = flag(
+        None, "what is rewarded and ranked by", STRATEGY, choices=SCORES, said="the task's measure"
+    )
+    reward_batches: int = flag(1, "reward batches that an update scores on", STRATEGY, type=numbers.positive_int)
     warmup_epochs: int | None = flag(
         None,
         "first epochs on uniformly drawn paths, nothing else",

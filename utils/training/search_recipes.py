@@ -20,6 +20,7 @@ class SearchRecipe:
     lr_by_step: bool = False
     lr_warmup_epochs: int = 0
     average_last: int = 1
+    score: str | None = None
     controller_lr: float = 3.5e-5
     controller_samples: int = 1
     entropy_weight: float = 1e-4
@@ -42,6 +43,7 @@ SEARCH_RECIPES = {
         lr_by_step=True,
         lr_warmup_epochs=1,
         average_last=5,
+        score="loss",
         controller_lr=1e-3,
         controller_samples=10,
         entropy_weight=0.0,
