@@ -228,20 +228,32 @@ class SharedWeights:
         return score
 
 
-def untrained(s: Search, reporter: Callable[[int], None]) -> Ranker:
-    """The ranker without training that --rank_by names: of fresh networks, on one batch of reward images."""
-    batch, scored = next(iter(s.rewards)), count()
+def untrained(s: Search) -> Ranker:
+    """The ranker without training that --rank_by names: of fresh networks, on one batch of reward images.
+
+    The first process scores for all: the images of the others are others, and so would be their scores.
+    """
+    if not s.training.world.is_main:
+        return lambda _genotype: s.training.world.of_first(None)
+    s.rewards.set_epoch(0)
+    batch = next(iter(s.rewards))
     score = ProxyRanker(
         s.config.rank_by, s.deployment, s.config.seed, batch.images, s.task.targets(batch), s.task.validation_loss
     )
+    return lambda genotype: s.training.world.of_first(lambda: score(genotype))
 
-    def ranker(genotype: Genotype) -> float:
-        found = score(genotype)
+
+def watched(s: Search, ranker: Ranker, reporter: Callable[[int], None]) -> Ranker:
+    """The same ranker; it shows how far it is, and stops where that was asked for."""
+    scored = count()
+
+    def score(genotype: Genotype) -> float:
+        found = ranker(genotype)
         reporter(next(scored))
         s.training.stop.check()
         return found
 
-    return ranker
+    return score
 
 
 def derive(s: Search) -> None:
@@ -254,7 +266,7 @@ def derive(s: Search) -> None:
     if not candidates:
         raise UsageError(constraints.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
     with training.reporter("derive", len(candidates)) as reporter:
-        ranker = SharedWeights(s, reporter) if config.rank_by == SHARED else untrained(s, reporter)
+        ranker = SharedWeights(s, reporter) if config.rank_by == SHARED else watched(s, untrained(s), reporter)
         ranked = rank(candidates, ranker, len(candidates))
     if training.world.is_main:
         front = pareto_front(ranked, lambda r: r.score, lambda r: constraints.cost(front_cost(config), r.genotype))
@@ -466,7 +478,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         s = build(run, dataset, spec)
         if run.saved is not None:
             s.training.restore(run.saved, run.path)
-        s.draws.sample(1, "limits")  # refuses limits that nothing meets before anything is made
+        # What nothing meets, and a ranker that cannot rank, are refused before anything is made.
+        [genotype] = s.draws.sample(1, "limits")
+        if config.rank_by != SHARED:
+            untrained(s)(genotype)
         s.training.log = run.open_run(
             {**dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
         )
