@@ -24,7 +24,7 @@ from controller.draws import Draws
 from controller.known import Known
 from controller.pictures import likely_pictures
 from controller.policy import Squash
-from controller.ranking import Ranked, genotype_document, rank
+from controller.ranking import Ranked, Ranker, genotype_document, rank
 from controller.sampling import PATHS, POLICY, NothingFitsError
 from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
@@ -242,13 +242,25 @@ def scores(s: Search, candidates: Sequence[Genotype]) -> list[float]:
             if not any(map(math.isfinite, found)):
                 raise ScoreError(f"any of {len(found)} genotypes")
             return found
-        batch, found = next(iter(s.rewards)), []
-        images, targets = batch.images, s.task.targets(batch)
-        score = ProxyRanker(s.config.rank_by, s.deployment, s.config.seed, images, targets, s.task.validation_loss)
+        ranker, found = untrained(s), []
         for genotype in candidates:
-            found.append(score(genotype))
+            found.append(ranker(genotype))
             step()
         return found
+
+
+def untrained(s: Search) -> Ranker:
+    """The ranker without training that --rank_by names: of fresh networks, on one batch of reward images.
+
+    The first process scores for all: the images of the others are others, and so would be their scores.
+    """
+    if not s.training.world.is_main:
+        return lambda _genotype: s.training.world.of_first(None)
+    s.rewards.set_epoch(0)
+    batch = next(iter(s.rewards))
+    images, targets = batch.images, s.task.targets(batch)
+    score = ProxyRanker(s.config.rank_by, s.deployment, s.config.seed, images, targets, s.task.validation_loss)
+    return lambda genotype: s.training.world.of_first(lambda: score(genotype))
 
 
 def derive(s: Search) -> None:
@@ -503,7 +515,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if run.saved is not None:
             run.saved["extras"].setdefault("known", {})  # checkpoints of before scores were kept
             s.training.restore(run.saved, run.path)
-        s.draws.sample(1, "limits")  # refuses limits that nothing meets before anything is made
+        # What nothing meets, and a ranker that cannot rank, are refused before anything is made.
+        [genotype] = s.draws.sample(1, "limits")
+        if config.rank_by != SHARED:
+            untrained(s)(genotype)
         s.training.log = run.open_run(
             {**dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
         )
