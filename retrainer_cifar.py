@@ -292,7 +292,9 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
             r.training.restore(run.saved, run.path)
             if r.best.epoch >= 0:
                 run.note(f"best so far: {r.best.top1:.2f} % in epoch {r.best.epoch}")
-        r.training.log = run.open_run({**dataset.facts(), **r.network.arguments(), "epoch_images": r.train.num_images})
+        r.training.log = run.open_run(
+            {**r.dataset.facts(), **r.network.arguments(), "epoch_images": r.train.num_images}
+        )
         state.started(r.training.log)
         retrain(r)
         return run.world.broadcast(r.training.log.folder)

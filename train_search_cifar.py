@@ -62,6 +62,7 @@ class Search:
     """The parts of a search. ``training`` holds the shared weights and where the run stands."""
 
     config: SearchConfig
+    dataset: Dataset
     task: Task
     supernet: SuperNet
     strategy: Strategy
@@ -444,32 +445,37 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
     )
     calibration = [b.images for b in islice(loaders.pop("calibration", ()), config.calibration_steps)]
     draws = Draws(strategy, constraints, run.world, config.seed, config.canonical)
-    parts = (config, TASKS[config.task].search(), supernet, strategy, draws, constraints, seen, deployment, training)
-    return Search(*parts, **loaders, calibration=calibration)
+    nets = (TASKS[config.task].search(), supernet, strategy, draws, constraints, seen, deployment, training)
+    return Search(config, dataset, *nets, **loaders, calibration=calibration)
+
+
+def assemble(run: Session) -> Search:
+    """Read the data and build what searches on them. Refuses what does not fit together."""
+    config = run.config
+    source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
+    outputs = TASKS[config.task].search().outputs(num_outputs(source, config.num_class, run.note))
+    spec = search_spec(config, source.preset, outputs)
+    spec.require_size(source.preset.image_size)
+    with run.world.main_first():
+        options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
+        dataset = load(source, **options, log=run.note)
+    run.require_same_data(dataset.facts())
+    return build(run, dataset, spec)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a search; see --help. Exits with 2 for what is refused and 1 for a fault during the run."""
     config = parse_search(argv)
     with command("train_search_cifar.py", GenotypeError) as state, session(config, "search") as run:
-        config = run.config
         if run.is_complete():
             run.note(f"{run.path.parent} is complete: nothing to do")
             return 0
-        source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
-        outputs = TASKS[config.task].search().outputs(num_outputs(source, config.num_class, run.note))
-        spec = search_spec(config, source.preset, outputs)
-        spec.require_size(source.preset.image_size)
-        with run.world.main_first():
-            options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
-            dataset = load(source, **options, log=run.note)
-        run.require_same_data(dataset.facts())
-        s = build(run, dataset, spec)
+        s = assemble(run)
         if run.saved is not None:
             s.training.restore(run.saved, run.path)
         s.draws.sample(1, "limits")  # refuses limits that nothing meets before anything is made
         s.training.log = run.open_run(
-            {**dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
+            {**s.dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
         )
         state.started(s.training.log)
         search(s)

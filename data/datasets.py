@@ -146,7 +146,7 @@ def load(
 
 
 def _some(images: Images, n: int) -> Images:
-    """About ``n`` of the images, of each class its share; the same ones whatever the seed of a run. Raises DataError."""
+    """About ``n`` of the images, of each class its share; the same whatever the seed of a run. Raises DataError."""
     if n > len(images):
         raise DataError(f"--train_images {n} is more than the {len(images)} that there are")
     if n == len(images):

@@ -57,10 +57,28 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) 
     return figure
 
 
+def scatters(panels: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Figure:
+    """Draw points side by side, a panel under each title, over the same vertical axis; up to three in a row."""
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = _figure(WIDTH * max(1.0, 0.75 * columns), 2.6 * rows)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for i, (title, points) in enumerate(panels.items()):
+        axes = grid.flat[i]
+        axes.plot(*zip(*points, strict=True), "o", color="black", markersize=3, alpha=0.6)
+        axes.set_title(title, fontsize=7)
+        axes.locator_params(axis="x", nbins=4)
+        _label(axes, x, y if i % columns == 0 else "")
+    return figure
+
+
 def _label(axes, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=7)
     axes.set_ylabel(y, fontsize=7)
     axes.tick_params(labelsize=6)
     axes.xaxis.get_offset_text().set_fontsize(6)
-    axes.legend(fontsize=6, frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=6, frameon=False)
     axes.grid(alpha=0.3, linewidth=0.5)
