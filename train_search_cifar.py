@@ -3,39 +3,40 @@
     python train_search_cifar.py --data digits --save first --epochs 5 --blocks "[1,1]" --child_out_filters 16
     torchrun --nproc_per_node 2 train_search_cifar.py --data ../data/cifar10 --save pair --sync_bn
 
-An epoch trains the shared weights of a supernet on sampled genotypes, then the strategy on the accuracy that its
+An epoch trains the shared weights of a supernet on sampled genotypes, then the strategy on the scores that its
 genotypes reach with these weights, then validates. At the end sampled genotypes are ranked and the best are written
 to genotypes.json, which retrainer_cifar.py reads (docs/method.md, section 4).
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from typing import Any
 
 import torch
 
 from controller.constraints import Constraints, pareto_front
 from controller.draws import Draws
+from controller.known import Known
 from controller.pictures import likely_pictures
 from controller.policy import Squash
-from controller.ranking import Ranked, Ranker, genotype_document, rank
+from controller.ranking import Ranked, genotype_document, rank
 from controller.sampling import NothingFitsError, uniform
 from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loader_sets import make_search_loaders
-from data.loaders import Loader, forever
+from data.loaders import Batch, Loader, forever
 from data.presets import Preset
 from data.workers import Reader
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyRanker
 from models.spec import NetworkSpec
-from models.supernet import SuperNet
+from models.supernet import BN_STATS, SuperNet
 from ops.genotype import Genotype, GenotypeError, num_cells
 from utils.config import SHARED, SearchConfig, parse_search
 from utils.reports import plots
@@ -45,14 +46,16 @@ from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
 from utils.runs.session import Session, session
 from utils.system.command import command
+from utils.system.device import keep_freed_memory
 from utils.system.errors import UsageError
 from utils.system.processes import synchronise_norms
 from utils.system.seeds import derived_seed
-from utils.training.engine import NotFiniteError, evaluate, train_pass
+from utils.training.engine import NotFiniteError, train_pass
 from utils.training.optim import make_sgd
 from utils.training.schedule import drop_path_ramp
+from utils.training.scoring import ScoreError, Scorer, evaluating, require_finite
 from utils.training.state import Training
-from utils.training.task import TASKS, Task
+from utils.training.task import TASKS, Task, choose_score
 
 DROP_PATH = 0.35  # at the end of its ramp, also on large images
 
@@ -69,22 +72,13 @@ class Search:
     draws: Draws
     constraints: Constraints
     seen: Seen
+    known: Known
     deployment: Deployment
     training: Training
+    scorer: Scorer
     weights: Loader
     rewards: Loader
     valid: Loader
-    calibration: list[torch.Tensor]
-
-    def scoring(self, genotype: Genotype) -> dict[str, Any]:
-        """How the engine evaluates a genotype with the shared weights, under the chosen batch-norm statistics."""
-        return {
-            "arguments": (genotype,),
-            "mode": self.supernet.scoring(genotype, self.calibration),
-            "precision": self.training.precision,
-            "meter": self.task.meter(self.training.device, self.training.heads),
-            "total": self.training.world.all_reduce_sum,
-        }
 
 
 def search(s: Search) -> None:
@@ -94,6 +88,7 @@ def search(s: Search) -> None:
     with training.stoppable():
         for epoch in training.epochs():
             if training.enters("weights"):
+                s.known.forget()
                 drop_path = drop_path_ramp(epoch, config.epochs, highest)
                 training.add(train_weights(s, epoch, drop_path))
             if training.enters("strategy"):
@@ -148,26 +143,31 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
 
 
 def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
-    """Phase 2: one update of the strategy a reward batch; none during the warm-up."""
-    at, training = s.training.at, s.training
+    """Phase 2: updates of the strategy, each on reward batches of its own; none during the warm-up."""
+    at, training, each = s.training.at, s.training, s.config.reward_batches
     if epoch < s.config.warmup_epochs or not steps:
         return {}
-    batches = forever(s.rewards, epoch * steps + at.step)
-    with training.reporter("strategy", steps) as reporter:
+    batches = forever(s.rewards, (epoch * steps + at.step) * each)
+    with training.reporter("strategy", steps) as reporter, evaluating(s.supernet):
         for step in range(at.step, steps):
-            batch = next(batches)
+            shown = list(islice(batches, each))
             genotypes = s.draws.ask(s.config.controller_samples, "propose", epoch, step)
             s.seen.add(genotypes)
-            scores = []
-            for genotype in genotypes:
-                metrics = evaluate(s.supernet, [batch], s.task, **s.scoring(genotype))
-                scores.append(s.constraints.reward(metrics[s.task.measure], genotype))
-            at.rows.append(s.strategy.tell(scores))
+            at.rows.append(s.strategy.tell(rewards(s, genotypes, shown, f"epoch {epoch}")))
             at.step = step + 1
             reporter(step)
             training.stop.check()
     training.log.histogram("controller/rewards", [row["reward"] for row in at.rows], epoch)
-    return {f"controller/{key}": sum(row[key] for row in at.rows) / steps for key in at.rows[0]}
+    means = {f"controller/{key}": sum(row[key] for row in at.rows) / steps for key in at.rows[0]}
+    return {**means, "controller/evaluations": len(s.known)}
+
+
+def rewards(s: Search, genotypes: Sequence[Genotype], batches: Sequence[Batch], where: str) -> list[float]:
+    """The reward of each genotype: its score on the batches, or the one that is known, within soft limits."""
+    unscored = s.known.missing(genotypes)
+    for genotype, metrics in zip(unscored, s.scorer.metrics(unscored, batches), strict=True):
+        s.known.scores[genotype] = require_finite(metrics["score"], f"{where}, genotype {genotype}")
+    return [s.constraints.reward(s.known.scores[genotype], genotype) for genotype in genotypes]
 
 
 def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
@@ -177,13 +177,16 @@ def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
         return {}
     genotypes = s.draws.sample(steps, "report", epoch)
     batches = forever(s.valid, epoch * steps + at.step)
-    for step, batch in enumerate(islice(batches, steps - at.step), at.step):
-        metrics = evaluate(s.supernet, [batch], s.task, **s.scoring(genotypes[step]))
-        at.rows.append([metrics["loss"], metrics[s.task.measure]])
-        at.step = step + 1
-        s.training.stop.check()
-    loss, measure = (sum(column) / steps for column in zip(*at.rows, strict=True))
-    return {"valid/loss": loss, f"valid/{s.task.measure}": measure}
+    names = ["loss", s.task.measure, *(["score"] if s.scorer.name != s.task.measure else [])]
+    with evaluating(s.supernet):
+        for step, batch in enumerate(islice(batches, steps - at.step), at.step):
+            [metrics] = s.scorer.metrics([genotypes[step]], [batch])
+            require_finite(metrics["score"], f"epoch {epoch}, genotype {genotypes[step]}")
+            at.rows.append([metrics[name] for name in names])
+            at.step = step + 1
+            s.training.stop.check()
+    means = [sum(column) / steps for column in zip(*at.rows, strict=True)]
+    return {f"valid/{name}": mean for name, mean in zip(names, means, strict=True)}
 
 
 def unusual_draws(s: Search, epoch: int, record: Mapping[str, float]) -> list[str]:
@@ -213,36 +216,29 @@ def show_epoch(s: Search, epoch: int, unusual: Sequence[str]) -> None:
                 log.figure(tag, picture, epoch)
 
 
-class SharedWeights:
-    """The ranker of a search: the score that a genotype reaches with the shared weights, on all reward images."""
+def scores(s: Search, candidates: Sequence[Genotype]) -> list[float]:
+    """Score candidates by --rank_by: with the shared weights on all reward images, or as untrained networks on some."""
+    training, done = s.training, count()
+    is_shared = s.config.rank_by == SHARED
+    with training.reporter("derive", len(candidates) * (len(s.rewards) if is_shared else 1)) as reporter:
 
-    def __init__(self, s: Search, reporter: Callable[[int], None]) -> None:
-        self.s, self.reporter, self.scored = s, reporter, 0
+        def step() -> None:
+            reporter(next(done))
+            training.stop.check()
 
-    def __call__(self, genotype: Genotype) -> float:
-        """The score of a genotype; higher is better."""
-        s = self.s
-        score = evaluate(s.supernet, s.rewards, s.task, **s.scoring(genotype))[s.task.measure]
-        self.reporter(self.scored)
-        self.scored += 1
-        s.training.stop.check()
-        return score
-
-
-def untrained(s: Search, reporter: Callable[[int], None]) -> Ranker:
-    """The ranker without training that --rank_by names: of fresh networks, on one batch of reward images."""
-    batch, scored = next(iter(s.rewards)), count()
-    score = ProxyRanker(
-        s.config.rank_by, s.deployment, s.config.seed, batch.images, s.task.targets(batch), s.task.validation_loss
-    )
-
-    def ranker(genotype: Genotype) -> float:
-        found = score(genotype)
-        reporter(next(scored))
-        s.training.stop.check()
+        if is_shared:
+            keep_freed_memory(training.device)  # nothing is drawn any more, which would get slower by it
+            found = [metrics["score"] for metrics in s.scorer.metrics(candidates, s.rewards, step)]
+            if not any(map(math.isfinite, found)):
+                raise ScoreError(f"any of {len(found)} genotypes")
+            return found
+        batch, found = next(iter(s.rewards)), []
+        images, targets = batch.images, s.task.targets(batch)
+        score = ProxyRanker(s.config.rank_by, s.deployment, s.config.seed, images, targets, s.task.validation_loss)
+        for genotype in candidates:
+            found.append(score(genotype))
+            step()
         return found
-
-    return ranker
 
 
 def derive(s: Search) -> None:
@@ -254,13 +250,13 @@ def derive(s: Search) -> None:
     candidates = sorted(genotype for genotype in set(drawn) if constraints.weight or constraints.meets(genotype))
     if not candidates:
         raise UsageError(constraints.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
-    with training.reporter("derive", len(candidates)) as reporter:
-        ranker = SharedWeights(s, reporter) if config.rank_by == SHARED else untrained(s, reporter)
-        ranked = rank(candidates, ranker, len(candidates))
+    known = dict(zip(candidates, scores(s, candidates), strict=True))
+    ranked = rank(candidates, known.__getitem__, len(candidates))
     if training.world.is_main:
-        front = pareto_front(ranked, lambda r: r.score, lambda r: constraints.cost(front_cost(config), r.genotype))
+        finite = [r for r in ranked if math.isfinite(r.score)]
+        front = pareto_front(finite, lambda r: r.score, lambda r: constraints.cost(front_cost(config), r.genotype))
         write_genotypes(s, ranked, front)
-        write_result(s, ranked, front, time.perf_counter() - began)
+        write_result(s, finite, front, time.perf_counter() - began)
 
 
 def front_cost(config: SearchConfig) -> str:
@@ -291,6 +287,7 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
         "searcher": s.config.searcher,
         "bn_stats": s.config.bn_stats,
         "ranked_by": s.config.rank_by,
+        "score": s.scorer.name,
         "reward_images": s.rewards.num_images if s.config.rank_by == SHARED else s.rewards.first_batch,
         "ranked": len(ranked),
         "canonical": s.config.canonical,
@@ -304,8 +301,8 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
 def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], seconds: float) -> None:
     """What the search found: pictures, report, result.json and the last lines on the console."""
     log, best, cost = s.training.log, ranked[0], front_cost(s.config)
-    is_shared = s.config.rank_by == SHARED
-    score = f"{best.score:.2f} % of the reward images" if is_shared else f"{s.config.rank_by} {best.score:.6g}"
+    is_shared, of = s.config.rank_by == SHARED, s.scorer.score
+    score = of.sentence.format(best.score) if is_shared else f"{s.config.rank_by} {best.score:.6g}"
     result = {
         "score": best.score,
         "ranked_by": s.config.rank_by,
@@ -316,7 +313,7 @@ def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], s
         f"best of {len(ranked)}: {score}, {best.genotype}",
         f"retrain it with:  {retrain_command(flags_of(s.config), log.folder / 'genotypes.json', 0)}",
     ]
-    if is_shared and s.task.measure == "top1":  # whose noise is known
+    if is_shared and s.scorer.name == "top1":  # whose noise is known
         found = spread([candidate.score for candidate in ranked], s.rewards.num_images)
         result["spread"] = found._asdict()
         lines.insert(0, found.sentence())
@@ -326,7 +323,7 @@ def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], s
         draw=draw_genotype,
         points=[[(s.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (ranked, front)],
         cost=cost,
-        score="reward images correct (%)" if is_shared else s.config.rank_by,
+        score=of.axis if is_shared else s.config.rank_by,
         result=result,
         lines=lines,
         epochs=s.config.epochs,
@@ -374,7 +371,7 @@ def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader]:
         dataset.val,
         dataset.preset,
         reward_fraction=config.reward_fraction,
-        calibrate=config.bn_stats == "recalibrate",
+        calibrate=BN_STATS[config.bn_stats].calibrated,
         batch_size=config.batch_size,
         device=device,
         seed=config.seed,
@@ -427,7 +424,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
         ppo_epochs=config.ppo_epochs,
     )
-    seen = Seen()
+    seen, known = Seen(), Known()
     training = Training(
         "search",
         supernet,
@@ -441,17 +438,21 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         config.report_freq,
         flags=flags_of(config),
         facts={"network": supernet.arguments(), **dataset.facts()},
-        extras={"strategy": strategy, "seen": seen, "limits": constraints},
+        extras={"strategy": strategy, "seen": seen, "known": known, "limits": constraints},
     )
     calibration = [b.images for b in islice(loaders.pop("calibration", ()), config.calibration_steps)]
-    draws = Draws(strategy, constraints, run.world, config.seed, config.canonical)
-    nets = (TASKS[config.task].search(), supernet, strategy, draws, constraints, seen, deployment, training)
-    return Search(config, dataset, *nets, **loaders, calibration=calibration)
+    task, draws = TASKS[config.task].search(), Draws(strategy, constraints, run.world, config.seed, config.canonical)
+    by_path, total = BN_STATS[config.bn_stats].calibrated, run.world.all_reduce_sum
+    measuring = (*choose_score(config.score, task), run.precision, device, training.heads, calibration, by_path, total)
+    scorer = Scorer(supernet, task, *measuring)
+    parts = (task, supernet, strategy, draws, constraints, seen, known, deployment, training, scorer)
+    return Search(config, dataset, *parts, **loaders)
 
 
 def assemble(run: Session) -> Search:
     """Read the data and build what searches on them. Refuses what does not fit together."""
     config = run.config
+    choose_score(config.score, TASKS[config.task].search())  # or refuses it
     source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
     outputs = TASKS[config.task].search().outputs(num_outputs(source, config.num_class, run.note))
     spec = search_spec(config, source.preset, outputs)
@@ -472,6 +473,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         s = assemble(run)
         if run.saved is not None:
+            run.saved["extras"].setdefault("known", {})  # checkpoints of before scores were kept
             s.training.restore(run.saved, run.path)
         s.draws.sample(1, "limits")  # refuses limits that nothing meets before anything is made
         s.training.log = run.open_run(

@@ -21,12 +21,12 @@ def rank(candidates: Iterable[Genotype], score: Ranker, top_k: int) -> list[Rank
     """Score the distinct candidates and return the ``top_k`` best, best first.
 
     Each is scored once. Equal scores are ordered by genotype, so the order of sampling does not matter; a
-    score that is not a number ranks below every number.
+    score that is not finite ranks below all others.
     """
     scored = [Ranked(genotype, score(genotype)) for genotype in dict.fromkeys(candidates)]
 
     def key(ranked: Ranked) -> tuple[float, Genotype]:
-        return (math.inf if math.isnan(ranked.score) else -ranked.score), ranked.genotype
+        return (-ranked.score if math.isfinite(ranked.score) else math.inf), ranked.genotype
 
     return sorted(scored, key=key)[:top_k]
 

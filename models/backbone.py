@@ -10,7 +10,7 @@ from models.cell import CELLS
 from models.heads import HEADS, Features
 from models.plan import CellPlan, plan_cells
 from models.spec import NetworkSpec
-from models.stems import build_stems, run_stems, stem_stride
+from models.stems import Stemmed, build_stems, run_stems, stem_stride
 from ops.drop_path import keep_masks
 from ops.genotype import Genotype
 
@@ -48,9 +48,18 @@ class Backbone(nn.Module):
         self.aux_heads = nn.ModuleList(aux if spec.aux else [])
         initialise(self)
 
-    def features(self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0) -> Features:
-        """Run stems and cells on images (N, 3, H, W). Paths drop in training only."""
-        s0, s1 = run_stems(self.stems, images)  # (N, C, H', W') each
+    def stem(self, images: Tensor, room: int = 0) -> Stemmed:
+        """Run the stems on images (N, 3, H, W). What this gives takes the place of images wherever they are run.
+
+        ``room``: bytes to keep what genotypes have in common behind the stems, see :class:`models.stems.Stemmed`.
+        """
+        return Stemmed(*run_stems(self.stems, images), room)
+
+    def features(self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0) -> Features:
+        """Run stems, unless they have run already, and cells on images (N, 3, H, W). Paths drop in training only."""
+        stemmed = images if isinstance(images, Stemmed) else self.stem(images)
+        through = stemmed.through if stemmed.room else None
+        s0, s1 = stemmed.s0, stemmed.s1  # (N, C, H', W') each
         keep = self._keep_masks(s1, drop_path)  # (cells, 2 * nodes, N, 1, 1, 1) or None
         stage_ends: list[Tensor] = []
         by_stride, stride = {}, stem_stride(self.spec.stem)
@@ -60,14 +69,16 @@ class Backbone(nn.Module):
                 by_stride[stride], stride = s1, 2 * stride
             encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
             # (N, W, ...) each, W = plan.out_width
-            s0, s1 = cell(s0, s1, encoding, keep=None if keep is None else keep[plan.index])
+            s0, s1 = cell(s0, s1, encoding, keep=None if keep is None else keep[plan.index], through=through)
             if plan.ends_stage:
                 stage_ends.append(s1)
         by_stride[stride] = s1
         return Features(s1, stage_ends, by_stride)  # s1: (N, C * 2^S, h, w)
 
-    def run(self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
-        """Run stems, cells and heads on images (N, 3, H, W).
+    def run(
+        self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run stems, cells and heads on images (N, 3, H, W), or what is left of that on what :meth:`stem` gave.
 
         Returns what the head gives, (N, classes) for a classifier, and as much for each auxiliary head.
         """

@@ -14,6 +14,7 @@ from ops.space import Space, edges
 from ops.squeeze_excite import SqueezeExcite
 
 EdgeBuilder = Callable[[int, str], nn.Module]
+Through = Callable[[nn.Module, Tensor], Tensor]
 SIDES = ("x", "y")  # the two edges of a node, as they are named in a state dict
 
 
@@ -69,17 +70,23 @@ class Cell(nn.Module):
         self.out = Output(space.nodes * plan.width, plan.out_width)
 
     def forward(
-        self, s0: Tensor, s1: Tensor, encoding: Sequence[int], *, keep: Tensor | None = None
+        self,
+        s0: Tensor,
+        s1: Tensor,
+        encoding: Sequence[int],
+        *,
+        keep: Tensor | None = None,
+        through: Through | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones: s1 as the next cell reads it, and the output of this cell.
 
         s0 (N, W, H', H') and s1 (N, W, H, H), W = plan.width. ``keep``: drop-path factors of all edges,
-        (2 * nodes, N, 1, 1, 1), or None.
+        (2 * nodes, N, 1, 1, 1), or None. ``through``: applies an operation to a state, where it may be known already.
         """
         states = [resize(s0, s1.shape[-2:]), s1]  # (N, W, H, H) each
         for n, pair in enumerate(edges(encoding)):
             x, y = (
-                self._operation(self.nodes[n][side], edge.op)(states[edge.input])
+                self._edge(self.nodes[n][side], edge.op, states[edge.input], through)
                 for side, edge in zip(SIDES, pair, strict=True)
             )
             # (N, W, H, H), or in a reduction (N, 2W, ...): each edge H, H/2 or H/4, by what it reads and does
@@ -95,8 +102,9 @@ class Cell(nn.Module):
             return node
         return self.calibrate(resize(node, (s1.shape[-2] // 2, s1.shape[-1] // 2)))
 
-    def _operation(self, edge: nn.Module, op: int) -> nn.Module:
-        return edge[op] if isinstance(edge, nn.ModuleList) else edge
+    def _edge(self, edge: nn.Module, op: int, state: Tensor, through: Through | None) -> Tensor:
+        operation = edge[op] if isinstance(edge, nn.ModuleList) else edge
+        return operation(state) if through is None else through(operation, state)
 
 
 # How the cells of each space are wired. A space of the same wiring names the same class.

@@ -61,6 +61,36 @@ def stem_size(kind: str, image_size: int) -> int:
     return -(-image_size // stem_stride(kind))
 
 
+class Stemmed:
+    """A batch behind the stems: the states s0 and s1, (N, C, H', W') each, from which any genotype can go on.
+
+    ``room``: bytes for what operations make of these two states. In evaluation without gradients that is the same for
+    every genotype, unless batch norms keep statistics of a path, so it is computed once.
+    """
+
+    def __init__(self, s0: Tensor, s1: Tensor, room: int = 0) -> None:
+        self.s0, self.s1, self.room = s0, s1, room
+        self.known: dict[tuple[nn.Module, bool], Tensor] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the two states take."""
+        return self.s0.nbytes + self.s1.nbytes
+
+    def through(self, operation: nn.Module, x: Tensor) -> Tensor:
+        """Apply an operation to a state; if it is one of the two and there is room, once for all genotypes."""
+        if x is not self.s0 and x is not self.s1:
+            return operation(x)
+        key = operation, x is self.s1
+        found = self.known.get(key)
+        if found is None:
+            found = operation(x)
+            if found.nbytes <= self.room:
+                self.room -= found.nbytes
+                self.known[key] = found
+        return found
+
+
 def run_stems(stems: nn.ModuleList, images: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the first two states, s0 and s1, from images (N, 3, H, W)."""
     return stems[0](images), stems[1](images)  # (N, C, H', W') each

@@ -11,6 +11,7 @@ from models.backbone import Backbone
 from models.network import Network
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stems import Stemmed
 from ops.genotype import Genotype
 from ops.registry import build_operation
 
@@ -73,9 +74,12 @@ class SuperNet(Backbone):
         return cls.of(NetworkSpec.from_plain(arguments), arguments["sharing"], arguments["bn_stats"])
 
     def forward(
-        self, images: Tensor, genotype: Genotype, drop_path: float | Tensor = 0.0
+        self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0
     ) -> tuple[Tensor, list[Tensor]]:
-        """Turn images (N, 3, H, W) into logits (N, classes) and auxiliary ones, along the path of a genotype."""
+        """Turn images (N, 3, H, W) into logits (N, classes) and auxiliary ones, along the path of a genotype.
+
+        What :meth:`stem` gave may stand for the images.
+        """
         return self.run(images, genotype, drop_path)
 
     def arguments(self) -> dict[str, Any]:
@@ -112,25 +116,28 @@ class SuperNet(Backbone):
         return (layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d))
 
     @contextmanager
-    def scoring(self, genotype: Genotype, calibration: Iterable[Tensor] = ()) -> Iterator[None]:
+    def scoring(self, genotype: Genotype | None, calibration: Iterable[Tensor | Stemmed] = ()) -> Iterator[None]:
         """Set evaluation mode for one genotype under ``bn_stats``; afterwards every buffer is as it was.
 
-        ``calibration``: batches of images, read for ``recalibrate`` alone, averaged with equal weight.
+        ``genotype`` None: for the stems alone, whose statistics no path changes. ``calibration``: batches of images, or
+        what the stems made of them, read for ``recalibrate`` alone, averaged with equal weight.
         """
         was_training = self.training
         try:
             if BN_STATS[self.bn_stats].calibrated:
                 self._recalibrate(genotype, calibration)
-            self.eval()
+            if self.training:  # thousands of modules to switch
+                self.eval()
             yield
         finally:
             if BN_STATS[self.bn_stats].calibrated:
                 for norm in self._norms():
                     _forget_statistics(norm)
-            self.train(was_training)
+            if was_training:
+                self.train()
 
     @torch.no_grad()
-    def _recalibrate(self, genotype: Genotype, calibration: Iterable[Tensor]) -> None:
+    def _recalibrate(self, genotype: Genotype | None, calibration: Iterable[Tensor | Stemmed]) -> None:
         norms = list(self._norms())
         for norm in norms:
             norm.track_running_stats, norm.momentum = True, None
@@ -139,7 +146,10 @@ class SuperNet(Backbone):
             norm.num_batches_tracked = torch.tensor(0, device=norm.weight.device)
         self.train()
         for images in calibration:
-            self(images, genotype)
+            if genotype is None:
+                self.stem(images)
+            else:
+                self(images, genotype)
 
 
 def _all_operations(spec: NetworkSpec, plan: CellPlan) -> nn.ModuleList:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -123,41 +122,31 @@ def prepare(config: RankingConfig) -> Study:
     return Study(config, searches, *found[0], rankers)
 
 
-def scorers(study: Study) -> dict[str, Callable[[Genotype], dict[str, float]]]:
-    """What scores a genotype, each under the names of its scores, higher is better.
+def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
+    """All scores of the first ``n`` genotypes by name, higher is better.
 
     Shared weights score by minus the loss and by the measure of the task; they are named after the search where there
-    are several.
+    are several. Raises WorkError for a score that is no finite number.
     """
-
-    def shared(s: Search, of: str, genotype: Genotype) -> dict[str, float]:
-        metrics, measure = shared_metrics(s, genotype), s.task.measure
-        return {f"{SHARED} (loss){of}": -metrics["loss"], f"{SHARED} ({measure}){of}": metrics[measure]}
-
-    several = len(study.searches) > 1
-    found = {name: partial(shared, s, f", {name}" if several else "") for name, s in study.searches.items()}
+    genotypes, rows = study.genotypes[:n], [{} for _ in range(n)]
+    for search, s in study.searches.items():
+        of = f", {search}" if len(study.searches) > 1 else ""
+        for row, metrics in zip(rows, shared_metrics(s, genotypes, stop.check), strict=True):
+            row[f"{SHARED} (loss){of}"] = -metrics["loss"]
+            row[f"{SHARED} ({s.task.measure}){of}"] = metrics[s.task.measure]
     s = next(iter(study.searches.values()))
     s.rewards.set_epoch(0)
     batch = next(iter(s.rewards))
     images = (batch.images, s.task.targets(batch), s.task.validation_loss)
     for name in study.rankers:
         ranker = ProxyRanker(name, study.deployment, study.config.seed, *images)
-        found[name] = lambda genotype, name=name, ranker=ranker: {name: ranker(genotype)}
-    return found
-
-
-def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
-    """All scores of the first ``n`` genotypes. Raises WorkError for one that is no finite number."""
-    scoring, rows = scorers(study), []
-    for genotype in study.genotypes[:n]:
-        row: dict[str, float] = {}
-        for scored in scoring.values():
-            row |= scored(genotype)
+        for row, genotype in zip(rows, genotypes, strict=True):
+            row[name] = ranker(genotype)
             stop.check()
+    for row, genotype in zip(rows, genotypes, strict=True):
         bad = [name for name, value in row.items() if not math.isfinite(value)]
         if bad:
             raise WorkError(f"{bad[0]} gives {row[bad[0]]} for {genotype}")
-        rows.append(row)
     return rows
 
 

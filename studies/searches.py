@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from utils.runs.session import session
 from utils.system import checkpoint
 from utils.system.errors import UsageError
 from utils.system.terminal import show
-from utils.training.engine import evaluate
 
 
 def open_search(run: str | Path, **changes: Any) -> Search:
@@ -48,7 +47,9 @@ def _config(state: Mapping[str, Any], path: Path, changes: Mapping[str, Any]) ->
     return config
 
 
-def shared_metrics(s: Search, genotype: Genotype) -> dict[str, float]:
-    """The metrics of a genotype with the shared weights, on all reward images."""
+def shared_metrics(
+    s: Search, genotypes: Sequence[Genotype], done: Callable[[], None] = lambda: None
+) -> list[dict[str, float]]:
+    """The metrics of each genotype with the shared weights on all reward images; ``done`` is called now and then."""
     s.rewards.set_epoch(0)
-    return evaluate(s.supernet, s.rewards, s.task, **s.scoring(genotype))
+    return s.scorer.metrics(genotypes, s.rewards, done)

@@ -132,7 +132,7 @@ def test_shared_weights_score_as_the_network_that_inherits_them_would(searched):
     s.rewards.set_epoch(0)
     with torch.no_grad():
         batches = [(network(batch.images)[0].argmax(1) == batch.labels) for batch in s.rewards]
-    assert shared_metrics(s, genotype)["top1"] == pytest.approx(100 * torch.cat(batches).double().mean().item())
+    assert shared_metrics(s, [genotype])[0]["top1"] == pytest.approx(100 * torch.cat(batches).double().mean().item())
     assert isinstance(network, Network)
 
 

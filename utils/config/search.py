@@ -15,6 +15,7 @@ from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
 from utils.config.flags import flag, parse
 from utils.system import numbers
 from utils.training.search_recipes import SEARCH_RECIPES
+from utils.training.task import SCORES
 
 STRATEGY, CONTROLLER, RESULT = "strategy", "controller", "result"
 SHARED = "shared"  # rank by the shared weights; all other rankers need no training
@@ -39,9 +40,13 @@ class SearchConfig(CommonConfig):
     sharing: str = "type"
 
     space: str = flag("slnas", "what is searched", NETWORK, choices=SPACES)
-    recipe: str = flag("published", "defaults of the controller and of --canonical", STRATEGY, choices=SEARCH_RECIPES)
+    recipe: str = flag("published", "defaults of the strategy and of --score", STRATEGY, choices=SEARCH_RECIPES)
     canonical: bool = flag(False, "one encoding for all that describe the same network", STRATEGY, type=bool)
     searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
+    score: str | None = flag(
+        None, "what is rewarded and ranked by", STRATEGY, choices=SCORES, said="the task's measure"
+    )
+    reward_batches: int = flag(1, "reward batches that an update scores on", STRATEGY, type=numbers.positive_int)
     warmup_epochs: int = flag(0, "first epochs on uniformly drawn paths, nothing else", STRATEGY, type=numbers.count)
 
     max_params: float | None = flag(None, "parameters, without auxiliary heads", LIMITS, type=numbers.positive)

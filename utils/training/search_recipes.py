@@ -10,6 +10,7 @@ class SearchRecipe:
     """Defaults of flags of the same names; ``published`` is the method as it was published."""
 
     canonical: bool = False
+    score: str | None = None
     controller_lr: float = 3.5e-5
     controller_samples: int = 1
     entropy_weight: float = 1e-4
@@ -26,6 +27,7 @@ SEARCH_RECIPES = {
     "published": SearchRecipe(),
     "tuned": SearchRecipe(
         canonical=True,
+        score="loss",
         controller_lr=1e-3,
         controller_samples=10,
         entropy_weight=0.0,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from utils.reports.evaluate import measure_classifier
+from utils.system.errors import UsageError
 from utils.training.losses import AUX_WEIGHT, retrain_loss, search_loss
 
 
@@ -151,3 +153,45 @@ class Classification:
 
 # Each entry has ``search()`` and ``retrain(smoothing, aux_weight)``, which give a Task.
 TASKS = {"classify": Classification}
+
+
+class Score(NamedTuple):
+    """What a search rewards and ranks by; higher is better, and never negative where the table below has it.
+
+    ``metric``: the metric of a meter that ``of`` turns into the score. ``axis`` and ``sentence`` say in words what a
+    score is; the sentence takes the number.
+    """
+
+    metric: str
+    of: Callable[[float], float]
+    axis: str
+    sentence: str
+
+
+def likelihood(loss: float) -> float:
+    """The geometric mean of the probabilities that the right classes got, in percent, from a mean cross entropy."""
+    return 100 * math.exp(-loss)
+
+
+# By the name that ``--score`` takes. Positive, since evolution squares scores and soft limits multiply them.
+SCORES = {
+    "loss": Score(
+        "loss",
+        likelihood,
+        "probability of the right class, geometric mean (%)",
+        "{:.2f} % probability of the right class (geometric mean of the reward images)",
+    ),
+    "top1": Score("top1", float, "reward images correct (%)", "{:.2f} % of the reward images"),
+}
+
+
+def choose_score(name: str | None, task: Task) -> tuple[str, Score]:
+    """The score of a name, with its name; by default the measure of the task.
+
+    Raises UsageError where the task has no such metric.
+    """
+    name = name or task.measure
+    score = SCORES.get(name) or Score(name, float, name, name + " {:.6g}")
+    if score.metric not in ("loss", task.measure):
+        raise UsageError(f"--score {name}: this task measures {task.measure} and loss, but no {score.metric}")
+    return name, score
