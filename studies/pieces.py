@@ -81,7 +81,7 @@ class _Worker:
     """A process that makes one piece after another."""
 
     def __init__(self, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")  # forking a process with threads can hang
+        context = _context()
         self.line, theirs = context.Pipe()
         self.process = context.Process(target=_make_all, args=(threads, theirs))
         self.piece: Piece | None = None
@@ -112,6 +112,15 @@ class _Worker:
             raise WorkError(f"{self.piece.path.name} could not be made: {fault}")
         piece, self.piece = self.piece, None
         return piece
+
+
+def _context() -> Any:
+    """Where processes come from: forks of one that has imported everything and has no threads, which can hang them."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["studies.frozen", "studies.standalone"])
+    return context
 
 
 def _first_ready(workers: Sequence[_Worker], stop: StopRequest) -> _Worker:
