@@ -30,7 +30,7 @@ from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loader_sets import make_search_loaders
-from data.loaders import Loader, forever
+from data.loaders import Batch, Loader, forever
 from data.presets import Preset
 from data.workers import Reader
 from models.deployment import Deployment, cost_functions
@@ -66,6 +66,7 @@ class Search:
     """The parts of a search. ``training`` holds the shared weights and where the run stands."""
 
     config: SearchConfig
+    dataset: Dataset
     task: Task
     supernet: SuperNet
     strategy: Strategy
@@ -168,16 +169,21 @@ def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
             shown = list(islice(batches, each))
             genotypes = s.draws.ask(s.config.controller_samples, "propose", epoch, step)
             s.seen.add(genotypes)
-            unscored = s.known.missing(genotypes)
-            for genotype, metrics in zip(unscored, s.scorer.metrics(unscored, shown), strict=True):
-                s.known.scores[genotype] = require_finite(metrics["score"], f"epoch {epoch}, genotype {genotype}")
-            at.rows.append(s.strategy.tell([s.constraints.reward(s.known.scores[g], g) for g in genotypes]))
+            at.rows.append(s.strategy.tell(rewards(s, genotypes, shown, f"epoch {epoch}")))
             at.step = step + 1
             reporter(step)
             training.stop.check()
     training.log.histogram("controller/rewards", [row["reward"] for row in at.rows], epoch)
     means = {f"controller/{key}": sum(row[key] for row in at.rows) / steps for key in at.rows[0]}
     return {**means, "controller/evaluations": len(s.known)}
+
+
+def rewards(s: Search, genotypes: Sequence[Genotype], batches: Sequence[Batch], where: str) -> list[float]:
+    """The reward of each genotype: its score on the batches, or the one that is known, within soft limits."""
+    unscored = s.known.missing(genotypes)
+    for genotype, metrics in zip(unscored, s.scorer.metrics(unscored, batches), strict=True):
+        s.known.scores[genotype] = require_finite(metrics["score"], f"{where}, genotype {genotype}")
+    return [s.constraints.reward(s.known.scores[genotype], genotype) for genotype in genotypes]
 
 
 def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
@@ -479,6 +485,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
     )
     return Search(
         config=config,
+        dataset=dataset,
         task=task,
         supernet=supernet,
         strategy=strategy,
@@ -494,33 +501,38 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
     )
 
 
+def assemble(run: Session) -> Search:
+    """Read the data and build what searches on them. Refuses what does not fit together."""
+    config = run.config
+    choose_score(config.score, TASKS[config.task].search())  # or refuses it
+    source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
+    outputs = TASKS[config.task].search().outputs(num_outputs(source, config.num_class, run.note))
+    spec = search_spec(config, source.preset, outputs)
+    spec.require_size(source.preset.image_size)
+    with run.world.main_first():
+        options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
+        dataset = load(source, **options, log=run.note)
+    run.require_same_data(dataset.facts())
+    return build(run, dataset, spec)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a search; see --help. Exits with 2 for what is refused and 1 for a fault during the run."""
     config = parse_search(argv)
     with command("train_search_cifar.py", GenotypeError) as state, session(config, "search") as run:
-        config = run.config
         if run.is_complete():
             run.note(f"{run.path.parent} is complete: nothing to do")
             return 0
-        choose_score(config.score, TASKS[config.task].search())  # or refuses it
-        source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
-        outputs = TASKS[config.task].search().outputs(num_outputs(source, config.num_class, run.note))
-        spec = search_spec(config, source.preset, outputs)
-        spec.require_size(source.preset.image_size)
-        with run.world.main_first():
-            options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
-            dataset = load(source, **options, log=run.note)
-        run.require_same_data(dataset.facts())
-        s = build(run, dataset, spec)
+        s = assemble(run)
         if run.saved is not None:
             run.saved["extras"].setdefault("known", {})  # checkpoints of before scores were kept
             s.training.restore(run.saved, run.path)
         # What nothing meets, and a ranker that cannot rank, are refused before anything is made.
         [genotype] = s.draws.sample(1, "limits")
-        if config.rank_by != SHARED:
+        if s.config.rank_by != SHARED:
             untrained(s)(genotype)
         s.training.log = run.open_run(
-            {**dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
+            {**s.dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
         )
         state.started(s.training.log)
         search(s)

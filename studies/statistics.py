@@ -48,14 +48,14 @@ def kendall_tau(
     true: Sequence[float], scores: Sequence[float], *, seed: int, resamples: int = RESAMPLES
 ) -> Correlation:
     """Kendall's tau-b, in which ties count for neither side, with a percentile bootstrap interval."""
-    return _correlation("Kendall's tau", lambda x, y: stats.kendalltau(x, y).statistic, true, scores, seed, resamples)
+    return _correlation("Kendall's tau", _taus, true, scores, seed, resamples)
 
 
 def spearman_rho(
     true: Sequence[float], scores: Sequence[float], *, seed: int, resamples: int = RESAMPLES
 ) -> Correlation:
     """Spearman's rho, with mean ranks for ties and a percentile bootstrap interval."""
-    return _correlation("Spearman's rho", lambda x, y: stats.spearmanr(x, y).statistic, true, scores, seed, resamples)
+    return _correlation("Spearman's rho", _rhos, true, scores, seed, resamples)
 
 
 def precision_at(true: Sequence[float], scores: Sequence[float], percent: float, *, top: bool = True) -> float:
@@ -110,7 +110,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
 
 def _correlation(
     name: str,
-    measure: Callable[[np.ndarray, np.ndarray], float],
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
     true: Sequence[float],
     scores: Sequence[float],
     seed: int,
@@ -123,13 +123,30 @@ def _correlation(
     x, y = _pair(name, true, scores, least=3)
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         raise StatisticsError(f"{name} needs numbers that differ: all {len(x)} of one side are equal")
-    generator, found = np.random.default_rng(seed), []
-    for _ in range(resamples):
-        drawn = generator.integers(len(x), size=len(x))
-        if np.ptp(x[drawn]) and np.ptp(y[drawn]):
-            found.append(measure(x[drawn], y[drawn]))
-    low, high = np.percentile(found, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
-    return Correlation(float(measure(x, y)), float(low), float(high))
+    drawn = np.random.default_rng(seed).integers(len(x), size=(resamples, len(x)))
+    counts = np.stack([np.bincount(row, minlength=len(x)) for row in drawn]).astype(float)
+    (value,), found = (measure(x, y, how_often) for how_often in (np.ones((1, len(x))), counts))
+    low, high = np.nanpercentile(found, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    return Correlation(float(value), float(low), float(high))
+
+
+def _taus(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of each draw, whose row in ``counts`` (draws, n) says how often it holds each pair: (draws,)."""
+    a, b = (np.sign(side[:, None] - side) for side in (x, y))
+    agree, of_x, of_y = (((counts @ signs) * counts).sum(1) for signs in (a * b, a * a, b * b))
+    return _ratio(agree, of_x, of_y)
+
+
+def _rhos(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Spearman's rho of each draw, as :func:`_taus` takes them: (draws,)."""
+    # Mean ranks within the draw, counted from their mean.
+    u, v = (counts @ ((s[:, None] < s) - 0.5 + 0.5 * (s[:, None] == s)) for s in (x, y))
+    return _ratio((counts * u * v).sum(1), (counts * u * u).sum(1), (counts * v * v).sum(1))
+
+
+def _ratio(agree: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return agree / np.sqrt(of_x * of_y)
 
 
 def _pair(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 3.35  # inches: one column of a page
+STYLES = ("-", "--", ":", "-.")
 
 
 def _figure(width: float = WIDTH, height: float = 2.6) -> Figure:
@@ -50,10 +51,46 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) 
     """Draw several curves over the same axis; line styles differ, so that grey print is enough."""
     figure = _figure()
     axes = figure.add_subplot()
-    styles = ("-", "--", ":", "-.")
     for i, (name, points) in enumerate(series.items()):
-        axes.plot(*zip(*points, strict=True), styles[i % len(styles)], label=name, linewidth=1)
+        axes.plot(*zip(*points, strict=True), STYLES[i % len(STYLES)], label=name, linewidth=1)
     _label(axes, x, y)
+    return figure
+
+
+def scatters(panels: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Figure:
+    """Draw points side by side, a panel under each title, over the same vertical axis; up to three in a row."""
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = _figure(WIDTH * max(1.0, 0.75 * columns), 2.6 * rows)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for i, (title, points) in enumerate(panels.items()):
+        axes = grid.flat[i]
+        axes.plot(*zip(*points, strict=True), "o", color="black", markersize=3, alpha=0.6)
+        axes.set_title(title, fontsize=7)
+        axes.locator_params(axis="x", nbins=4)
+        _label(axes, x, y if i % columns == 0 else "")
+    return figure
+
+
+def bands(panels: Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]], x: str, y: str) -> Figure:
+    """Draw curves with their mean and std over repetitions, a panel under each title.
+
+    A curve is a list of repetitions, each with points (x, y) at the same x.
+    """
+    import numpy as np
+
+    figure = _figure(WIDTH * max(1.0, 0.85 * len(panels)))
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, series) in zip(grid, panels.items(), strict=True):
+        for i, (name, repetitions) in enumerate(series.items()):
+            points = np.asarray(repetitions, dtype=float)  # (repetitions, points, 2)
+            at, mean, std = points[0, :, 0], points[..., 1].mean(0), points[..., 1].std(0)
+            (line,) = axes.plot(at, mean, STYLES[i % len(STYLES)], label=name, linewidth=1)
+            axes.fill_between(at, mean - std, mean + std, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set_title(title, fontsize=7)
+        _label(axes, x, y if axes is grid[0] else "")
     return figure
 
 
@@ -62,5 +99,6 @@ def _label(axes, x: str, y: str) -> None:
     axes.set_ylabel(y, fontsize=7)
     axes.tick_params(labelsize=6)
     axes.xaxis.get_offset_text().set_fontsize(6)
-    axes.legend(fontsize=6, frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=6, frameon=False)
     axes.grid(alpha=0.3, linewidth=0.5)

@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CARRIED = {"dataset": "auto", "num_class": None, "cutout": None, "bad_images": "stop"}  # unless it has this value
+CARRIED = {  # unless it has this value
+    "dataset": "auto",
+    "train_images": None,
+    "num_class": None,
+    "cutout": None,
+    "bad_images": "stop",
+    "task": "classify",
+}
 
 
-def retrain_command(flags: Mapping[str, Any], path: Path, rank: int) -> str:
-    """The command for candidate ``rank`` of the genotypes.json at ``path``, which states sharing and blocks itself.
-
-    ``flags``: those of the search.
-    """
-    words = ["python", "retrainer_cifar.py", "--save", flags["save"], "--data", flags["data"]]
+def carried_flags(flags: Mapping[str, Any]) -> list[str]:
+    """What a retraining must be told to get the data and the networks of a search; ``flags``: those of the search."""
+    words = ["--data", flags["data"]]
     for name, default in CARRIED.items():
-        if flags[name] != default:
+        if flags.get(name, default) != default:  # a checkpoint from before a flag has none
             words += [f"--{name}", str(flags[name])]
     if flags["flip"] is not None:
         words.append("--flip" if flags["flip"] else "--no-flip")
@@ -28,5 +32,13 @@ def retrain_command(flags: Mapping[str, Any], path: Path, rank: int) -> str:
         words += ["--antialias", flags["antialias"]]
     if not flags["child_use_aux_heads"]:
         words.append("--no-child_use_aux_heads")
-    words += ["--child_out_filters", str(flags["deploy_filters"] or flags["child_out_filters"])]
+    return [*words, "--child_out_filters", str(flags["deploy_filters"] or flags["child_out_filters"])]
+
+
+def retrain_command(flags: Mapping[str, Any], path: Path, rank: int) -> str:
+    """The command for candidate ``rank`` of the genotypes.json at ``path``, which states sharing and blocks itself.
+
+    ``flags``: those of the search.
+    """
+    words = ["python", "retrainer_cifar.py", "--save", flags["save"], *carried_flags(flags)]
     return shlex.join([*words, "--arch", f"{path}#{rank}"])

@@ -38,9 +38,10 @@ class Command:
 
 
 @contextmanager
-def command(name: str, *refusals: type[Exception]) -> Iterator[Command]:
+def command(name: str, *refusals: type[Exception], again: str = "--resume") -> Iterator[Command]:
     """Turn exceptions into one line and an exit status. ``refusals``: what speaks of wrong use besides UsageError.
 
+    ``again``: what goes on where a signal stopped the work.
     The traceback of a fault goes to the run's log.txt, where it helps, not to the user's terminal.
     """
     open_streams()
@@ -50,7 +51,7 @@ def command(name: str, *refusals: type[Exception]) -> Iterator[Command]:
     except KeyboardInterrupt:
         _end(name, "interrupted", 130)
     except Stopped as stop:
-        _end(name, f"{stop}; --resume goes on from here", 128 + stop.number)
+        _end(name, f"{stop}; {again} goes on from here", 128 + stop.number)
     except (UsageError, *refusals) as error:
         _end(name, error, 2 if state.log is None else 1, state.log)
     except Exception as error:

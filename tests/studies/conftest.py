@@ -1,0 +1,13 @@
+"""A search that studies judge: tiny, but its shared weights and data are real."""
+
+import pytest
+
+from tests.harness import run
+
+SEARCHED = ["--train_images", "300", "--batch_size", "60", "--epochs", "1", "--no-tensorboard", "--no-flip"]
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory):
+    """The folder of a complete search on 300 digits."""
+    return run("search", tmp_path_factory.mktemp("searched"), *SEARCHED)
