@@ -13,12 +13,12 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	touch $@
 
-# A search of a few epochs on the embedded digits, then the winner trained from the file that the search wrote.
+# A search on the embedded digits whose shared weights and controller learn, then the winner trained from scratch.
 demo: .venv/installed
-	$(BIN)/python train_search_cifar.py --save demo --data digits --blocks "[1,1]" --child_out_filters 16 \
-	  --batch_size 32 --epochs 4 --controller_steps 30 --valid_steps 5 --derive_samples 30
+	$(BIN)/python train_search_cifar.py --save demo --data digits --recipe tuned --blocks "[1]" --child_out_filters 16 \
+	  --batch_size 64 --cutout 0 --epochs 40 --controller_steps 4 --valid_steps 5 --derive_samples 30
 	$(BIN)/python retrainer_cifar.py --save demo --data digits --stem quarter --child_out_filters 16 \
-	  --epochs 12 --drop_prob 0.1 --arch "$$(ls -t result/search/demo-*/genotypes.json | head -n 1)#0"
+	  --cutout 0 --epochs 12 --drop_prob 0.1 --arch "$$(ls -t result/search/demo-*/genotypes.json | head -n 1)#0"
 	@echo "TensorBoard for both:  $(BIN)/tensorboard --logdir result"
 
 test: .venv/installed-dev

@@ -38,7 +38,8 @@ SEARCH_RECIPES = {
     "tuned": SearchRecipe(
         canonical=True,
         warmup_share=0.5,
-        child_lr_max=0.05,
+        child_lr_max=0.1,
+        drop_prob=0.0,
         grad_clip=5.0,
         lr_by_step=True,
         lr_warmup_epochs=1,
