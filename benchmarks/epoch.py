@@ -24,6 +24,7 @@ from benchmarks.common import Row
 from benchmarks.workloads import CLASSES, TRAINING, Settings
 from controller.reinforce import Reinforce
 from models.cost import network_cost
+from models.stems import Stemmed, stem_stride
 from models.supernet import SuperNet
 from utils.system.device import synchronise
 from utils.training import task
@@ -91,7 +92,8 @@ class Clocks:
         @wraps(forward)
         def counted(net: SuperNet, images: torch.Tensor, genotype: Any, *rest: Any) -> Any:
             if self.now is not None:
-                flops = 2 * network_cost(genotype, net.spec, images.shape[-1]).macs * len(images)
+                x, by = (images.s1, stem_stride(net.spec.stem)) if isinstance(images, Stemmed) else (images, 1)
+                flops = 2 * network_cost(genotype, net.spec, by * x.shape[-1]).macs * len(x)
                 self.now["flops"] = self.now.get("flops", 0.0) + flops * (TRAINING if net.training else 1)
             return forward(net, images, genotype, *rest)
 
@@ -109,6 +111,9 @@ def clocks(device: torch.device, *, detailed: bool) -> Iterator[Clocks]:
     if detailed:
         forward = c.around(SuperNet.forward, lambda args: "training" if args[0].training else "evaluation")
         new.append((SuperNet, "forward", c.counting(forward)))
+        # Stems run on their own where genotypes are scored, and within a forward pass in training.
+        stem = c.around(SuperNet.stem, lambda args: "within" if args[0].training else "evaluation")
+        new.append((SuperNet, "stem", stem))
         for owner, name in ((Precision, "step"), (Float16, "step"), (task, "search_loss")):
             new.append((owner, name, c.around(getattr(owner, name), lambda _args: "training")))
         for name in ("ask", "sample", "tell"):

@@ -43,7 +43,9 @@ WORK: dict[str, Callable[[Settings], Row]] = {
     "update_16_tuned": partial(controllers.update, n=16, recipe="tuned"),
     "learn": partial(controllers.update, alone=True),
     "search_epoch": search_epoch,
+    "derive_apart": partial(workloads.derivation, together=False),
     # What follows changes how the process keeps its memory, as the retraining script does.
+    "derive": partial(workloads.derivation, together=True),
     "retrain_step": workloads.retrain_step,
     "retrain_eval": workloads.retrain_eval,
     "shufflenet_step": workloads.yardstick_step,

@@ -22,7 +22,8 @@ from utils.system.device import compile_blocks, keep_freed_memory
 from utils.training.engine import evaluate, train_pass
 from utils.training.optim import make_sgd
 from utils.training.precision import Precision
-from utils.training.task import Classification, Task
+from utils.training.scoring import Scorer
+from utils.training.task import Classification, Task, choose_score
 
 CLASSES = 10
 DROP_PATH = 0.2  # some, so that its masks are part of a step
@@ -106,6 +107,27 @@ def supernet_eval(s: Settings) -> Row:
 
     times = measure([partial(score, g) for g in genotypes(s)], s.repeats, s.device)
     return Row("supernet_eval", times, len(batch.labels), flops, published=0.12)
+
+
+def derivation(s: Settings, *, together: bool) -> Row:
+    """Seconds a genotype of scoring 100 on the same batches: each for itself, or as the end of a search does it."""
+    if together:
+        keep_freed_memory(s.device)  # as the search does by then; it holds for the rest of the process
+    torch.manual_seed(0)
+    net = s.place(SuperNet((1, 1), s.size(16, 4), CLASSES, stem="quarter"))
+    batches = [random_batch(s, s.size(96, 4), 32)] * s.size(3, 1)
+    drawn = uniform(s.size(100, 2), 2, "type", torch.Generator().manual_seed(20))
+    task, precision, heads = Classification.search(), s.precision(), len(net.aux_heads)
+
+    def apart() -> None:
+        for g in drawn:
+            options = {"mode": net.scoring(g), "precision": precision, "meter": task.meter(s.device, heads)}
+            evaluate(net, batches, task, arguments=(g,), **options)
+
+    scorer = Scorer(net, task, *choose_score("loss", task), precision, s.device, heads)
+    work = partial(scorer.metrics, drawn, batches) if together else apart
+    times, images = measure([work], s.repeats, s.device, warmup=1), len(drawn) * sum(len(b.labels) for b in batches)
+    return Row("derive" if together else "derive_apart", times, images, per=len(drawn))
 
 
 # The chosen network, and torchvision's, which is made of the same kind of units

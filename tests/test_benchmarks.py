@@ -63,6 +63,7 @@ def test_clocks_leave_nothing_behind():
     def clocked() -> list:
         owners = (
             (SuperNet, "forward"),
+            (SuperNet, "stem"),
             (Training, "enters"),
             (Training, "close_epoch"),
             (Precision, "step"),

@@ -19,12 +19,12 @@ def mish(x: Tensor) -> Tensor:
     """Apply Mish to (N, C, H, W): the same shape, in the memory format of the input."""
     if torch.is_grad_enabled() or x.numel() > PIECE:
         return _Mish.apply(x)
-    # The same arithmetic in three pieces of memory instead of four, without a view of each.
+    # The same arithmetic in two pieces of memory instead of four, without a view of each.
     x = x.contiguous(memory_format=format_of(x))
-    s = torch.sigmoid(x)
-    r = 1 - s
-    q = torch.addcmul(x.new_ones(()), r, r)
-    return s.addcmul_(s, r).div_(q).mul_(x)
+    one, s = x.new_ones(()), torch.sigmoid(x)
+    r = one - s
+    s.addcmul_(s, r)
+    return s.div_(torch.addcmul(one, r, r, out=r)).mul_(x)
 
 
 class _Mish(torch.autograd.Function):

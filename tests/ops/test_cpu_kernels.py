@@ -110,3 +110,16 @@ def test_autocast_gets_what_torch_gives(layer, monkeypatch):
         y = layer(images(2, 32, 4, 4, dtype=torch.float32))
     assert not type(y.grad_fn).__name__.startswith("_")
     y.float().sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mish_has_the_same_bits_with_and_without_gradients(dtype):
+    torch.manual_seed(0)
+    for x in (torch.randn(3, 6, 5, 7, dtype=dtype) * 20, torch.randn(64, 16, 17, 17, dtype=dtype)):
+        for layout in (x, x.contiguous(memory_format=torch.channels_last), x[:, :3]):
+            plain = layout.clone()
+            with torch.no_grad():
+                found = mish.mish(layout)
+            assert torch.equal(found, mish.mish(layout.clone().requires_grad_()).detach())
+            assert found.stride() == mish.mish(layout.clone().requires_grad_()).stride()
+            assert torch.equal(layout, plain), "the input stays"

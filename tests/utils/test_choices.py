@@ -30,7 +30,7 @@ from utils.training.precision import OPT_LEVELS, PRECISIONS, choose_precision
 from utils.training.recipes import RECIPES, choose_recipe
 from utils.training.schedule import SCHEDULES, Schedule
 from utils.training.search_recipes import SEARCH_RECIPES
-from utils.training.task import TASKS
+from utils.training.task import SCORES, TASKS, choose_score
 
 ROOT = Path(__file__).resolve().parents[2]
 PARSERS = {SearchConfig: parse_search, RetrainConfig: parse_retrain}
@@ -54,6 +54,7 @@ TABLES = {
     "export": SUFFIXES,
     "lr_schedule": SCHEDULES,
     "rank_by": PROXIES,
+    "score": SCORES,
 }
 
 
@@ -138,6 +139,7 @@ def use_of(name: str, monkeypatch) -> object:
         "precision": lambda: choose_precision("toy", CPU),
         "opt_level": lambda: choose_precision("auto", CPU, opt_level="toy"),
         "export": lambda: require_packages("toy"),
+        "score": lambda: choose_score("toy", TASKS["classify"].search()),
         "lr_schedule": lambda: Schedule("toy", 10, 0.1, 0.0, 1, 1).lr(0),
         "rank_by": lambda: ProxyRanker("toy", deployment, 0, images, images, None)(Genotype.widest(2)),
     }[name]

@@ -64,6 +64,8 @@ SEARCH = {
     "rank_by": "shared",
     "top_k": 10,
     "canonical": False,
+    "score": None,
+    "reward_batches": 1,
     "operation_bound": 1.1 / 2.5,
     "connection_bound": 1.1,
     "controller_temperature": 5,

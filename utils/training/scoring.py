@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -105,18 +106,16 @@ class Scorer:
         statistics for a genotype costs more than a batch: then as many as memory allows are scored under them.
         """
         left, room, most = iter(batches), 0 if self.by_path else HELD, HELD if self.by_path else 0
-        while True:
+        for first in left:
             chunk, held = [], 0
             with self.supernet.scoring(None, self.calibration):
-                for batch in left:
+                for batch in chain([first], left):
                     with self.precision.autocast():
                         stemmed = self.supernet.stem(batch.images, room)
                     chunk.append((stemmed, self.task.targets(batch)))
                     held += stemmed.nbytes
                     if held >= most:
                         break
-            if not chunk:
-                return
             yield chunk
             chunk.clear()
 

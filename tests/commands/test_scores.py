@@ -1,0 +1,228 @@
+"""What genotypes are scored by, on which images, and how often: searches by the real script."""
+
+import math
+import signal
+
+import pytest
+import torch
+
+from controller import strategies
+from controller.random_search import RandomSearch
+from controller.sampling import uniform
+from tests.harness import finished, genotypes, metrics, only_run, result_of, same_run, start, stop_after
+from utils.system import checkpoint
+from utils.training import task
+from utils.training.scoring import Scorer
+
+QUICK = ["--image_size", "16", "--no-tensorboard", "--epochs", "2"]
+LOSS = ["--score", "loss"]
+
+
+class Narrow(RandomSearch):
+    """Asks for three genotypes only, over and over, and remembers what it was told."""
+
+    def __init__(self, *space, **_options):
+        super().__init__(*space)
+        self.pool, self.told = uniform(3, *space[:2], torch.Generator().manual_seed(0)), []
+
+    def ask(self, n, generator, fits=None):
+        picked = torch.randint(3, (n,), generator=generator).tolist()
+        self.asked = tuple(self.pool[i] for i in picked)
+        return self.asked
+
+    def tell(self, scores):
+        self.told += scores
+        return {"reward": sum(scores) / len(scores)}
+
+    def state_dict(self):
+        return {"told": self.told}
+
+    def load_state_dict(self, state):
+        self.told = state["told"]
+
+
+class Colour:
+    """A task that knows no accuracy."""
+
+    measure = "closeness"
+
+    @classmethod
+    def search(cls):
+        return cls()
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    monkeypatch.setitem(strategies.STRATEGIES, "narrow", Narrow)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """What every call of the scorer was asked: genotypes, numbers of the batches."""
+    calls, original = [], Scorer.metrics
+
+    def watched(self, genotypes, batches, *more):
+        shown = list(batches)
+        calls.append((list(genotypes), [batch.images.sum().item() for batch in shown]))
+        return original(self, genotypes, shown, *more)
+
+    monkeypatch.setattr(Scorer, "metrics", watched)
+    return calls
+
+
+def broken(monkeypatch, when) -> None:
+    """Let scores be no number of the genotypes that ``when`` is true for."""
+    original = Scorer.metrics
+
+    def spoilt(self, genotypes, *more):
+        found = original(self, genotypes, *more)
+        return [{**m, "score": math.nan} if when(genotype) else m for genotype, m in zip(genotypes, found, strict=True)]
+
+    monkeypatch.setattr(Scorer, "metrics", spoilt)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--searcher", "evolution", "--controller_samples", "8"],
+        ["--searcher", "rl", "--controller_samples", "2", "--max_macs", "100000", "--cost_weight", "0.5"],
+    ],
+    ids=["evolution", "soft limits"],
+)
+def test_a_search_by_loss_rewards_validates_and_ranks_by_it_and_says_so(more, tmp_path, capsys):
+    folder = finished("search", tmp_path, *QUICK, *LOSS, *more)
+    output = capsys.readouterr().out
+    for line in metrics(folder):
+        assert line["valid/score"] == pytest.approx(100 * math.exp(-line["valid/loss"]), rel=0.1), "a mean of exp"
+        assert 0 < line["controller/reward"] < 100
+    document = genotypes(folder)
+    assert document["score"] == "loss"
+    found = [c["score"] for c in document["candidates"]]
+    assert found == sorted(found, reverse=True)
+    assert all(0 < score < 100 for score in found)
+    assert "probability of the right class" in output
+    assert "chance" not in output
+    assert "spread" not in result_of(folder)
+    reward = metrics(folder)[0]["controller/reward"]
+    if "rl" in more:
+        assert reward < 0.9 * metrics(folder)[0]["valid/score"], "every network is dearer than the limit"
+
+
+def test_by_default_accuracy_is_the_score_and_there_is_no_second_one(tmp_path):
+    folder = finished("search", tmp_path, *QUICK, "--epochs", "1")
+    assert "valid/score" not in metrics(folder)[0]
+    assert genotypes(folder)["score"] == "top1"
+    assert "spread" in result_of(folder)
+
+
+def test_updates_go_on_through_the_reward_batches_and_share_theirs(tmp_path, scored):
+    flags = [*QUICK, "--batch_size", "40", "--controller_samples", "3", "--valid_steps", "0"]
+    seen = {}
+    for each in (1, 2):
+        scored.clear()
+        finished("search", tmp_path / str(each), *flags, "--searcher", "random", "--reward_batches", str(each))
+        seen[each] = scored[:6]
+        assert all(len(asked) == 3 and len(shown) == each for asked, shown in seen[each])
+    in_turn = {each: [image for _, shown in calls for image in shown] for each, calls in seen.items()}
+    assert in_turn[2][:6] == in_turn[1]
+    assert len(set(in_turn[1])) == 6
+    assert [asked for asked, _ in seen[1]][:3] == [asked for asked, _ in seen[2]][:3]
+
+
+def test_nothing_is_scored_twice_with_the_same_weights_and_evaluations_are_counted(narrow, scored, tmp_path):
+    flags = ["--searcher", "narrow", "--controller_samples", "4", "--controller_steps", "5", "--valid_steps", "0"]
+    folder = finished("search", tmp_path, *QUICK, *flags)
+    updates, told = scored[:10], torch.load(folder / "checkpoint.pt", weights_only=True)["extras"]["strategy"]["told"]
+    assert len(told) == 2 * 5 * 4, "every genotype that was asked for gets its score"
+    for epoch, line in enumerate(metrics(folder)):
+        asked = [genotype for found, _ in updates[5 * epoch : 5 * epoch + 5] for genotype in found]
+        assert len(asked) == len(set(asked)) == line["controller/evaluations"] <= 3
+        assert len(set(told[20 * epoch : 20 * epoch + 20])) <= 3
+    assert not set(told[:20]) & set(told[20:]), "the weights were trained in between"
+
+
+@pytest.mark.parametrize("checks", [5, 8, 16])
+def test_a_search_that_knows_scores_goes_on_bit_for_bit(checks, narrow, tmp_path, monkeypatch):
+    """Stopped behind updates of either epoch, whose scores later updates use again."""
+    flags = [*QUICK, *LOSS, "--searcher", "narrow", "--controller_samples", "4", "--controller_steps", "5"]
+    flags += ["--reward_batches", "2", "--batch_size", "400"]
+    straight = finished("search", tmp_path / "straight", *flags)
+    with monkeypatch.context() as patch:
+        stop_after(patch, checks, signal.SIGTERM)
+        assert start("search", tmp_path / "parts", *flags) == 128 + signal.SIGTERM
+    folder = only_run(tmp_path / "parts", "search")
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert state["position"]["phase"] == "strategy"
+    assert 0 < len(state["extras"]["known"]["scores"]) <= 3
+    assert start("search", tmp_path / "parts", *flags, "--resume", "auto") == 0
+    assert metrics(folder) == metrics(straight)
+    assert genotypes(folder)["candidates"] == genotypes(straight)["candidates"]
+    left, right = (torch.load(f / "checkpoint.pt", weights_only=True)["extras"] for f in (folder, straight))
+    assert left == right
+
+
+def test_a_checkpoint_of_before_scores_were_kept_goes_on(tmp_path):
+    straight = finished("search", tmp_path / "straight", *QUICK)
+    folder = finished("search", tmp_path / "old", *QUICK, "--epochs", "1")
+    path = folder / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    del state["extras"]["known"]
+    for name in ("score", "reward_batches"):
+        del state["flags"][name]
+    checkpoint.save(path, state)
+    assert start("search", tmp_path / "old", *QUICK, "--resume", "auto") == 0
+    same_run(folder, straight, "search")
+
+
+@pytest.mark.parametrize("phase", ["strategy", "report"])
+def test_a_score_that_is_no_number_ends_the_run_and_the_last_checkpoint_stays(phase, tmp_path, monkeypatch, capsys):
+    flags = [*QUICK, *LOSS, *(["--controller_steps", "0"] if phase == "report" else [])]
+    folder = finished("search", tmp_path, *flags, "--epochs", "1")
+    before = (folder / "checkpoint.pt").read_bytes()
+    broken(monkeypatch, lambda _genotype: True)
+    capsys.readouterr()
+    assert start("search", tmp_path, *flags, "--resume", "auto") == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "score is not finite in epoch 1, genotype [[" in line
+    assert (folder / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_candidate_without_a_score_ranks_last_and_none_with_one_is_a_fault(tmp_path, monkeypatch, capsys):
+    flags = [*QUICK, "--epochs", "1", "--controller_steps", "0", "--valid_steps", "0", "--derive_samples", "4"]
+    good = genotypes(finished("search", tmp_path / "good", *flags))["candidates"]
+    with monkeypatch.context() as patch:
+        broken(patch, lambda genotype: genotype.to_lists() == good[0]["cells"])
+        folder = finished("search", tmp_path / "one", *flags)
+    found = genotypes(folder)["candidates"]
+    assert [c["cells"] for c in found] == [c["cells"] for c in [*good[1:], good[0]]]
+    assert found[-1]["score"] is None
+    assert result_of(folder)["score"] == good[1]["score"]
+    broken(monkeypatch, lambda _genotype: True)
+    capsys.readouterr()
+    assert start("search", tmp_path / "none", *flags) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "not finite in any of 4 genotypes" in line
+    assert not (only_run(tmp_path / "none", "search") / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--score", "top1", "--task", "colour"], "--score top1"),
+        (["--score", "top5"], "--score"),
+        (["--reward_batches", "0"], "--reward_batches"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_any_work(flags, named, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(task.TASKS, "colour", Colour)
+    assert start("search", tmp_path, *flags) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert named in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_score_does_not_go_on_with_a_run(tmp_path, capsys):
+    finished("search", tmp_path, *QUICK, "--epochs", "1")
+    capsys.readouterr()
+    assert start("search", tmp_path, *QUICK, *LOSS, "--resume", "auto") == 2
+    assert "--score is loss now but was None" in capsys.readouterr().err

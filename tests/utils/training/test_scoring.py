@@ -1,0 +1,150 @@
+"""Scoring many genotypes at once gives what scoring each for itself gives, to the last bit, with less work."""
+
+import math
+from typing import ClassVar, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from controller.sampling import uniform
+from models.supernet import BN_STATS, SuperNet
+from utils.system.errors import UsageError
+from utils.training import scoring
+from utils.training.engine import evaluate
+from utils.training.precision import BFloat16, Precision
+from utils.training.scoring import ScoreError, Scorer, require_finite
+from utils.training.task import SCORES, Classification, choose_score
+
+CPU, TASK = torch.device("cpu"), Classification.search()
+GENOTYPES = uniform(5, 2, "type", torch.Generator().manual_seed(4))
+
+
+class Batch(NamedTuple):
+    images: Tensor
+    labels: Tensor
+    weight: float = 1.0
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def batches(sizes=(6, 5, 4)) -> list[Batch]:
+    return [Batch(torch.randn(n, 3, 20, 20), torch.randint(3, (n,))) for n in sizes]
+
+
+def trained(bn_stats: str = "batch") -> SuperNet:
+    """A supernet whose running statistics, where it keeps some, are no fresh ones."""
+    supernet = SuperNet((1, 1), 4, 3, bn_stats=bn_stats).train()
+    for genotype in GENOTYPES:
+        supernet(torch.randn(6, 3, 20, 20) + 1, genotype)
+    return supernet
+
+
+def scorer(supernet: SuperNet, name: str = "loss", precision=None) -> Scorer:
+    by_path = BN_STATS[supernet.bn_stats].calibrated
+    calibration = [torch.randn(5, 3, 20, 20) + 1 for _ in range(2)] if by_path else []
+    precision = precision or Precision()
+    return Scorer(supernet, TASK, *choose_score(name, TASK), precision, CPU, 1, calibration, by_path)
+
+
+def alone(s: Scorer, genotype, shown) -> dict[str, float]:
+    """One genotype from the images on, by the engine."""
+    mode, meter = s.supernet.scoring(genotype, s.calibration), TASK.meter(CPU, 1)
+    return evaluate(s.supernet, shown, TASK, arguments=(genotype,), mode=mode, precision=s.precision, meter=meter)
+
+
+def without_score(found: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in metrics.items() if name != "score"} for metrics in found]
+
+
+@pytest.mark.parametrize("held", [0, 3000, 2**28])
+@pytest.mark.parametrize("bn_stats", BN_STATS)
+def test_scores_together_are_those_of_each_alone_however_much_is_held(bn_stats, held, monkeypatch):
+    monkeypatch.setattr(scoring, "HELD", held)
+    s, shown = scorer(trained(bn_stats)), batches()
+    before = {key: value.clone() for key, value in s.supernet.state_dict().items()}
+    expected = [alone(s, genotype, shown) for genotype in GENOTYPES]
+    found = s.metrics(GENOTYPES, shown)
+    assert without_score(found) == expected
+    assert [metrics["score"] for metrics in found] == [100 * math.exp(-metrics["loss"]) for metrics in found]
+    assert s.supernet.training
+    after = s.supernet.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_scores_in_mixed_precision_are_those_of_each_alone():
+    s, shown = scorer(trained(), precision=BFloat16(CPU)), batches((6,))
+    assert without_score(s.metrics(GENOTYPES, shown)) == [alone(s, genotype, shown) for genotype in GENOTYPES]
+
+
+def test_a_score_on_several_batches_is_of_the_mean_over_their_images():
+    s, shown = scorer(trained(), "top1"), batches()
+    together = s.metrics(GENOTYPES, shown)
+    apart = [s.metrics(GENOTYPES, [batch]) for batch in shown]
+    for i, metrics in enumerate(together):
+        for name in ("loss", "score"):
+            mean = sum(part[i][name] * len(b.labels) for part, b in zip(apart, shown, strict=True)) / 15
+            assert metrics[name] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("bn_stats", BN_STATS)
+def test_stems_run_once_a_batch_and_operations_that_read_them_once_for_all(bn_stats):
+    s, runs = scorer(trained(bn_stats)), {}
+    for name, module in s.supernet.named_modules():
+        if name == "stems.0" or (name.startswith("blocks.0.nodes.0.x.") and name.count(".") == 5):
+            module.register_forward_hook(lambda *_, name=name: runs.update({name: runs.get(name, 0) + 1}))
+    calls = []
+    s.metrics(GENOTYPES, batches(), lambda: calls.append(1))
+    assert len(calls) == 3 * len(GENOTYPES)
+    calibrations = 2 if s.by_path else 0
+    assert runs.pop("stems.0") == 3 + 2 * calibrations, "of calibration: once for the stems, once for what follows"
+    first = {tuple(genotype.cells[0][:2]) for genotype in GENOTYPES}
+    assert len(first) < len(GENOTYPES), "two agree in the first edge"
+    assert sum(runs.values()) == (len(GENOTYPES) * (3 + calibrations) if s.by_path else 3 * len(first))
+
+
+def test_nothing_is_run_for_no_genotype_and_a_stop_leaves_training_mode():
+    s = scorer(trained())
+    assert s.metrics([], [None]) == []
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        s.metrics(GENOTYPES, batches(), stop)
+    assert s.supernet.training
+
+
+def test_scores_are_never_negative_and_rise_as_losses_fall():
+    for score in SCORES.values():
+        values = {"loss": [50.0, 2.3, 0.1, 0.0], "top1": [0.0, 10.0, 99.0, 100.0]}[score.metric]
+        found = [score.of(value) for value in values]
+        assert found == sorted(set(found))
+        assert 0 <= found[0] < found[-1] == 100
+    probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]]).log()
+    loss = TASK.validation_loss(probabilities, torch.tensor([0, 1])).item()
+    assert SCORES["loss"].of(loss) == pytest.approx(100 * math.sqrt(0.5 * 0.8))
+
+
+class Distance:
+    measure: ClassVar = "closeness"
+
+
+def test_a_task_is_scored_by_its_measure_or_by_loss_and_by_nothing_that_it_lacks():
+    assert choose_score(None, TASK)[0] == "top1"
+    name, score = choose_score(None, Distance())
+    assert (name, score.metric, score.of(-0.5)) == ("closeness", "closeness", -0.5)
+    assert choose_score("loss", Distance())[0] == "loss"
+    with pytest.raises(UsageError, match=r"--score top1.*closeness"):
+        choose_score("top1", Distance())
+
+
+def test_a_score_that_is_not_finite_is_named():
+    assert require_finite(1.5, "epoch 2") == 1.5
+    for value in (math.nan, math.inf):
+        with pytest.raises(ScoreError, match="not finite in epoch 2; the last checkpoint"):
+            require_finite(value, "epoch 2")
