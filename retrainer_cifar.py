@@ -114,7 +114,7 @@ def train(r: Retraining, epoch: int) -> dict[str, float]:
             training.wrapped,
             r.train,
             r.task,
-            arguments=[(drop_path,)] * steps,
+            arguments=[[(drop_path,)]] * steps,
             seeds=[derived_seed(config.seed, "drop_path", epoch, step, training.world.rank) for step in range(steps)],
             optimizer=training.optimizer,
             precision=training.precision,

@@ -24,8 +24,8 @@ from controller.draws import Draws
 from controller.known import Known
 from controller.pictures import likely_pictures
 from controller.policy import Squash
-from controller.ranking import Ranked, genotype_document, rank
-from controller.sampling import NothingFitsError, uniform
+from controller.ranking import Ranked, Ranker, genotype_document, rank
+from controller.sampling import PATHS, POLICY, NothingFitsError
 from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
@@ -51,6 +51,7 @@ from utils.system.errors import UsageError
 from utils.system.processes import synchronise_norms
 from utils.system.seeds import derived_seed
 from utils.training.engine import NotFiniteError, train_pass
+from utils.training.last import LastWeights
 from utils.training.optim import make_sgd
 from utils.training.schedule import drop_path_ramp
 from utils.training.scoring import ScoreError, Scorer, evaluating, require_finite
@@ -73,6 +74,7 @@ class Search:
     constraints: Constraints
     seen: Seen
     known: Known
+    last: LastWeights
     deployment: Deployment
     training: Training
     scorer: Scorer
@@ -95,51 +97,65 @@ def search(s: Search) -> None:
                 training.add(teach(s, epoch, steps=config.controller_steps))
             if training.enters("report"):
                 training.add(validate(s, epoch, steps=config.valid_steps))
-            record = training.close_epoch("weights", s.weights.num_images)
+            record = training.close_epoch("weights", s.weights.num_images * config.paths)
+            if epoch >= config.epochs - config.average_last:
+                s.last.take()
             unusual = unusual_draws(s, epoch, record)
             training.end_epoch(record, s.task.measure)
             show_epoch(s, epoch, unusual)
-        derive(s)
+        with s.last.averaged():
+            derive(s)
 
 
 def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
-    """Phase 1: the shared weights, one sampled genotype a batch; uniform ones during the warm-up."""
+    """Phase 1: the shared weights, each batch along the paths of one genotype or more."""
     config, training, steps = s.config, s.training, len(s.weights)
     s.constraints.take_acceptance()
-    paths = s.draws.sample(steps, "paths", epoch)
+    paths = draw_paths(s, epoch, steps * config.paths)
     accepted = s.constraints.take_acceptance()
-    first = paths[0]
-    if epoch < config.warmup_epochs:
-        generator = s.draws.generator("warm-up", epoch)
-        paths = s.draws.form(uniform(steps, len(first.cells), first.sharing, generator, first.space))
     s.seen.add(paths)
     if epoch == 0:  # too little memory shows in the first step, not in the third hour
-        paths[0] = Genotype.widest(len(first.cells), first.sharing, first.space)
+        paths[0] = Genotype.widest(len(paths[0].cells), paths[0].sharing, paths[0].space)
+    by_step = [paths[i : i + config.paths] for i in range(0, len(paths), config.paths)]
     meter = s.task.meter(training.device, training.heads)
     try:
         train_pass(
             training.wrapped,
             s.weights,
             s.task,
-            arguments=[(path, drop_path) for path in paths],
+            arguments=[[(path, drop_path) for path in group] for group in by_step],
             seeds=[derived_seed(config.seed, "drop_path", epoch, step, training.world.rank) for step in range(steps)],
             optimizer=training.optimizer,
             precision=training.precision,
             meter=meter,
+            clip=config.grad_clip,
             progress=training,
         )
     except NotFiniteError as error:
-        raise NotFiniteError(error.step, f"epoch {epoch}, genotype {paths[error.step]}") from None
+        raise NotFiniteError(
+            error.step, f"epoch {epoch}, genotype {' or '.join(map(str, by_step[error.step]))}"
+        ) from None
     metrics = meter.read(training.world.all_reduce_sum)
     return {
         **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
         "shared/lr": training.schedule.lr(epoch),
         "shared/drop_path": drop_path,
-        "controller/distinct": len(set(paths)) / steps,
+        "controller/distinct": len(set(paths)) / len(paths),
         "controller/seen": len(s.seen),
         **shares(paths),
         **({"controller/accepted": accepted} if s.constraints.filter else {}),
     }
+
+
+def draw_paths(s: Search, epoch: int, n: int) -> list[Genotype]:
+    """The genotypes that the shared weights are trained on in an epoch; uniform ones during the warm-up."""
+    config = s.config
+    by_policy, without = config.path_sampling == POLICY, PATHS[config.path_sampling]
+    if by_policy and epoch >= config.warmup_epochs:
+        return s.draws.sample(n, "paths", epoch)
+    draw = PATHS["uniform"] if by_policy else without
+    generator = s.draws.generator("warm-up", epoch)
+    return s.draws.form(draw(n, num_cells(config.sharing, config.blocks), config.sharing, generator, config.space))
 
 
 def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
@@ -232,13 +248,25 @@ def scores(s: Search, candidates: Sequence[Genotype]) -> list[float]:
             if not any(map(math.isfinite, found)):
                 raise ScoreError(f"any of {len(found)} genotypes")
             return found
-        batch, found = next(iter(s.rewards)), []
-        images, targets = batch.images, s.task.targets(batch)
-        score = ProxyRanker(s.config.rank_by, s.deployment, s.config.seed, images, targets, s.task.validation_loss)
+        ranker, found = untrained(s), []
         for genotype in candidates:
-            found.append(score(genotype))
+            found.append(ranker(genotype))
             step()
         return found
+
+
+def untrained(s: Search) -> Ranker:
+    """The ranker without training that --rank_by names: of fresh networks, on one batch of reward images.
+
+    The first process scores for all: the images of the others are others, and so would be their scores.
+    """
+    if not s.training.world.is_main:
+        return lambda _genotype: s.training.world.of_first(None)
+    s.rewards.set_epoch(0)
+    batch = next(iter(s.rewards))
+    images, targets = batch.images, s.task.targets(batch)
+    score = ProxyRanker(s.config.rank_by, s.deployment, s.config.seed, images, targets, s.task.validation_loss)
+    return lambda genotype: s.training.world.of_first(lambda: score(genotype))
 
 
 def derive(s: Search) -> None:
@@ -403,7 +431,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
     deployment = make_deployment(config, dataset.preset, spec)
     constraints = make_constraints(run, deployment)
     torch.manual_seed(derived_seed(config.seed, "supernet"))
-    supernet = SuperNet.of(spec, config.sharing, config.bn_stats).to(device)
+    supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(device)
     for loader in loaders.values():
         spec.require_batch(dataset.preset.image_size, loader.smallest_batch, loader.part.name, loader.remedy)
     if config.sync_bn and run.world.size > 1:
@@ -424,7 +452,8 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
         ppo_epochs=config.ppo_epochs,
     )
-    seen, known = Seen(), Known()
+    seen, known, last = Seen(), Known(), LastWeights(supernet, config.average_last)
+    averaging = {"last": last} if config.average_last > 1 else {}
     training = Training(
         "search",
         supernet,
@@ -432,21 +461,44 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
             supernet.parameters(), config.child_lr_max, momentum=config.momentum, weight_decay=config.weight_decay
         ),
         run.precision,
-        run.schedule,
+        replace(run.schedule, warmup=config.lr_warmup_epochs, by_step=config.lr_by_step),
         run.world,
         device,
         config.report_freq,
         flags=flags_of(config),
         facts={"network": supernet.arguments(), **dataset.facts()},
-        extras={"strategy": strategy, "seen": seen, "known": known, "limits": constraints},
+        extras={"strategy": strategy, "seen": seen, "known": known, "limits": constraints, **averaging},
     )
-    calibration = [b.images for b in islice(loaders.pop("calibration", ()), config.calibration_steps)]
-    task, draws = TASKS[config.task].search(), Draws(strategy, constraints, run.world, config.seed, config.canonical)
-    by_path, total = BN_STATS[config.bn_stats].calibrated, run.world.all_reduce_sum
-    measuring = (*choose_score(config.score, task), run.precision, device, training.heads, calibration, by_path, total)
-    scorer = Scorer(supernet, task, *measuring)
-    parts = (task, supernet, strategy, draws, constraints, seen, known, deployment, training, scorer)
-    return Search(config, dataset, *parts, **loaders)
+    task = TASKS[config.task].search()
+    name, score = choose_score(config.score, task)
+    scorer = Scorer(
+        supernet,
+        task,
+        name,
+        score,
+        run.precision,
+        device,
+        heads=training.heads,
+        calibration=[b.images for b in islice(loaders.pop("calibration", ()), config.calibration_steps)],
+        by_path=BN_STATS[config.bn_stats].calibrated,
+        total=run.world.all_reduce_sum,
+    )
+    return Search(
+        config=config,
+        dataset=dataset,
+        task=task,
+        supernet=supernet,
+        strategy=strategy,
+        draws=Draws(strategy, constraints, run.world, config.seed, config.canonical),
+        constraints=constraints,
+        seen=seen,
+        known=known,
+        last=last,
+        deployment=deployment,
+        training=training,
+        scorer=scorer,
+        **loaders,
+    )
 
 
 def assemble(run: Session) -> Search:
@@ -475,7 +527,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if run.saved is not None:
             run.saved["extras"].setdefault("known", {})  # checkpoints of before scores were kept
             s.training.restore(run.saved, run.path)
-        s.draws.sample(1, "limits")  # refuses limits that nothing meets before anything is made
+        # What nothing meets, and a ranker that cannot rank, are refused before anything is made.
+        [genotype] = s.draws.sample(1, "limits")
+        if s.config.rank_by != SHARED:
+            untrained(s)(genotype)
         s.training.log = run.open_run(
             {**s.dataset.facts(), **s.supernet.arguments(), "epoch_images": s.weights.num_images}
         )

@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from benchmarks import workloads
+from benchmarks import controllers, workloads
 from benchmarks.common import (
     PUBLISHED_MATRIX_RATE,
     Row,
@@ -36,10 +36,12 @@ from utils.system.numbers import positive_int
 WORK: dict[str, Callable[[Settings], Row]] = {
     "supernet_step": workloads.supernet_step,
     "supernet_eval": workloads.supernet_eval,
-    "sample_1": partial(workloads.sampling, n=1),
-    "sample_64": partial(workloads.sampling, n=64),
-    "update": partial(workloads.update, alone=False),
-    "learn": partial(workloads.update, alone=True),
+    "sample_1": partial(controllers.sampling, n=1),
+    "sample_64": partial(controllers.sampling, n=64),
+    "update": controllers.update,
+    "update_16_published": partial(controllers.update, n=16),
+    "update_16_tuned": partial(controllers.update, n=16, recipe="tuned"),
+    "learn": partial(controllers.update, alone=True),
     "search_epoch": search_epoch,
     # What follows changes how the process keeps its memory, as the retraining script does.
     "retrain_step": workloads.retrain_step,

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torchvision.models import shufflenet_v2_x1_0
 
 from benchmarks.common import Row, Work, measure
-from controller.policy import Controller
-from controller.reinforce import Reinforce
 from controller.sampling import uniform
 from data.loaders import Batch
 from models.cost import count_macs, network_cost
@@ -71,7 +69,7 @@ def step_of(
     precision = s.precision()
     precision.prepare(model, optimizer)
     options = {"optimizer": optimizer, "precision": precision, "clip": clip, "meter": task.meter(s.device, heads)}
-    return lambda *arguments: partial(train_pass, model, [batch], task, arguments=[arguments], **options)
+    return lambda *arguments: partial(train_pass, model, [batch], task, arguments=[[arguments]], **options)
 
 
 # The shared weights
@@ -198,32 +196,3 @@ def yardstick_step(s: Settings) -> Row:
 def yardstick_eval(s: Settings) -> Row:
     s, net, batch, flops = _yardstick(s)
     return _eval(s, "shufflenet_eval", net, batch, flops)
-
-
-# The controller
-
-
-def _controller(s: Settings) -> Controller:
-    torch.manual_seed(0)
-    return Controller(2).to(s.device)
-
-
-def sampling(s: Settings, n: int) -> Row:
-    """Times per genotype of drawing ``n`` in one pass."""
-    controller, generator = _controller(s), torch.Generator().manual_seed(0)
-    draw = torch.no_grad()(partial(controller.sample, n, generator))
-    times = measure([draw], s.size(5, 1) * s.repeats, s.device, warmup=s.size(5, 1))
-    return Row(f"sample_{n}", times, per=n, published=0.0077)
-
-
-def update(s: Settings, *, alone: bool) -> Row:
-    """One REINFORCE update with one genotype: sampling it, backward, optimizer; ``alone``: without sampling."""
-    strategy, generator = Reinforce(_controller(s)), torch.Generator().manual_seed(0)
-    times: list[float] = []
-    warmup = s.size(5, 1)
-    for i in range(warmup * (s.repeats + 1)):
-        proposing = measure([lambda: strategy.ask(1, generator)], 1, s.device, warmup=0)
-        learning = measure([lambda reward=50.0 + i % 7: strategy.tell([reward])], 1, s.device, warmup=0)
-        if i >= warmup:
-            times.append(learning[0] + (0 if alone else proposing[0]))
-    return Row("learn" if alone else "update", times, published=None if alone else 0.036)

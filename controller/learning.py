@@ -30,8 +30,8 @@ def _ranger(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimi
 
 
 def _adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    # No momentum, as in ENAS: each gradient is of other genotypes.
-    return torch.optim.Adam(parameters, lr=lr, betas=(0.0, 0.999))
+    # No momentum, as in ENAS: each gradient is of other genotypes. Fused: a third of the time.
+    return torch.optim.Adam(parameters, lr=lr, betas=(0.0, 0.999), fused=True)
 
 
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]] = {

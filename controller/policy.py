@@ -1,4 +1,4 @@
-"""The two recurrent samplers of the controller (docs/method.md, section 3; ENAS, Pham et al., arXiv 1802.03268)."""
+"""The controller: a policy over genotypes (docs/method.md, section 3; ENAS, Pham et al., arXiv 1802.03268)."""
 
 import math
 from collections.abc import Sequence
@@ -7,21 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from controller.samplers import HIDDEN, PUBLISHED, Choices, ConnectionSampler, OperationSampler, Squash
 from ops.genotype import Genotype
-from ops.space import SPACES, Space
-
-HIDDEN = 256
-
-
-class Squash(NamedTuple):
-    """Logits x are bounded to bound * tanh(x / temperature), with a bound for connections and one for operations."""
-
-    connection_bound: float = 1.1
-    operation_bound: float = 1.1 / 2.5
-    temperature: float = 5.0
-
-
-PUBLISHED = Squash()
+from ops.space import SPACES
 
 
 class Sample(NamedTuple):
@@ -41,120 +29,6 @@ class Judged(NamedTuple):
     log_prob: Tensor
     entropy: Tensor
     favoured: Tensor
-
-
-class Choices(NamedTuple):
-    """What a sampler chose for n rows, two choices a node.
-
-    ``indices`` (n, 2 * nodes); ``log_probs``: for each choice the log-probabilities of its options, (n, options).
-    """
-
-    indices: Tensor
-    log_probs: list[Tensor]
-
-    def taken(self) -> Tensor:
-        """The log-probability of what was chosen, summed over all: (n,)."""
-        chosen = [lp.gather(1, self.indices[:, i : i + 1]) for i, lp in enumerate(self.log_probs)]
-        return torch.cat(chosen, dim=1).sum(dim=1)  # (n, 2 * nodes) -> (n,)
-
-    def entropy(self) -> Tensor:
-        """The entropy, summed over the distributions: (n,)."""
-        return -sum((lp.exp() * lp).sum(dim=1) for lp in self.log_probs)
-
-    def favoured(self) -> Tensor:
-        """The largest probability of each choice, (n, choices), detached."""
-        return torch.stack([lp.detach().amax(dim=1).exp() for lp in self.log_probs], dim=1)
-
-
-def _draw(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
-    """Inverse transform sampling: (n, options) and (n,) in [0, 1) -> indices (n,). None: the likeliest."""
-    if uniform is None:
-        return log_probs.argmax(dim=1)
-    cumulative = log_probs.detach().exp().cumsum(dim=1)
-    return (cumulative[:, :-1] <= uniform[:, None] * cumulative[:, -1:]).sum(dim=1)
-
-
-class ConnectionSampler(nn.Module):
-    """Choose two inputs for each node, by attention over the states that exist so far."""
-
-    def __init__(self, space: Space, squash: Squash) -> None:
-        super().__init__()
-        self.nodes, self.squash = space.nodes, squash
-        # Row 0 is the start token; the published table has a row per node.
-        self.embedding = nn.Embedding(space.nodes, HIDDEN)
-        self.lstm = nn.LSTMCell(HIDDEN, HIDDEN)
-        self.anchor = nn.Linear(HIDDEN, HIDDEN, bias=False)
-        self.query = nn.Linear(HIDDEN, HIDDEN, bias=False)
-        self.score = nn.Linear(HIDDEN, 1, bias=False)
-
-    def forward(
-        self, state: tuple[Tensor, Tensor], given: Tensor | None, uniform: Tensor | None
-    ) -> tuple[Choices, tuple[Tensor, Tensor]]:
-        """Choose the connections of one encoding for n rows.
-
-        ``state``: (h, c) of the encoding before, (n, 256) each; the new one is returned too. ``given``
-        (n, 2 * nodes): what was chosen; without it ``uniform`` (n, 2 * nodes) decides, and without both the likeliest
-        is taken.
-        """
-        n, (bound, _, temperature) = state[0].shape[0], self.squash
-        start = self.embedding.weight[0].expand(n, HIDDEN)  # (n, 256)
-        carried = self.lstm(start, state)  # (n, 256) twice; both start steps begin at the carried state: one result
-        values = [torch.zeros_like(start), torch.zeros_like(start)]  # of the inputs 0 and 1, (n, 256) each
-        keys = [self.anchor(carried[0])] * 2
-        state, token = carried, start
-        indices, log_probs = [], []
-        for _node in range(self.nodes):
-            stacked_keys, stacked_values = torch.stack(keys, dim=1), torch.stack(values, dim=1)  # (n, anchors, 256)
-            for _side in range(2):
-                state = self.lstm(token, state)
-                logits = self.score((stacked_keys + self.query(state[0])[:, None]).tanh()).squeeze(2)  # (n, anchors)
-                log_prob = (bound * (logits / temperature).tanh()).log_softmax(dim=1)  # (n, anchors)
-                i = len(indices)
-                if given is not None:
-                    index = given[:, i]  # (n,)
-                else:
-                    index = _draw(log_prob, None if uniform is None else uniform[:, i])
-                indices.append(index)
-                log_probs.append(log_prob)
-                token = stacked_values[torch.arange(n, device=index.device), index]  # (n, 256)
-            state = self.lstm(token, state)  # the node itself becomes an anchor
-            values.append(state[0])
-            keys.append(self.anchor(state[0]))
-            token = start
-        return Choices(torch.stack(indices, dim=1), log_probs), state
-
-
-class OperationSampler(nn.Module):
-    """Choose an operation for every connection, by a bidirectional LSTM over the connections."""
-
-    def __init__(self, space: Space, squash: Squash) -> None:
-        super().__init__()
-        self.squash = squash
-        self.embedding = nn.Embedding(space.nodes + 1, HIDDEN)
-        self.lstm = nn.LSTM(HIDDEN, HIDDEN, bidirectional=True, batch_first=True)
-        self.classifier = nn.Linear(2 * HIDDEN, len(space.operations))
-
-    def forward(
-        self,
-        connections: Tensor,
-        state: tuple[Tensor, Tensor],
-        given: Tensor | None,
-        uniform: Tensor | None,
-    ) -> tuple[Choices, tuple[Tensor, Tensor]]:
-        """Choose the operations of one encoding for n rows.
-
-        ``connections`` (n, 2 * nodes); ``state``: (h, c) of the encoding before, (2, n, 256) each, of which the new
-        one is returned too; ``given`` and ``uniform`` as for the connections.
-        """
-        hidden, state = self.lstm(self.embedding(connections), state)  # (n, 2 * nodes, 512)
-        _, bound, temperature = self.squash
-        logits = bound * (self.classifier(hidden) / temperature).tanh()  # (n, 2 * nodes, operations)
-        log_probs = logits.log_softmax(dim=2)
-        columns = list(log_probs.unbind(dim=1))  # (n, operations) each
-        if given is None:
-            flat = _draw(log_probs.flatten(0, 1), None if uniform is None else uniform.flatten())
-            given = flat.view_as(connections)  # (n, 2 * nodes)
-        return Choices(given, columns), state
 
 
 class Controller(nn.Module):
@@ -205,7 +79,7 @@ class Controller(nn.Module):
     def probabilities(self, genotype: Genotype) -> list[tuple[list[Tensor], list[Tensor]]]:
         """For each encoding the connection and operation distributions, given the choices before."""
         cells = self._walk(1, self._given([genotype]), None)
-        return [tuple([lp[0].exp() for lp in c.log_probs] for c in pair) for pair in cells]
+        return [tuple([p[0] for p in c.probabilities()] for c in pair) for pair in cells]
 
     def _given(self, genotypes: Sequence[Genotype]) -> Tensor:
         given = torch.tensor([g.cells for g in genotypes], device=self.connection.score.weight.device)

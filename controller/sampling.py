@@ -1,4 +1,4 @@
-"""Drawing from the search space without a policy: uniform genotypes, and genotypes drawn until they fit."""
+"""Drawing from the search space without a policy: uniform or fair genotypes, and genotypes drawn until they fit."""
 
 from __future__ import annotations
 
@@ -43,6 +43,49 @@ def uniform(
     sizes = gene_sizes(num_cells, space)
     drawn = torch.rand(n, len(sizes), generator=generator, dtype=torch.float64)  # (n, genes)
     return tuple(from_genes(row, sharing, space) for row in (drawn * sizes).long().tolist())
+
+
+def fair(
+    n: int, num_cells: int, sharing: str, generator: torch.Generator, space: str = "slnas"
+) -> tuple[Genotype, ...]:
+    """Draw ``n`` genotypes in groups in which each operation of every edge occurs once (FairNAS, arXiv 1907.01845).
+
+    A group has as many genotypes as the space has operations; their inputs are uniform. Raises ValueError for an ``n``
+    that is not made of whole groups.
+    """
+    operations = len(SPACES[space].operations)
+    groups, rest = divmod(n, operations)
+    if rest:
+        raise ValueError(f"{n} genotypes are no whole number of groups of {operations}")
+    genes = torch.tensor([genes_of(g) for g in uniform(n, num_cells, sharing, generator, space)])  # (n, genes)
+    # An order of the operations for every edge of a group: (groups, operations, edges).
+    orders = torch.rand(groups, operations, genes.shape[1] // 2, generator=generator, dtype=torch.float64).argsort(1)
+    genes[:, 1::2] = orders.flatten(0, 1)
+    return tuple(from_genes(row, sharing, space) for row in genes.tolist())
+
+
+def varied(
+    n: int, num_cells: int, sharing: str, generator: torch.Generator, space: str = "slnas"
+) -> tuple[Genotype, ...]:
+    """Draw ``n`` genotypes that differ more than uniform ones do: each encoding mixes the operations in its own way.
+
+    The shares that it draws them with are of a Dirichlet distribution with all parameters 1/2, as squares of normal
+    numbers are. Inputs are uniform.
+    """
+    operations = len(SPACES[space].operations)
+    genes = torch.tensor([genes_of(g) for g in uniform(n, num_cells, sharing, generator, space)])
+    genes = genes.view(n * num_cells, -1)  # (encodings, genes)
+    shares = torch.randn(len(genes), operations, generator=generator, dtype=torch.float64).square()
+    edges = genes.shape[1] // 2
+    genes[:, 1::2] = torch.multinomial(shares, edges, replacement=True, generator=generator)
+    return tuple(from_genes(row, sharing, space) for row in genes.view(n, -1).tolist())
+
+
+POPULATIONS = {"uniform": uniform, "varied": varied}  # by name, what draws the genotypes of a study
+
+POLICY = "policy"  # paths as the strategy draws them; all others are drawn without it
+# By the name that --path_sampling takes, what draws the paths that shared weights are trained on.
+PATHS: dict[str, Callable[..., tuple[Genotype, ...]] | None] = {POLICY: None, "uniform": uniform, "fair": fair}
 
 
 def draw_fitting(draw: Callable[[int], Sequence[Genotype]], n: int, fits: Fits | None) -> tuple[Genotype, ...]:

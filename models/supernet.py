@@ -53,25 +53,32 @@ class SuperNet(Backbone):
         bn_stats: str = "batch",
         space: str = "slnas",
         head: str = "classify",
+        bn_affine: bool = True,
     ) -> None:
         if bn_stats not in BN_STATS:
             raise ValueError(f"bn_stats {bn_stats!r} is none of {', '.join(BN_STATS)}")
         spec = NetworkSpec(blocks, filters, num_classes, stem, antialias, aux, space, head)
         super().__init__(spec, lambda plan, _node, _side: _all_operations(spec, plan))
-        self.sharing, self.bn_stats = sharing, bn_stats
+        self.sharing, self.bn_stats, self.bn_affine = sharing, bn_stats, bn_affine
+        if not bn_affine:  # the stems, which no genotype chooses, keep theirs
+            for norm in _norms(self.blocks):
+                _forget_scale(norm)
         if not BN_STATS[bn_stats].kept:
-            for norm in self._norms():
+            for norm in _norms(self):
                 _forget_statistics(norm)
 
     @classmethod
-    def of(cls, spec: NetworkSpec, sharing: str = "type", bn_stats: str = "batch") -> "SuperNet":
+    def of(
+        cls, spec: NetworkSpec, sharing: str = "type", bn_stats: str = "batch", bn_affine: bool = True
+    ) -> "SuperNet":
         """A supernet of the shape ``spec``, with fresh weights."""
-        return cls(**vars(spec), sharing=sharing, bn_stats=bn_stats)
+        return cls(**vars(spec), sharing=sharing, bn_stats=bn_stats, bn_affine=bn_affine)
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> "SuperNet":
         """The supernet that :meth:`arguments` describes, with fresh weights."""
-        return cls.of(NetworkSpec.from_plain(arguments), arguments["sharing"], arguments["bn_stats"])
+        own = (arguments["sharing"], arguments["bn_stats"], arguments.get("bn_affine", True))  # older files lack it
+        return cls.of(NetworkSpec.from_plain(arguments), *own)
 
     def forward(
         self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0
@@ -84,21 +91,23 @@ class SuperNet(Backbone):
 
     def arguments(self) -> dict[str, Any]:
         """What rebuilds this supernet, as plain values."""
-        return {**self.spec.as_plain(), "sharing": self.sharing, "bn_stats": self.bn_stats}
+        own = {"sharing": self.sharing, "bn_stats": self.bn_stats, "bn_affine": self.bn_affine}
+        return {**self.spec.as_plain(), **own}
 
     def inherit(self, genotype: Genotype) -> Network:
         """The network of ``genotype`` with the weights that the supernet holds for it.
 
-        Batch norms that keep no running statistics here start from 0 and 1 there.
+        Batch norms start there from 0 and 1 with what they do not keep here: running statistics, or scales and shifts.
         """
         like = next(self.parameters())
         network = Network.of(genotype, self.spec).to(like.device, like.dtype)
         own, weights = self.state_dict(), network.state_dict()
+        norms = {name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)}
         for key in weights:
             shared = self._shared_key(key, genotype)
             if shared in own:
                 weights[key] = own[shared]
-            elif key.rpartition(".")[2] not in ("running_mean", "running_var", "num_batches_tracked"):
+            elif key.rpartition(".")[0] not in norms:
                 raise KeyError(f"the supernet has no {shared}")
         network.load_state_dict(weights)
         return network
@@ -111,9 +120,6 @@ class SuperNet(Backbone):
         encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
         op = encoding[4 * n + (1 if side == "x" else 3)]
         return ".".join([*parts[:5], str(op), *parts[5:]])
-
-    def _norms(self) -> Iterator[nn.BatchNorm2d]:
-        return (layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d))
 
     @contextmanager
     def scoring(self, genotype: Genotype | None, calibration: Iterable[Tensor | Stemmed] = ()) -> Iterator[None]:
@@ -131,19 +137,19 @@ class SuperNet(Backbone):
             yield
         finally:
             if BN_STATS[self.bn_stats].calibrated:
-                for norm in self._norms():
+                for norm in _norms(self):
                     _forget_statistics(norm)
             if was_training:
                 self.train()
 
     @torch.no_grad()
     def _recalibrate(self, genotype: Genotype | None, calibration: Iterable[Tensor | Stemmed]) -> None:
-        norms = list(self._norms())
-        for norm in norms:
+        like = next(self.parameters())
+        for norm in _norms(self):
             norm.track_running_stats, norm.momentum = True, None
-            norm.running_mean = torch.zeros_like(norm.weight)
-            norm.running_var = torch.ones_like(norm.weight)
-            norm.num_batches_tracked = torch.tensor(0, device=norm.weight.device)
+            norm.running_mean = like.new_zeros(norm.num_features)
+            norm.running_var = like.new_ones(norm.num_features)
+            norm.num_batches_tracked = torch.tensor(0, device=like.device)
         self.train()
         for images in calibration:
             if genotype is None:
@@ -159,6 +165,15 @@ def _all_operations(spec: NetworkSpec, plan: CellPlan) -> nn.ModuleList:
         build_operation(name, plan.width, plan.out_width, stride=stride, antialias=spec.antialias)
         for name in spec.search_space.operations
     )
+
+
+def _norms(module: nn.Module) -> Iterator[nn.BatchNorm2d]:
+    return (layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d))
+
+
+def _forget_scale(norm: nn.BatchNorm2d) -> None:
+    """Leave a batch norm without scale and shift: what follows an operation sees the same scale from all of them."""
+    norm.affine, norm.weight, norm.bias = False, None, None
 
 
 def _forget_statistics(norm: nn.BatchNorm2d) -> None:

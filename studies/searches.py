@@ -32,6 +32,9 @@ def open_search(run: str | Path, **changes: Any) -> Search:
         s = script.assemble(opened)
     with checkpoint.fitting(path):
         checkpoint.load_weights(s.supernet, state["model"], path)
+        if "last" in state["extras"]:  # what the search ranks by
+            s.last.load_state_dict(state["extras"]["last"])
+            s.last.settle()
     s.training.at = resume.Position(**state["position"])
     return s
 

@@ -1,7 +1,8 @@
 """What a process of a several-process test runs: a script, watched. ``one_of_many.py OUT KIND FAULT flags...``
 
 OUT gets the weights of this process after every epoch. FAULT: ``none``; ``crash``, an error in process 1 in the
-third step; ``stop``, SIGTERM to process 1 alone in the third step.
+third step; ``stop``, SIGTERM to process 1 alone in the third step; ``rank-P-N``, process P has no score for the N-th
+network that it is to rank without training.
 """
 
 import os
@@ -13,6 +14,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from models.proxies import ProxyError, ProxyRanker
 from tests.harness import SCRIPTS
 from utils.system.signals import StopRequest
 from utils.training.state import Training
@@ -20,6 +22,7 @@ from utils.training.state import Training
 out, kind, fault, *argv = sys.argv[1:]
 rank = int(os.environ["RANK"])
 close_epoch, check, steps = Training.close_epoch, StopRequest.check, [0]
+score, ranked = ProxyRanker.__call__, [0]
 
 
 def watched_epoch(self, *args):
@@ -38,5 +41,13 @@ def faulty_check(self):
     check(self)
 
 
+def faulty_score(self, genotype):
+    ranked[0] += 1
+    if fault == f"rank-{rank}-{ranked[0]}":
+        raise ProxyError(f"process {rank} has no score")
+    return score(self, genotype)
+
+
 Training.close_epoch, StopRequest.check = watched_epoch, faulty_check
+ProxyRanker.__call__ = faulty_score
 sys.exit(SCRIPTS[kind].main(argv))

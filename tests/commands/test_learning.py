@@ -1,10 +1,12 @@
 """A search whose controller is given all that helps it, through the real script."""
 
+import signal
+
 import pytest
 import torch
 
 from ops.genotype import Genotype
-from tests.harness import finished, genotypes, metrics, only_run, run, scalars, start
+from tests.harness import finished, genotypes, metrics, only_run, run, same_run, scalars, start, stop_after
 
 LEARNING = (
     "--operation_bound 5 --connection_bound 2.5 --controller_temperature 1 --controller_optimizer adam "
@@ -48,3 +50,23 @@ def test_a_run_of_a_recipe_goes_on_with_its_parts_and_with_what_was_given_beside
     kept = {name: flags[name] for name in ("recipe", "controller_lr", "controller_samples", "advantage", "canonical")}
     assert list(kept.values()) == ["tuned", 1e-2, 2, "normalised", True]
     assert len(metrics(folder)) == 2
+
+
+def test_a_stop_between_two_updates_of_ppo_goes_on_bit_for_bit(tmp_path, monkeypatch):
+    """In the second epoch, so that the optimizer has its averages and the weight of the entropy has begun to fall."""
+    flags = ["--recipe", "tuned", "--ppo_epochs", "3", "--entropy_in_loss", "1e-3", "--controller_samples", "3"]
+    flags += ["--controller_lr", "1e-2", "--epochs", "2", "--no-tensorboard", "--batch_size", "480"]
+    straight = finished("search", tmp_path / "straight", *flags)
+    with monkeypatch.context() as patch:  # an epoch: 3 steps on the weights, 3 updates, 2 reports
+        stop_after(patch, 8 + 3 + 2, signal.SIGTERM)
+        assert start("search", tmp_path / "stopped", *flags) == 128 + signal.SIGTERM
+    folder = only_run(tmp_path / "stopped", "search")
+    position = torch.load(folder / "checkpoint.pt", weights_only=True)["position"]
+    assert (position["epoch"], position["phase"], position["step"]) == (1, "strategy", 2)
+    assert start("search", tmp_path / "stopped", *flags, "--resume", "auto") == 0
+    same_run(folder, straight, "search")
+    states = [torch.load(f / "checkpoint.pt", weights_only=True)["extras"]["strategy"] for f in (folder, straight)]
+    assert states[0]["told"] == states[1]["told"] == 6
+    moments = [state["optimizer"]["state"].values() for state in states]
+    for one, other in zip(*moments, strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in ("step", "exp_avg", "exp_avg_sq"))

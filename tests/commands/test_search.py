@@ -138,12 +138,28 @@ def test_candidates_can_be_ranked_without_the_shared_weights(searched, tmp_path,
     assert json.loads((folder / "result.json").read_text())["ranked_by"] == "macs"
 
 
-def test_a_ranker_that_cannot_rank_is_exchanged_and_no_epoch_is_lost(tmp_path, capsys, monkeypatch):
-    def broken(*_):
-        raise ProxyError("the ranker nwot gives nan for a network: rank by another one")
+def refusing(after: int):
+    """A ranker that scores ``after`` networks and then has no score."""
+    numbers = iter(range(after))
 
+    def broken(*_):
+        number = next(numbers, None)
+        if number is None:
+            raise ProxyError("the ranker nwot gives nan for a network: rank by another one")
+        return float(number)
+
+    return broken
+
+
+def test_a_ranker_that_cannot_rank_is_refused_before_anything_is_made(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(PROXIES, "nwot", refusing(0))
+    assert "ranker nwot" in refusal("search", capsys, *TINY_SEARCH, "--result", str(tmp_path), "--rank_by", "nwot")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_ranker_that_fails_later_is_exchanged_and_no_epoch_is_lost(tmp_path, capsys, monkeypatch):
     flags = ["--epochs", "1", "--controller_steps", "0", "--valid_steps", "0", "--no-tensorboard"]
-    monkeypatch.setitem(PROXIES, "nwot", broken)
+    monkeypatch.setitem(PROXIES, "nwot", refusing(2))  # one before the first epoch, one at the end
     words = [*TINY_SEARCH, *flags, "--result", str(tmp_path)]
     with pytest.raises(SystemExit) as end:
         SCRIPTS["search"].main([*words, "--rank_by", "nwot"])

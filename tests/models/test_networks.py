@@ -110,6 +110,19 @@ def test_supernet_equals_the_network_that_inherits_from_it(sharing, blocks, anti
     assert len(our_aux) == 1
 
 
+def test_norms_of_the_cells_can_go_without_scale_and_shift():
+    plain, supernet = (SuperNet((1, 1), 4, 3, bn_affine=affine).double() for affine in (True, False))
+    norms = {name: m for name, m in plain.named_modules() if isinstance(m, torch.nn.BatchNorm2d)}
+    missing = {f"{name}.{what}" for name in norms if name.startswith("blocks") for what in ("weight", "bias")}
+    assert set(plain.state_dict()) - set(supernet.state_dict()) == missing
+    genotype, images = drawn(5), torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    inherited = supernet.inherit(genotype).train()  # its scales are 1 and its shifts 0
+    torch.testing.assert_close(supernet(images, genotype)[0], inherited(images)[0])
+    again = SuperNet.from_arguments(supernet.arguments()).double()
+    again.load_state_dict(supernet.state_dict())
+    assert torch.equal(again(images, genotype)[0], supernet(images, genotype)[0])
+
+
 @pytest.mark.parametrize(("sharing", "blocks"), [("type", (1, 1)), ("block", (1, 1))])
 def test_only_sampled_operations_get_gradients(sharing, blocks):
     genotype = drawn(7, num_cells(sharing, blocks), sharing)
@@ -124,9 +137,10 @@ def test_only_sampled_operations_get_gradients(sharing, blocks):
             assert (parameter.grad is not None) == sampled, name
 
 
+@pytest.mark.parametrize("bn_affine", [True, False])
 @pytest.mark.parametrize("bn_stats", BN_STATS)
-def test_scoring_changes_no_buffer_and_depends_on_nothing_scored_before(bn_stats):
-    supernet = SuperNet((1,), 4, 3, bn_stats=bn_stats).train()
+def test_scoring_changes_no_buffer_and_depends_on_nothing_scored_before(bn_stats, bn_affine):
+    supernet = SuperNet((1,), 4, 3, bn_stats=bn_stats, bn_affine=bn_affine).train()
     images, calibration = torch.randn(6, 3, 24, 24), [torch.randn(5, 3, 24, 24) + 1 for _ in range(2)]
     for seed in range(3):
         supernet(images, drawn(seed))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from controller.learning import ADVANTAGES, OPTIMIZERS
+from controller.sampling import PATHS
 from controller.strategies import STRATEGIES
 from models.proxies import PROXIES
 from models.supernet import BN_STATS
@@ -18,6 +19,7 @@ from utils.training.search_recipes import SEARCH_RECIPES
 from utils.training.task import SCORES
 
 STRATEGY, CONTROLLER, RESULT = "strategy", "controller", "result"
+SHARED_WEIGHTS = "shared weights"
 SHARED = "shared"  # rank by the shared weights; all other rankers need no training
 RANKERS: Mapping[str, object] = ChainMap(PROXIES, {SHARED: None})  # a view, so that a new entry is a choice
 LIMITS = "limits of the network that will be retrained"
@@ -40,14 +42,20 @@ class SearchConfig(CommonConfig):
     sharing: str = "type"
 
     space: str = flag("slnas", "what is searched", NETWORK, choices=SPACES)
-    recipe: str = flag("published", "defaults of the strategy and of --score", STRATEGY, choices=SEARCH_RECIPES)
+    recipe: str = flag("published", "what other flags start from", STRATEGY, choices=SEARCH_RECIPES)
     canonical: bool = flag(False, "one encoding for all that describe the same network", STRATEGY, type=bool)
     searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
     score: str | None = flag(
         None, "what is rewarded and ranked by", STRATEGY, choices=SCORES, said="the task's measure"
     )
     reward_batches: int = flag(1, "reward batches that an update scores on", STRATEGY, type=numbers.positive_int)
-    warmup_epochs: int = flag(0, "first epochs on uniformly drawn paths, nothing else", STRATEGY, type=numbers.count)
+    warmup_epochs: int | None = flag(
+        None,
+        "first epochs on uniformly drawn paths, nothing else",
+        STRATEGY,
+        type=numbers.count,
+        said="0, tuned half of them",
+    )
 
     max_params: float | None = flag(None, "parameters, without auxiliary heads", LIMITS, type=numbers.positive)
     max_macs: float | None = flag(None, "multiply-accumulates of one image", LIMITS, type=numbers.positive)
@@ -66,6 +74,16 @@ class SearchConfig(CommonConfig):
     bn_stats: str = flag("batch", "batch-norm statistics when a genotype is scored", NETWORK, choices=BN_STATS)
     calibration_steps: int = flag(4, "training batches for --bn_stats recalibrate", NETWORK, type=numbers.positive_int)
     reward_fraction: float = flag(0.2, "share of train/ kept for rewards", DATA, type=numbers.fraction)
+
+    paths: int = flag(1, "genotypes a step trains on, gradients averaged", SHARED_WEIGHTS, type=numbers.positive_int)
+    path_sampling: str = flag("policy", "who draws them after the warm-up", SHARED_WEIGHTS, choices=PATHS)
+    bn_affine: bool = flag(True, "scale and shift in the batch norms of cells", SHARED_WEIGHTS, type=bool)
+    grad_clip: float | None = flag(None, "largest gradient norm", SHARED_WEIGHTS, type=numbers.positive, said="none")
+    lr_by_step: bool = flag(False, "the learning rate changes from step to step", SHARED_WEIGHTS, type=bool)
+    lr_warmup_epochs: int = flag(0, "epochs in which it rises", SHARED_WEIGHTS, type=numbers.count)
+    average_last: int = flag(
+        1, "epochs whose last weights are averaged to rank genotypes", SHARED_WEIGHTS, type=numbers.positive_int
+    )
 
     controller_lr: float = flag(3.5e-5, "learning rate", CONTROLLER, type=numbers.positive)
     controller_steps: int = flag(150, "updates an epoch", CONTROLLER, type=numbers.count)
@@ -99,6 +117,9 @@ class SearchConfig(CommonConfig):
     def completed(self) -> SearchConfig:
         """The same with the parts of the recipe that were not given."""
         parts = asdict(SEARCH_RECIPES[self.recipe])
+        share = parts.pop("warmup_share")
+        if self.warmup_epochs is None:
+            parts["warmup_epochs"] = int(share * self.epochs)
         return replace(self, **{name: value for name, value in parts.items() if name not in self.given})
 
     def check(self) -> None:
@@ -107,6 +128,12 @@ class SearchConfig(CommonConfig):
         if self.advantage == "normalised" and self.controller_samples < 2:
             raise ValueError(
                 "--advantage normalised compares the genotypes of an update: --controller_samples 2 or more"
+            )
+        operations = len(SPACES[self.space].operations)
+        if self.path_sampling == "fair" and self.paths % operations:
+            raise ValueError(
+                f"--path_sampling fair takes each of the {operations} operations once: --paths {operations}, "
+                f"or a multiple of it"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
@@ -58,6 +58,22 @@ class World:
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self.control)
         return box[0]
+
+    def of_first(self, find: Callable[[], Any] | None) -> Any:
+        """Give all processes what the first one finds, or the UsageError that it ends with: then none waits for it.
+
+        ``find`` is called in the first process alone.
+        """
+        found, error = None, None
+        if self.is_main:
+            try:
+                found = find()
+            except UsageError as refusal:
+                error = refusal
+        found, error = self.broadcast((found, error))
+        if error is not None:
+            raise error
+        return found
 
     def gather(self, value: Any) -> list[Any]:
         """Give the first process what every process passes in, by rank; the others get an empty list."""
@@ -168,8 +184,11 @@ class SyncBatchNorm(nn.BatchNorm2d):
         var = squares / n - mean.square()
         if self.training and self.track_running_stats:
             self._track(mean.detach(), var.detach() * n / (n - 1))
-        scale = self.weight * torch.rsqrt(var + self.eps)
-        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        scale = torch.rsqrt(var + self.eps)
+        if self.affine:
+            scale = self.weight * scale
+        shift = self.bias - mean * scale if self.affine else -mean * scale
+        return x * scale[:, None, None] + shift[:, None, None]
 
     @torch.no_grad()
     def _track(self, mean: Tensor, var: Tensor) -> None:

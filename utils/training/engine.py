@@ -96,7 +96,7 @@ def train_pass(
     loader: Iterable[Batch],
     task: Task,
     *,
-    arguments: Sequence[tuple[Any, ...]],
+    arguments: Sequence[Sequence[tuple[Any, ...]]],
     optimizer: torch.optim.Optimizer,
     precision: Precision,
     meter: Meter,
@@ -107,8 +107,9 @@ def train_pass(
 ) -> None:
     """Train on every batch that is left of the pass, once; what was counted is in the meter.
 
-    ``arguments[step]``: what the model takes besides the images of that step: its path, its drop path. ``seeds[step]``:
-    of what the step draws from the global generator. ``clip``: largest gradient norm. ``average``: of the weights, told
+    ``arguments[step]``: what the model takes besides the images of that step, a path and its drop path for one; the
+    batch passes once with each of them, and their gradients are averaged. ``seeds[step]``: of what the step draws from
+    the global generator. ``clip``: largest gradient norm. ``average``: of the weights, told
     of every step.
     """
     progress = progress or Unattended()
@@ -120,15 +121,21 @@ def train_pass(
         for step, batch in progress.steps(loader):
             if seeds is not None:
                 torch.manual_seed(seeds[step])
-            targets = task.targets(batch)
-            with precision.autocast():
-                outputs, aux = model(batch.images, *arguments[step])
-                loss = task.loss(outputs, aux, targets)
-            precision.step(loss if batch.weight == 1 else loss * batch.weight, optimizer, parameters, clip)
-            meter.update(loss, outputs, aux, targets)
+            targets, share = task.targets(batch), 1 / len(arguments[step])
+            optimizer.zero_grad()
+            losses = []
+            for own in arguments[step]:
+                with precision.autocast():
+                    outputs, aux = model(batch.images, *own)
+                    loss = task.loss(outputs, aux, targets)
+                weight = batch.weight * share
+                precision.backward(loss if weight == 1 else loss * weight, optimizer)
+                meter.update(loss, outputs, aux, targets)
+                losses.append(loss.detach())
+            precision.step(optimizer, parameters, clip)
             if average is not None:
                 average.update()
-            progress.done(step, loss, meter)
+            progress.done(step, losses[0] if len(losses) == 1 else torch.stack(losses).mean(), meter)
     except ReadingError:
         progress.keep(meter)
         raise

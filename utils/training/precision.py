@@ -36,12 +36,12 @@ class Precision:
         """The context that a forward pass and its loss run in."""
         return nullcontext()
 
-    def step(
-        self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None
-    ) -> None:
-        """Do the backward pass and one update; gradients are cleared to None first. ``clip``: largest gradient norm."""
-        optimizer.zero_grad(set_to_none=True)
+    def backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Add the gradients of a loss to those that are there. ``optimizer``: of the weights."""
         loss.backward()
+
+    def step(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None) -> None:
+        """Do one update by the gradients that are there. ``clip``: largest gradient norm."""
         if clip is not None:
             nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
@@ -87,12 +87,12 @@ class Float16(Precision):
         """Run forward pass and loss in float16 where that is safe."""
         return torch.autocast(self.device_type, dtype=torch.float16)
 
-    def step(
-        self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None
-    ) -> None:
-        """Backward of the scaled loss, and an update where every gradient is finite."""
-        optimizer.zero_grad(set_to_none=True)
+    def backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Add the gradients of the scaled loss."""
         self.scaler.scale(loss).backward()
+
+    def step(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None) -> None:
+        """Do an update where every gradient is finite."""
         if clip is not None:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(parameters, clip)
@@ -131,13 +131,13 @@ class Apex(Precision):
         """Let apex change model and optimizer to its level."""
         self.amp.initialize(model, optimizer, opt_level=self.opt_level, verbosity=0)
 
-    def step(
-        self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None
-    ) -> None:
-        """Backward of the loss as apex scales it, and one update."""
-        optimizer.zero_grad()
+    def backward(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Add the gradients of the loss as apex scales it."""
         with self.amp.scale_loss(loss, optimizer) as scaled:
             scaled.backward()
+
+    def step(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None) -> None:
+        """Do one update of the weights that apex keeps."""
         if clip is not None:
             nn.utils.clip_grad_norm_(self.amp.master_params(optimizer), clip)
         optimizer.step()

@@ -10,6 +10,16 @@ class SearchRecipe:
     """Defaults of flags of the same names; ``published`` is the method as it was published."""
 
     canonical: bool = False
+    warmup_share: float = 0.0  # of the epochs, for --warmup_epochs
+    child_lr_max: float = 0.025
+    drop_prob: float | None = None
+    paths: int = 1
+    path_sampling: str = "policy"
+    bn_affine: bool = True
+    grad_clip: float | None = None
+    lr_by_step: bool = False
+    lr_warmup_epochs: int = 0
+    average_last: int = 1
     score: str | None = None
     controller_lr: float = 3.5e-5
     controller_samples: int = 1
@@ -27,6 +37,12 @@ SEARCH_RECIPES = {
     "published": SearchRecipe(),
     "tuned": SearchRecipe(
         canonical=True,
+        warmup_share=0.5,
+        child_lr_max=0.05,
+        grad_clip=5.0,
+        lr_by_step=True,
+        lr_warmup_epochs=1,
+        average_last=5,
         score="loss",
         controller_lr=1e-3,
         controller_samples=10,

@@ -145,17 +145,18 @@ class Training:
     # Progress of a training pass: see utils.training.engine.Progress.
 
     def begin(self, meter: Meter) -> None:
-        """Set the learning rate of the epoch; the meter gets what the pass counted before it was interrupted."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.lr(self.at.epoch)
+        """Give the meter what the pass counted before it was interrupted."""
         if self.at.rows and self.world.is_main:
             meter.sums += meter.sums.new_tensor(self.at.rows)
 
     def steps(self, loader: Any) -> Iterator[tuple[int, Batch]]:
-        """The batches of the epoch from the step at which the run stands."""
+        """The batches of the epoch from the step at which the run stands, each at its learning rate."""
         loader.set_epoch(self.at.epoch, self.at.step)
         with self.reporter("training", len(loader), self.precision.patience) as self.watch:
-            yield from enumerate(loader, self.at.step)
+            for step, batch in enumerate(loader, self.at.step):
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.schedule.lr(self.at.epoch, step, len(loader))
+                yield step, batch
 
     def done(self, step: int, loss: Tensor, meter: Meter) -> None:
         """Count the step, look at its loss now and then, and stop if that was asked for."""

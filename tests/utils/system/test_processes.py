@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.harness import metrics, only_run, start, torchrun, weights
+from tests.harness import candidates, metrics, only_run, start, torchrun, weights
 
 
 @pytest.mark.parametrize(("kind", "steps"), [("search", 8), ("retrain", 9)])
@@ -66,3 +66,35 @@ def test_several_seeds_train_in_several_processes_one_after_the_other_and_go_on(
     again = torchrun(tmp_path, "retrain", *flags)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("complete: nothing to do") == 2
+
+
+RANKING = ["--epochs", "1", "--controller_steps", "0", "--valid_steps", "0", "--no-tensorboard", "--batch_size", "240"]
+
+
+@pytest.mark.parametrize("ranker", ["synflow", "grad_norm"])
+def test_two_processes_rank_without_training_as_one_does(ranker, tmp_path):
+    """synflow reads no images: equal scores. grad_norm reads those of the first process: none of it hangs."""
+    assert start("search", tmp_path / "one", *RANKING, "--rank_by", ranker) == 0
+    done = torchrun(tmp_path / "two", "search", *RANKING, "--rank_by", ranker, fault="rank-1-1")
+    assert done.returncode == 0, done.stderr
+    one, two = (candidates(only_run(tmp_path / name, "search")) for name in ("one", "two"))
+    assert len(one) == 3
+    assert sorted(cells for cells, _ in one) == sorted(cells for cells, _ in two)
+    if ranker == "synflow":
+        assert one == two
+    else:
+        assert all(math.isfinite(score) for _, score in two)
+
+
+@pytest.mark.parametrize("network", [1, 3])
+def test_a_ranker_that_fails_in_the_first_process_ends_all(network, tmp_path):
+    """Before the first epoch nothing is made; behind it the run is complete but for its result."""
+    done = torchrun(tmp_path, "search", *RANKING, "--rank_by", "grad_norm", fault=f"rank-0-{network}")
+    assert done.returncode != 0
+    assert "process 0 has no score" in done.stderr
+    assert "Connection closed" not in done.stderr, "all of them heard of it"
+    if network == 1:
+        assert not (tmp_path / "search").exists()
+    else:
+        [record] = metrics(only_run(tmp_path, "search"))
+        assert math.isfinite(record["shared/loss"])

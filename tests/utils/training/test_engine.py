@@ -85,7 +85,7 @@ def test_an_epoch_is_sgd_written_out():
         model,
         batches(),
         TASK,
-        arguments=[()] * 10,
+        arguments=[[()]] * 10,
         optimizer=optimizer,
         precision=Precision(),
         meter=meter,
@@ -105,6 +105,29 @@ def test_an_epoch_is_sgd_written_out():
         torch.testing.assert_close(ours, theirs)
     assert progress.steps_done == [7, 8, 9]
     assert meter.read()["loss"] == pytest.approx(sum(losses) / 8, rel=1e-6)
+
+
+def test_several_passes_of_a_step_give_the_mean_of_their_gradients():
+    class Scaled(TwoHeads):
+        def forward(self, images, scale):
+            return super().forward(scale * images)
+
+    model, twin, meter, scales = Scaled(), Scaled(), ClassificationMeter(CPU, 1), (1.0, 2.0, -0.5)
+    [batch] = batches((8,))
+    train_pass(
+        model,
+        [batch],
+        TASK,
+        arguments=[[(scale,) for scale in scales]],
+        optimizer=torch.optim.SGD(model.parameters(), 0.1),
+        precision=Precision(),
+        meter=meter,
+    )
+    losses = [search_loss(*twin(batch.images, scale), batch.labels) for scale in scales]
+    gradients = torch.autograd.grad(sum(losses) / 3, list(twin.parameters()))
+    for ours, before, gradient in zip(model.parameters(), twin.parameters(), gradients, strict=True):
+        torch.testing.assert_close(ours, before - 0.1 * gradient)
+    assert meter.read()["loss"] == pytest.approx(sum(losses).item() / 3)
 
 
 def test_evaluation_builds_no_graph_and_leaves_the_gradients_of_training_alone():

@@ -66,7 +66,8 @@ def test_gradients_are_unscaled_once_before_they_are_clipped():
     before = [p.detach().clone() for p in model.parameters()]
     scaler = Scaler()
     precision = Float16(CPU, scaler)
-    precision.step(100 * model(torch.ones(4, 3)).mean(), optimizer, model.parameters(), clip=1.0)
+    precision.backward(100 * model(torch.ones(4, 3)).mean(), optimizer)
+    precision.step(optimizer, model.parameters(), clip=1.0)
     assert scaler.calls == ["scale", "unscale", "step", "update"]
     moved = torch.cat([(p - q).flatten() for p, q in zip(model.parameters(), before, strict=True)])
     assert moved.norm().item() == pytest.approx(0.1, rel=1e-4)  # lr times the clipped norm of 1
@@ -76,7 +77,9 @@ def test_skipped_steps_are_counted_and_survive_a_checkpoint():
     model, optimizer = line_fit()
     precision = Float16(CPU, Scaler(overflows={0, 2}))
     for _ in range(4):
-        precision.step(model(torch.ones(4, 3)).mean(), optimizer, model.parameters(), clip=None)
+        optimizer.zero_grad()
+        precision.backward(model(torch.ones(4, 3)).mean(), optimizer)
+        precision.step(optimizer, model.parameters(), clip=None)
     assert precision.skipped == 2
     again = Float16(CPU, Scaler())
     again.load_state_dict(precision.state_dict())
@@ -111,7 +114,8 @@ def test_our_wrapper_of_apex_calls_our_own_fake_of_it_in_order():
     model, optimizer = line_fit()
     precision = Apex(fake_apex(calls), "O2")
     precision.prepare(model, optimizer)
-    precision.step(model(torch.ones(4, 3)).mean(), optimizer, model.parameters(), clip=1.0)
+    precision.backward(model(torch.ones(4, 3)).mean(), optimizer)
+    precision.step(optimizer, model.parameters(), clip=1.0)
     precision.load_state_dict(precision.state_dict())
     assert calls == ["initialize O2", "scale", "unscale", "masters", "load {'scale': 3.0}"]
 
@@ -188,7 +192,7 @@ def run(precision, bad, every=2):
             model,
             batches(60, bad),
             Classification.search(),
-            arguments=[()] * 60,
+            arguments=[[()]] * 60,
             optimizer=torch.optim.SGD(model.parameters(), 0.0),
             precision=precision,
             meter=ClassificationMeter(CPU),

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,19 @@ def test_cosine_starts_at_the_highest_rate_falls_and_ends_near_the_lowest(epochs
     last = lowest + (highest - lowest) * math.sin(math.pi / (2 * epochs)) ** 2
     assert rates[-1] == pytest.approx(last)
     assert schedule.lr(epochs) == pytest.approx(lowest)
+
+
+@given(st.integers(2, 50), st.integers(1, 40), st.integers(0, 5))
+def test_by_step_the_rate_rises_in_a_line_and_follows_the_cosine_between_the_epochs(epochs, steps, warmup):
+    by_epoch = Schedule("cosine", epochs, 0.1, 0.001, 10, 2)
+    schedule = replace(by_epoch, warmup=warmup, by_step=True)
+    rates = [schedule.lr(epoch, step, steps) for epoch in range(epochs) for step in range(steps)]
+    rise = [min(1, (i + 1) / (warmup * steps + 1)) for i in range(len(rates))]
+    for i, rate in enumerate(rates):
+        assert rate == pytest.approx(rise[i] * cosine(i / steps, epochs, 0.1, 0.001))
+    assert by_epoch.lr(1, steps - 1, steps) == by_epoch.lr(1), "by epoch every step has the same"
+    if steps == 1:
+        assert rates == pytest.approx([replace(by_epoch, warmup=warmup).lr(epoch) for epoch in range(epochs)])
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 150])

@@ -1,0 +1,187 @@
+"""The two recurrent samplers of one encoding (docs/method.md, section 3; ENAS, Pham et al., arXiv 1802.03268)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from controller.recurrence import State, StepByStep, lstm_step
+from ops.space import Space
+
+HIDDEN = 256
+
+
+class Squash(NamedTuple):
+    """Logits x are bounded to bound * tanh(x / temperature), with a bound for connections and one for operations."""
+
+    connection_bound: float = 1.1
+    operation_bound: float = 1.1 / 2.5
+    temperature: float = 5.0
+
+
+PUBLISHED = Squash()
+
+
+class Choices(NamedTuple):
+    """What a sampler chose for n rows, two choices a node.
+
+    ``indices`` (n, 2 * nodes); ``log_probs`` (n, 2 * nodes, options), -inf where a choice has fewer options.
+    """
+
+    indices: Tensor
+    log_probs: Tensor
+
+    def taken(self) -> Tensor:
+        """The log-probability of what was chosen, summed over all: (n,)."""
+        return self.log_probs.gather(2, self.indices[:, :, None]).sum(dim=(1, 2))
+
+    def entropy(self) -> Tensor:
+        """The entropy, summed over the distributions: (n,)."""
+        finite = self.log_probs.masked_fill(self.log_probs.isneginf(), 0)  # 0 * -inf is not a number
+        return -(self.log_probs.exp() * finite).sum(dim=(1, 2))
+
+    def favoured(self) -> Tensor:
+        """The largest probability of each choice, (n, choices), detached."""
+        return self.log_probs.detach().amax(dim=2).exp()
+
+    def probabilities(self) -> list[Tensor]:
+        """The distribution of each choice, (n, options) each, over the options that it has."""
+        return [lp[:, ~lp[0].isneginf()].exp() for lp in self.log_probs.unbind(dim=1)]
+
+
+def _draw(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
+    """Inverse transform sampling: (n, options) and (n,) in [0, 1) -> indices (n,). None: the likeliest."""
+    if uniform is None:
+        return log_probs.argmax(dim=1)
+    cumulative = log_probs.detach().exp().cumsum(dim=1)
+    return (cumulative[:, :-1] <= uniform[:, None] * cumulative[:, -1:]).sum(dim=1)
+
+
+class ConnectionSampler(nn.Module):
+    """Choose two inputs for each node, by attention over the states that exist so far."""
+
+    def __init__(self, space: Space, squash: Squash) -> None:
+        super().__init__()
+        self.nodes, self.squash = space.nodes, squash
+        # Row 0 is the start token; the published table has a row per node.
+        self.embedding = nn.Embedding(space.nodes, HIDDEN)
+        self.lstm = nn.LSTMCell(HIDDEN, HIDDEN)
+        self.anchor = nn.Linear(HIDDEN, HIDDEN, bias=False)
+        self.query = nn.Linear(HIDDEN, HIDDEN, bias=False)
+        self.score = nn.Linear(HIDDEN, 1, bias=False)
+        # Choice c of node i may take the inputs below i + 2: (2 * nodes, nodes + 1), True where there is none.
+        known = torch.arange(2, space.nodes + 2).repeat_interleave(2)
+        self.register_buffer("absent", torch.arange(space.nodes + 1) >= known[:, None], persistent=False)
+
+    def forward(self, state: State, given: Tensor | None, uniform: Tensor | None) -> tuple[Choices, State]:
+        """Choose the connections of one encoding for n rows.
+
+        ``state``: (h, c) of the encoding before, (n, 256) each; the new one is returned too. ``given``
+        (n, 2 * nodes): what was chosen; without it ``uniform`` (n, 2 * nodes) decides, and without both the likeliest
+        is taken.
+        """
+        recurrent, inward = self._maps(len(state[0]))
+        # Both start steps begin at the carried state: one result.
+        h, c = lstm_step(recurrent(state[0]), state[1])  # (n, 256) each
+        anchors, tokens = [h, h], [h.new_zeros(len(h), 4 * HIDDEN)] * 2  # of the inputs 0 and 1, (n, 256) each
+        keys = [] if given is not None else [self._key(h)] * 2
+        rows = torch.arange(len(h), device=h.device)
+        asking, indices = [], []  # (n, 256) and (n,) for each choice
+        for node in range(self.nodes):
+            h, c = lstm_step(recurrent(h), c)
+            choosable = torch.stack(tokens, dim=1)  # (n, inputs, 1024)
+            for _side in range(2):
+                asking.append(h)
+                i = len(indices)
+                if given is not None:
+                    index = given[:, i]  # (n,)
+                else:
+                    index = self._choose(keys, h, None if uniform is None else uniform[:, i])
+                indices.append(index)
+                token = choosable[rows, index]  # (n, 1024)
+                h, c = lstm_step(recurrent(h) + token, c)
+            anchors.append(h)  # the second step after a choice is the node itself
+            if node < self.nodes - 1:
+                tokens.append(inward(h))
+            if given is None:
+                keys.append(self._key(h))
+        # The last node can be nobody's input. (n, nodes + 1, 256) and (n, 2 * nodes, 256) -> the same for all choices
+        logits = self._logits(self.anchor(torch.stack(anchors[:-1], dim=1)), torch.stack(asking, dim=1))
+        log_probs = logits.masked_fill(self.absent, -math.inf).log_softmax(dim=2)
+        return Choices(torch.stack(indices, dim=1), log_probs), (h, c)
+
+    def _maps(self, n: int) -> tuple[StepByStep, StepByStep]:
+        """The recurrent and the inward weight of one encoding; biases and the start token are in what is added."""
+        lstm = self.lstm
+        bias = lstm.bias_ih + lstm.bias_hh  # (1024,)
+        start = F.linear(self.embedding.weight[0], lstm.weight_ih, bias)
+        added = torch.stack([start, *[start, bias, bias] * self.nodes])  # (1 + 3 * nodes, 1024)
+        nothing = bias.new_zeros(self.nodes - 1, n, 4 * HIDDEN)
+        return (
+            StepByStep(lstm.weight_hh, added[:, None].expand(-1, n, -1)),
+            StepByStep(lstm.weight_ih, nothing),
+        )
+
+    def _logits(self, keys: Tensor, asking: Tensor) -> Tensor:
+        """Attention: (n, anchors, 256) and (n, choices, 256) -> bounded logits (n, choices, anchors)."""
+        heard = (keys[:, None] + self.query(asking)[:, :, None]).tanh()
+        logits = self.score(heard).squeeze(3)  # (n, choices, anchors, 256) -> (n, choices, anchors)
+        return self.squash.connection_bound * (logits / self.squash.temperature).tanh()
+
+    @torch.no_grad()
+    def _key(self, anchor: Tensor) -> Tensor:
+        return self.anchor(anchor)
+
+    @torch.no_grad()  # what is learned from is computed for all choices at once
+    def _choose(self, keys: list[Tensor], h: Tensor, uniform: Tensor | None) -> Tensor:
+        """One choice: the indices, (n,)."""
+        logits = self._logits(torch.stack(keys, dim=1), h[:, None])  # (n, 1, anchors)
+        return _draw(logits.squeeze(1).log_softmax(dim=1), uniform)
+
+
+class OperationSampler(nn.Module):
+    """Choose an operation for every connection, by a bidirectional LSTM over the connections."""
+
+    def __init__(self, space: Space, squash: Squash) -> None:
+        super().__init__()
+        self.squash = squash
+        self.embedding = nn.Embedding(space.nodes + 1, HIDDEN)
+        self.lstm = nn.LSTM(HIDDEN, HIDDEN, bidirectional=True, batch_first=True)
+        self.classifier = nn.Linear(2 * HIDDEN, len(space.operations))
+
+    def forward(
+        self, connections: Tensor, state: State, given: Tensor | None, uniform: Tensor | None
+    ) -> tuple[Choices, State]:
+        """Choose the operations of one encoding for n rows.
+
+        ``connections`` (n, 2 * nodes); ``state``: (h, c) of the encoding before, (2, n, 256) each, of which the new
+        one is returned too; ``given`` and ``uniform`` as for the connections.
+        """
+        (ahead, last), (back, first) = (
+            self._one_way(sequence, state[0][way], state[1][way], suffix)
+            for way, (sequence, suffix) in enumerate([(connections, ""), (connections.flip(1), "_reverse")])
+        )
+        hidden = torch.cat((torch.stack(ahead, dim=1), torch.stack(back[::-1], dim=1)), dim=2)  # (n, 2 * nodes, 512)
+        logits = self.squash.operation_bound * (self.classifier(hidden) / self.squash.temperature).tanh()
+        log_probs = logits.log_softmax(dim=2)  # (n, 2 * nodes, operations)
+        if given is None:
+            flat = _draw(log_probs.flatten(0, 1), None if uniform is None else uniform.flatten())
+            given = flat.view_as(connections)  # (n, 2 * nodes)
+        return Choices(given, log_probs), tuple(torch.stack(pair) for pair in zip(last, first, strict=True))
+
+    def _one_way(self, connections: Tensor, h: Tensor, c: Tensor, suffix: str) -> tuple[list[Tensor], State]:
+        """One direction of the LSTM, whose weights have this suffix in torch: h of each step, and the last (h, c)."""
+        inward, recurrent, *biases = (
+            getattr(self.lstm, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        table = F.linear(self.embedding.weight, inward, sum(biases))  # (nodes + 1, 1024): there are few inputs
+        step = StepByStep(recurrent, F.embedding(connections.t(), table))  # adds (2 * nodes, n, 1024)
+        hidden = []
+        for _ in range(connections.shape[1]):
+            h, c = lstm_step(step(h), c)
+            hidden.append(h)
+        return hidden, (h, c)

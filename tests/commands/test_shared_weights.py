@@ -1,0 +1,83 @@
+"""Shared weights with all that helps them, through the real script."""
+
+import signal
+
+import pytest
+import torch
+
+from tests.harness import (
+    finished,
+    genotypes,
+    metrics,
+    only_run,
+    refusal,
+    same_run,
+    start,
+    stop_after,
+    torchrun,
+    weights,
+)
+
+HELPED = (
+    "--paths 5 --path_sampling fair --no-bn_affine --grad_clip 5 --lr_by_step --lr_warmup_epochs 1 --average_last 2 "
+    "--train_images 400 --epochs 3 --no-tensorboard"
+).split()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run without interruption."""
+    return finished("search", tmp_path_factory.mktemp("whole"), *HELPED)
+
+
+@pytest.mark.parametrize("checks", [2, 5, 14])
+def test_a_stop_at_any_step_changes_nothing(checks, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        stop_after(patched, checks, signal.SIGTERM)
+        assert start("search", tmp_path, *HELPED) == 128 + signal.SIGTERM
+    assert start("search", tmp_path, "--resume", "auto") == 0
+    same_run(whole, only_run(tmp_path, "search"), "search")
+
+
+def test_more_epochs_are_as_if_asked_for_at_once(whole, tmp_path):
+    stays = ["--lr_schedule", "cosine_restarts", "--drop_prob", "0"]  # whatever the number of epochs
+    by_epoch = [*HELPED, *stays, "--epochs"]
+    more = finished("search", tmp_path / "more", *by_epoch, "4")
+    assert start("search", tmp_path / "less", *by_epoch, "3") == 0
+    assert start("search", tmp_path / "less", "--resume", "auto", "--epochs", "4") == 0
+    same_run(more, only_run(tmp_path / "less", "search"), "search")
+
+
+def test_the_mean_of_the_last_epochs_ranks_and_the_last_weights_stay(whole, tmp_path):
+    last = finished("search", tmp_path, *HELPED, "--average_last", "1")
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(last).items())
+    scores = [[c["score"] for c in genotypes(folder)["candidates"]] for folder in (whole, last)]
+    assert scores[0] != scores[1]
+    kept = torch.load(whole / "checkpoint.pt", weights_only=True)["extras"]["last"]["kept"]
+    assert len(kept) == 2
+    assert all(torch.equal(value, kept[-1][name]) for name, value in weights(whole).items())
+
+
+def test_two_processes_train_as_one_does(whole, tmp_path):
+    """Gradients of several paths accumulate under torchrun as they do alone."""
+    more = [*HELPED, "--epochs", "1"]
+    one = finished("search", tmp_path / "one", *more)
+    done = torchrun(tmp_path / "two", "search", *more, "--batch_size", "80", "--sync_bn")
+    assert done.returncode == 0, done.stderr
+    two = only_run(tmp_path / "two", "search")
+    for name, value in weights(one).items():
+        torch.testing.assert_close(value, weights(two)[name], rtol=1e-3, atol=1e-4, msg=name)
+    assert metrics(one)[0]["shared/loss"] == pytest.approx(metrics(two)[0]["shared/loss"], rel=1e-4)
+
+
+def test_the_parts_of_a_recipe_can_be_given(tmp_path):
+    folder = finished("search", tmp_path, "--recipe", "tuned", "--epochs", "4", "--paths", "1", "--no-tensorboard")
+    flags = torch.load(folder / "checkpoint.pt", weights_only=True)["flags"]
+    assert flags["warmup_epochs"] == 2, "half of the epochs"
+    assert (flags["paths"], flags["average_last"]) == (1, 5)
+
+
+def test_what_cannot_be_is_refused(capsys):
+    assert "--paths 5, or a multiple" in refusal("search", capsys, "--path_sampling", "fair", "--paths", "3")
+    assert "more than the 1438" in refusal("search", capsys, "--data", "digits", "--train_images", "9999")
+    assert "argument --paths" in refusal("search", capsys, "--paths", "0")
