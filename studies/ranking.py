@@ -2,7 +2,7 @@
 
     python -m studies.ranking result/search/mine-... --save mine --genotypes 30 --seeds 0,1 --epochs 12 --filters 16
 
-Uniform genotypes are trained alone, each in a piece that is kept, and scored by everything that can score them
+Random genotypes are trained alone, each in a piece that is kept, and scored by everything that can score them
 (docs/method.md, section 17). What stands behind ``--`` is for the retrainer.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from controller.sampling import uniform
+from controller.sampling import POPULATIONS
 from models.deployment import Deployment
 from models.proxies import PROXIES, ProxyRanker
 from ops.genotype import Genotype, GenotypeError, num_cells
@@ -54,6 +54,7 @@ class RankingConfig(StudyConfig):
 
     runs: tuple[str, ...] = ()
     genotypes: int = flag(30, "how many are trained alone; more can be added later", STUDY, type=numbers.positive_int)
+    population: str = flag("uniform", "how they are drawn", STUDY, choices=POPULATIONS)
     seed: int = flag(0, "of the genotypes, of networks that are scored untrained, and of the intervals", STUDY,
                      type=numbers.seed)  # fmt: skip
     rankers: str = flag("all", "without training: all, none, or names with commas", STUDY)
@@ -79,12 +80,12 @@ class Study:
     rankers: list[str]
 
 
-def draw(s: Search, n: int, seed: int) -> list[Genotype]:
-    """``n`` uniform genotypes in their canonical form; more of them begin with the same ones."""
-    c = s.config
+def draw(s: Search, n: int, population: str, seed: int) -> list[Genotype]:
+    """``n`` genotypes of a population in their canonical form; more of them begin with the same ones."""
+    c, one = s.config, POPULATIONS[population]
     generator = torch.Generator().manual_seed(derived_seed(seed, "ranking"))
-    drawn = uniform(n, num_cells(c.sharing, c.blocks), c.sharing, generator, c.space)
-    return [genotype.canonical() for genotype in drawn]
+    cells = num_cells(c.sharing, c.blocks)
+    return [one(1, cells, c.sharing, generator, c.space)[0].canonical() for _ in range(n)]
 
 
 def chosen_rankers(text: str) -> list[str]:
@@ -113,9 +114,16 @@ def prepare(config: RankingConfig) -> Study:
         searches[name] = s
         alone = {"epochs": config.epochs, "child_out_filters": config.filters, "batch_size": config.batch_size}
         flags = alone_flags(flags_of(s.config), config.device, alone, config.rest)
-        genotypes = draw(s, config.genotypes, config.seed)
+        genotypes = draw(s, config.genotypes, config.population, config.seed)
         settings, deployment = settings_of(flags, genotypes[0], s.deployment.spec.blocks)
-        found.append((genotypes, flags, {"seed of the genotypes": config.seed, **settings}, deployment))
+        found.append(
+            (
+                genotypes,
+                flags,
+                {"population": config.population, "seed of the genotypes": config.seed, **settings},
+                deployment,
+            )
+        )
         differing = difference(found[0][2], found[-1][2])
         if differing:
             raise UsageError(f"{name} cannot be compared with {next(iter(searches))}: {differing}")

@@ -20,7 +20,7 @@ from utils.system.terminal import show
 
 
 def open_search(run: str | Path, **changes: Any) -> Search:
-    """A search with the shared weights in the checkpoint of a run and a fresh strategy; the run is not touched.
+    """A search with the shared weights that its run ranks by, and a fresh strategy; the run is not touched.
 
     ``changes``: flags in place of those of the run, another searcher for one. Raises UsageError for what is no search,
     for a space that is not known, and for data that are gone or not those of the run.
@@ -32,9 +32,10 @@ def open_search(run: str | Path, **changes: Any) -> Search:
         s = script.assemble(opened)
     with checkpoint.fitting(path):
         checkpoint.load_weights(s.supernet, state["model"], path)
-        if "last" in state["extras"]:  # what the search ranks by
+        if "last" in state["extras"]:
             s.last.load_state_dict(state["extras"]["last"])
-            s.last.settle()
+            if s.last.kept:
+                s.supernet.load_state_dict(s.last.mean())
     s.training.at = resume.Position(**state["position"])
     return s
 

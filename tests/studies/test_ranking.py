@@ -127,7 +127,7 @@ def test_more_genotypes_and_seeds_keep_what_is_there(searched, whole, tmp_path):
 
 def test_shared_weights_score_as_the_network_that_inherits_them_would(searched):
     s = open_search(searched, device="cpu")
-    genotype = ranking.draw(s, 1, 0)[0]
+    genotype = ranking.draw(s, 1, "uniform", 0)[0]
     network = s.supernet.inherit(genotype).train()  # batch statistics, as the search scores
     s.rewards.set_epoch(0)
     with torch.no_grad():

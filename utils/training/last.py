@@ -34,18 +34,13 @@ class LastWeights:
             yield
             return
         own = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self._mean())
+        self.model.load_state_dict(self.mean())
         try:
             yield
         finally:
             self.model.load_state_dict(own)
 
-    def settle(self) -> None:
-        """Give the model the mean for good."""
-        if len(self.kept) > 1:
-            self.model.load_state_dict(self._mean())
-
-    def _mean(self) -> dict[str, Tensor]:
+    def mean(self) -> dict[str, Tensor]:
         """Means of what is a fraction; of counts, such as the batches that a norm has seen, the last."""
         last = self.kept[-1]
         return {
