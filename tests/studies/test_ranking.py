@@ -136,12 +136,21 @@ def test_shared_weights_score_as_the_network_that_inherits_them_would(searched):
     assert isinstance(network, Network)
 
 
+def test_candidates_score_as_they_did_at_the_end_of_the_search(searched):
+    s = open_search(searched, device="cpu")
+    document = json.loads((searched / "genotypes.json").read_text())["candidates"]
+    found = shared_metrics(s, [Genotype.from_lists(candidate["cells"]) for candidate in document])
+    assert [metrics["score"] for metrics in found] == [candidate["score"] for candidate in document]
+
+
 def test_a_search_is_opened_without_touching_it(searched):
     before = tree(searched.parent)
     s = open_search(searched, device="cpu", searcher="random")
     assert tree(searched.parent) == before
-    state = torch.load(searched / "checkpoint.pt", weights_only=True)["model"]
-    assert all(torch.equal(value, state[key]) for key, value in s.supernet.state_dict().items())
+    kept = torch.load(searched / "checkpoint.pt", weights_only=True)["extras"]["last"]["kept"]
+    assert len(kept) == 2
+    for name, value in s.supernet.named_parameters():
+        assert torch.equal(value, (kept[0][name] + kept[1][name]) / 2)
     assert type(s.strategy).__name__ == "RandomSearch"
     assert s.rewards.num_images == 60
 
