@@ -11,6 +11,7 @@ to genotypes.json, which retrainer_cifar.py reads (docs/method.md, section 4).
 from __future__ import annotations
 
 import math
+import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -232,8 +233,10 @@ def show_epoch(s: Search, epoch: int, unusual: Sequence[str]) -> None:
                 log.figure(tag, picture, epoch)
 
 
-def scores(s: Search, candidates: Sequence[Genotype]) -> list[float]:
-    """Score candidates by --rank_by: with the shared weights on all reward images, or as untrained networks on some."""
+def scores(s: Search, candidates: Sequence[Genotype]) -> list[dict[str, float]]:
+    """The ``score`` of candidates by --rank_by: with the shared weights on all reward images, and then with all other
+    metrics; or as untrained networks on some.
+    """
     training, done = s.training, count()
     is_shared = s.config.rank_by == SHARED
     with training.reporter("derive", len(candidates) * (len(s.rewards) if is_shared else 1)) as reporter:
@@ -244,13 +247,13 @@ def scores(s: Search, candidates: Sequence[Genotype]) -> list[float]:
 
         if is_shared:
             keep_freed_memory(training.device)  # nothing is drawn any more, which would get slower by it
-            found = [metrics["score"] for metrics in s.scorer.metrics(candidates, s.rewards, step)]
-            if not any(map(math.isfinite, found)):
+            found = s.scorer.metrics(candidates, s.rewards, step)
+            if not any(math.isfinite(metrics["score"]) for metrics in found):
                 raise ScoreError(f"any of {len(found)} genotypes")
             return found
         ranker, found = untrained(s), []
         for genotype in candidates:
-            found.append(ranker(genotype))
+            found.append({"score": ranker(genotype)})
             step()
         return found
 
@@ -279,12 +282,13 @@ def derive(s: Search) -> None:
     if not candidates:
         raise UsageError(constraints.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
     known = dict(zip(candidates, scores(s, candidates), strict=True))
-    ranked = rank(candidates, known.__getitem__, len(candidates))
+    ranked = rank(candidates, lambda genotype: known[genotype]["score"], len(candidates))
     if training.world.is_main:
         finite = [r for r in ranked if math.isfinite(r.score)]
         front = pareto_front(finite, lambda r: r.score, lambda r: constraints.cost(front_cost(config), r.genotype))
-        write_genotypes(s, ranked, front)
-        write_result(s, finite, front, time.perf_counter() - began)
+        measures = {g: metrics[s.task.measure] for g, metrics in known.items() if s.task.measure in metrics}
+        write_genotypes(s, ranked, front, measures)
+        write_result(s, finite, front, measures, time.perf_counter() - began)
 
 
 def front_cost(config: SearchConfig) -> str:
@@ -292,8 +296,13 @@ def front_cost(config: SearchConfig) -> str:
     return "latency_ms" if config.max_latency_ms else "params" if config.max_params else "macs"
 
 
-def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]) -> None:
-    """genotypes.json: the best, and besides them the front of score against cost among all candidates."""
+def write_genotypes(
+    s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], measures: Mapping[Genotype, float]
+) -> None:
+    """genotypes.json: the best, and besides them the front of score against cost among all candidates.
+
+    ``measures``: that of the task with the shared weights, where they were asked.
+    """
     path = s.training.log.folder / "genotypes.json"
 
     def costs(genotype: Genotype) -> dict[str, object]:
@@ -304,6 +313,7 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
 
     def describe(number: int, genotype: Genotype) -> dict[str, object]:
         return {
+            **({s.task.measure: measures[genotype]} if genotype in measures else {}),
             **costs(genotype),
             "aux_parameters": s.deployment.network(genotype).num_aux_parameters,
             "pareto": any(genotype == on_front.genotype for on_front in front),
@@ -326,7 +336,9 @@ def write_genotypes(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked]
     write_json(path, genotype_document(ranked[: s.config.top_k], describe, facts))
 
 
-def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], seconds: float) -> None:
+def write_result(
+    s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], measures: Mapping[Genotype, float], seconds: float
+) -> None:
     """What the search found: pictures, report, result.json and the last lines on the console."""
     log, best, cost = s.training.log, ranked[0], front_cost(s.config)
     is_shared, of = s.config.rank_by == SHARED, s.scorer.score
@@ -345,6 +357,9 @@ def write_result(s: Search, ranked: Sequence[Ranked], front: Sequence[Ranked], s
         found = spread([candidate.score for candidate in ranked], s.rewards.num_images)
         result["spread"] = found._asdict()
         lines.insert(0, found.sentence())
+    elif measures:
+        result[f"mean_{s.task.measure}"] = mean = statistics.fmean(measures.values())
+        lines.insert(0, f"{len(measures)} candidates: mean {s.task.measure} {mean:.2f} on the reward images")
     write_search(
         log,
         best=best.genotype,

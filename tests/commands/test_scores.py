@@ -103,6 +103,9 @@ def test_a_search_by_loss_rewards_validates_and_ranks_by_it_and_says_so(more, tm
     assert "probability of the right class" in output
     assert "chance" not in output
     assert "spread" not in result_of(folder)
+    accuracies = [c["top1"] for c in document["candidates"]]
+    assert result_of(folder)["mean_top1"] == pytest.approx(sum(accuracies) / len(accuracies))
+    assert "candidates: mean top1" in output
     reward = metrics(folder)[0]["controller/reward"]
     if "rl" in more:
         assert reward < 0.9 * metrics(folder)[0]["valid/score"], "every network is dearer than the limit"
