@@ -85,7 +85,7 @@ POPULATIONS = {"uniform": uniform, "varied": varied}  # by name, what draws the 
 
 POLICY = "policy"  # paths as the strategy draws them; all others are drawn without it
 # By the name that --path_sampling takes, what draws the paths that shared weights are trained on.
-PATHS: dict[str, Callable[..., tuple[Genotype, ...]] | None] = {POLICY: None, "uniform": uniform, "fair": fair}
+PATHS: dict[str, Callable[..., tuple[Genotype, ...]] | None] = {POLICY: None, **POPULATIONS, "fair": fair}
 
 
 def draw_fitting(draw: Callable[[int], Sequence[Genotype]], n: int, fits: Fits | None) -> tuple[Genotype, ...]:
