@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from studies.statistics import StatisticsError, kendall_tau, precisions, spearman_rho, true_ranks
 
@@ -73,6 +74,12 @@ def agreement(alone: Sequence[Sequence[float]], scores: Sequence[float], seed: i
         **precisions(true, scores),
         "true_ranks": true_ranks(true, scores, BEST),
     }
+
+
+def between(scores: Sequence[Sequence[float]]) -> float | None:
+    """How alike several rankings of the same genotypes are: the mean tau over their pairs; None for a single one."""
+    taus = [stats.kendalltau(a, b).statistic for a, b in combinations(scores, 2)]
+    return statistics.fmean(map(float, taus)) if taus else None
 
 
 def or_none(statistic: Callable[..., Any], *numbers: Sequence[float], seed: int) -> Any:

@@ -39,6 +39,7 @@ from utils.system.signals import StopRequest, stop_requests
 from utils.system.terminal import show, tell
 
 SHARED = "shared"  # what scores by shared weights are called
+BY_LOSS = f"{SHARED} (loss)"
 LEAST = 5  # genotypes: the true ranks of the best five are asked for
 RANKING = {
     "prog": "python -m studies.ranking",
@@ -140,7 +141,7 @@ def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
     for search, s in study.searches.items():
         of = f", {search}" if len(study.searches) > 1 else ""
         for row, metrics in zip(rows, shared_metrics(s, genotypes, stop.check), strict=True):
-            row[f"{SHARED} (loss){of}"] = -metrics["loss"]
+            row[f"{BY_LOSS}{of}"] = -metrics["loss"]
             row[f"{SHARED} ({s.task.measure}){of}"] = metrics[s.task.measure]
     s = next(iter(study.searches.values()))
     s.rewards.set_epoch(0)
@@ -185,6 +186,7 @@ def judge(study: Study, scores: Sequence[Mapping[str, float]], results: Sequence
             }
             for ranker in scores[0]
         },
+        "between": judging.between([[row[name] for row in scores] for name in scores[0] if name.startswith(BY_LOSS)]),
         "genotypes": [
             {"key": key_of(genotype), "scores": own, "alone": row}
             for genotype, own, row in zip(study.genotypes, scores, rows, strict=True)

@@ -29,13 +29,21 @@ def write_ranking(log: RunLog, study: Mapping[str, Any]) -> None:
 def ranking_lines(study: Mapping[str, Any]) -> list[str]:
     """study.md, line by line."""
     n, seeds = len(study["genotypes"]), study["seeds"]
-    lines = ["# Rankings against trainings from scratch", ""]
-    lines += [f"{n} uniform genotypes, each trained alone with {len(seeds)} seed{'s' * (len(seeds) > 1)} {seeds}.", ""]
+    lines, population = ["# Rankings against trainings from scratch", ""], study["settings"]["population"]
+    lines += [f"{n} {population} genotypes, each trained alone with {len(seeds)} seed{'s' * (len(seeds) > 1)} {seeds}."]
+    lines += [""]
     settings = {k: v for k, v in study["settings"].items() if k.startswith("--") and k != "--data"}
     lines += [f"Trained with {' '.join(f'`{k} {v}`' for k, v in settings.items())}.", ""]
     lines += _alone(study)
     for name in (study["measure"], "loss"):
         lines += _agreements(study, name)
+    if study["between"] is not None:
+        lines += [
+            f"The shared weights of two searches rank these genotypes alike with a tau of {shown(study['between'])},",
+            "by loss, the mean over all pairs. Where they agree with one another but not with what is trained alone, a",
+            "bias of sharing limits the ranking, and more weights of the same kind would not mend it.",
+            "",
+        ]
     return lines
 
 

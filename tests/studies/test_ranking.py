@@ -65,7 +65,26 @@ def test_statistics_are_those_of_the_numbers_beside_them(whole):
     assert document["alone"]["loss"]["noise"] == pytest.approx(
         (sum((a - b) ** 2 / 2 for a, b in zip(*losses, strict=True)) / 5) ** 0.5
     )
+    assert document["between"] is None, "there is one search"
     assert (whole / "studies/study/ranking.png").stat().st_size > 5000
+
+
+def test_searches_are_compared_with_one_another(searched, tmp_path):
+    twin = tmp_path / "twin"
+    shutil.copytree(searched, twin)
+    state = checkpoint.load(twin / "checkpoint.pt")
+    generator = torch.Generator().manual_seed(0)
+    state["model"] = {k: v + 0.1 * torch.randn(v.shape, generator=generator) for k, v in state["model"].items()}
+    checkpoint.save(twin / "checkpoint.pt", state)
+    assert study([searched, twin], tmp_path, "--genotypes", "6", "--seeds", "0", "--epochs", "1") == 0
+    document = found(tmp_path)
+    columns = [
+        [row["scores"][name] for row in document["genotypes"]]
+        for name in document["rankers"]
+        if name.startswith("shared (loss)")
+    ]
+    assert document["between"] == pytest.approx(stats.kendalltau(*columns).statistic)
+    assert "rank these genotypes alike" in (tmp_path / "studies/study/study.md").read_text()
 
 
 def test_every_number_is_in_the_tables(whole):
