@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -85,8 +85,7 @@ class _Worker:
         self.line, theirs = context.Pipe()
         self.process = context.Process(target=_make_all, args=(threads, theirs))
         self.piece: Piece | None = None
-        with _kept_from_children():
-            self.process.start()
+        self.process.start()
         theirs.close()
 
     def begin(self, piece: Piece) -> None:
@@ -133,21 +132,15 @@ def _first_ready(workers: Sequence[_Worker], stop: StopRequest) -> _Worker:
             return busy[ready[0]]
 
 
-@contextmanager
-def _kept_from_children() -> Iterator[None]:
-    """Block Ctrl-C and SIGHUP, for the processes started within too: a terminal sends them to all, and one ends all."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _leave_terminal() -> None:
+    """Hear no Ctrl-C and no SIGHUP: a terminal sends them to all processes, of which the first one ends the others."""
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
 
 
 def _make_all(threads: int, line: Connection) -> None:
     """The work of a process: pieces come over the line, and what went wrong with each, or None, goes back."""
+    _leave_terminal()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     tqdm.set_lock(threading.RLock())  # its own would be left behind by a process that is killed
