@@ -145,15 +145,16 @@ def _make_all(threads: int, line: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     tqdm.set_lock(threading.RLock())  # its own would be left behind by a process that is killed
     torch.set_num_threads(threads)
-    while piece := line.recv():
-        fault = None
-        try:
-            write_json(piece.path, piece.work())
-        except Stopped as stop:
-            raise SystemExit(128 + stop.number) from None
-        except Exception as error:
-            fault = reason(error)
-        line.send(fault)
+    with suppress(EOFError, BrokenPipeError):  # the study was killed
+        while piece := line.recv():
+            fault = None
+            try:
+                write_json(piece.path, piece.work())
+            except Stopped as stop:
+                raise SystemExit(128 + stop.number) from None
+            except Exception as error:
+                fault = reason(error)
+            line.send(fault)
 
 
 def _end_with_parent() -> None:

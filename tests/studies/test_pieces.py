@@ -26,6 +26,12 @@ def full_disk() -> dict:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def interrupted() -> dict:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        os.kill(os.getpid(), number)
+    return {"went": "on"}
+
+
 def pieces(folder, *works) -> list[Piece]:
     return [Piece(folder / "made" / f"{i}.json", work) for i, work in enumerate(works)]
 
@@ -66,3 +72,9 @@ def test_a_stop_keeps_what_is_made(tmp_path):
     assert "0.json" in names
     assert "2.json" not in names
     assert len(made(wanted)[0]) == 3
+
+
+def test_what_a_terminal_sends_to_all_processes_is_for_the_first_alone(tmp_path, capfd):
+    found, _lines = made(pieces(tmp_path, interrupted, interrupted), jobs=1)
+    assert found == 2 * [{"went": "on"}]
+    assert capfd.readouterr().err == ""
