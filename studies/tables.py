@@ -97,10 +97,10 @@ def picture(study: Mapping[str, Any]) -> Any:
     others = [name for name in taus if not name.startswith("shared (") and taus[name] is not None]
     chosen = shared + sorted(others, key=lambda name: -taus[name][0])[:1]
     true = means([[result[f"valid/{measure}"] for result in g["alone"]] for g in study["genotypes"]])
-    panels = {
-        f"{name}\ntau {shown(taus[name])}": list(
-            zip([g["scores"][name] for g in study["genotypes"]], true, strict=True)
-        )
+    panels = {  # one by title: the name of a search stands in a line of its own
+        "\n".join([*name.split(", "), f"tau {shown(taus[name])}"]): [
+            (g["scores"][name], value) for g, value in zip(study["genotypes"], true, strict=True)
+        ]
         for name in chosen
     }
     return plots.scatters(panels, "score", f"{measure} alone")

@@ -24,7 +24,7 @@ CONFIG = "utils/config/"  # reads the tables that own choices of flags, and noth
 OF_CONFIG = {
     *("controller.strategies.STRATEGIES", "models.stems.STEMS", "models.supernet.BN_STATS", "ops.primitives.ANTIALIAS"),
     *("models.proxies.PROXIES", "ops.space.SPACES"),
-    *("controller.learning.ADVANTAGES", "controller.learning.OPTIMIZERS"),
+    *("controller.learning.ADVANTAGES", "controller.learning.OPTIMIZERS", "controller.sampling.PATHS"),
     *("data.datasets.KINDS", "data.policies.POLICIES", "data.sources.BAD_IMAGES", "data.sources.CACHES"),
 }
 STANDARD_LIBRARY_ONLY = ("ops/genotype.py", "ops/space.py")

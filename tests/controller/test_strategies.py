@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from controller import evolution, sampling
 from controller.evolution import Evolution
-from controller.sampling import NothingFitsError, draw_fitting, fair, from_genes, genes_of, uniform
+from controller.sampling import NothingFitsError, draw_fitting, from_genes, genes_of, uniform
 from controller.strategies import STRATEGIES, make_strategy
 from ops.genotype import SHARINGS, Genotype
 from ops.space import SLNAS
@@ -26,24 +26,6 @@ def source(seed: int = 0) -> torch.Generator:
 def make(name: str, seed: int = 0):
     torch.manual_seed(seed)
     return make_strategy(name, 2, "type", **({"lr": 1e-2} if name == "rl" else {}))
-
-
-@given(st.integers(1, 6), st.integers(0, 1000))
-def test_fair_paths_take_each_operation_of_an_edge_once_a_group(groups, seed):
-    k = len(SLNAS.operations)
-    rows = torch.tensor([genes_of(g) for g in fair(k * groups, 2, "type", source(seed))])  # (n, genes)
-    for group in rows[:, 1::2].split(k):
-        assert torch.equal(group.sort(0).values, torch.arange(k)[:, None].expand_as(group))
-    with pytest.raises(ValueError, match="whole number of groups"):
-        fair(k * groups + 1, 2, "type", source(seed))
-
-
-def test_fair_paths_are_uniform_in_every_position():
-    rows = torch.tensor([genes_of(g) for g in fair(5000, 2, "type", source())])
-    for position, size in enumerate(sampling.gene_sizes(2).tolist()):
-        assert chisquare(rows[:, position].bincount(minlength=size)).pvalue > 1e-4
-    orders = rows[:, 1].view(-1, 5)  # whether one edge tells of another
-    assert (orders == rows[:, 3].view(-1, 5)).float().mean().item() == pytest.approx(0.2, abs=0.03)
 
 
 def share_of_max_pool(genotype: Genotype) -> float:
