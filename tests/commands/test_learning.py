@@ -55,7 +55,17 @@ def test_a_run_of_a_recipe_goes_on_with_its_parts_and_with_what_was_given_beside
 def test_a_stop_between_two_updates_of_ppo_goes_on_bit_for_bit(tmp_path, monkeypatch):
     """In the second epoch, so that the optimizer has its averages and the weight of the entropy has begun to fall."""
     flags = ["--recipe", "tuned", "--ppo_epochs", "3", "--entropy_in_loss", "1e-3", "--controller_samples", "3"]
-    flags += ["--controller_lr", "1e-2", "--epochs", "2", "--no-tensorboard", "--batch_size", "480"]
+    flags += [
+        "--warmup_epochs",
+        "0",
+        "--controller_lr",
+        "1e-2",
+        "--epochs",
+        "2",
+        "--no-tensorboard",
+        "--batch_size",
+        "480",
+    ]
     straight = finished("search", tmp_path / "straight", *flags)
     with monkeypatch.context() as patch:  # an epoch: 3 steps on the weights, 3 updates, 2 reports
         stop_after(patch, 8 + 3 + 2, signal.SIGTERM)

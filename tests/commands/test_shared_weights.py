@@ -20,7 +20,7 @@ from tests.harness import (
 
 HELPED = (
     "--paths 5 --path_sampling fair --no-bn_affine --grad_clip 5 --lr_by_step --lr_warmup_epochs 1 --average_last 2 "
-    "--train_images 400 --epochs 3 --no-tensorboard"
+    "--train_images 400 --score loss --epochs 2 --no-tensorboard"
 ).split()
 
 
@@ -30,7 +30,7 @@ def whole(tmp_path_factory):
     return finished("search", tmp_path_factory.mktemp("whole"), *HELPED)
 
 
-@pytest.mark.parametrize("checks", [2, 5, 14])
+@pytest.mark.parametrize("checks", [2, 5])
 def test_a_stop_at_any_step_changes_nothing(checks, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         stop_after(patched, checks, signal.SIGTERM)
@@ -42,9 +42,9 @@ def test_a_stop_at_any_step_changes_nothing(checks, whole, tmp_path, monkeypatch
 def test_more_epochs_are_as_if_asked_for_at_once(whole, tmp_path):
     stays = ["--lr_schedule", "cosine_restarts", "--drop_prob", "0"]  # whatever the number of epochs
     by_epoch = [*HELPED, *stays, "--epochs"]
-    more = finished("search", tmp_path / "more", *by_epoch, "4")
-    assert start("search", tmp_path / "less", *by_epoch, "3") == 0
-    assert start("search", tmp_path / "less", "--resume", "auto", "--epochs", "4") == 0
+    more = finished("search", tmp_path / "more", *by_epoch, "3")
+    assert start("search", tmp_path / "less", *by_epoch, "2") == 0
+    assert start("search", tmp_path / "less", "--resume", "auto", "--epochs", "3") == 0
     same_run(more, only_run(tmp_path / "less", "search"), "search")
 
 
@@ -52,7 +52,7 @@ def test_the_mean_of_the_last_epochs_ranks_and_the_last_weights_stay(whole, tmp_
     last = finished("search", tmp_path, *HELPED, "--average_last", "1")
     assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(last).items())
     scores = [[c["score"] for c in genotypes(folder)["candidates"]] for folder in (whole, last)]
-    assert scores[0] != scores[1]
+    assert scores[0] != scores[1], "by loss, which is not as coarse as accuracy"
     kept = torch.load(whole / "checkpoint.pt", weights_only=True)["extras"]["last"]["kept"]
     assert len(kept) == 2
     assert all(torch.equal(value, kept[-1][name]) for name, value in weights(whole).items())

@@ -49,8 +49,8 @@ class SearchConfig(CommonConfig):
         None, "what is rewarded and ranked by", STRATEGY, choices=SCORES, said="the task's measure"
     )
     reward_batches: int = flag(1, "reward batches that an update scores on", STRATEGY, type=numbers.positive_int)
-    warmup_epochs: int | None = flag(
-        None,
+    warmup_epochs: int = flag(
+        0,
         "first epochs on uniformly drawn paths, nothing else",
         STRATEGY,
         type=numbers.count,
@@ -118,8 +118,7 @@ class SearchConfig(CommonConfig):
         """The same with the parts of the recipe that were not given."""
         parts = asdict(SEARCH_RECIPES[self.recipe])
         share = parts.pop("warmup_share")
-        if self.warmup_epochs is None:
-            parts["warmup_epochs"] = int(share * self.epochs)
+        parts["warmup_epochs"] = int(share * self.epochs)
         return replace(self, **{name: value for name, value in parts.items() if name not in self.given})
 
     def check(self) -> None:
