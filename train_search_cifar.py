@@ -26,7 +26,7 @@ from controller.known import Known
 from controller.pictures import likely_pictures
 from controller.policy import Squash
 from controller.ranking import Ranked, Ranker, genotype_document, rank
-from controller.sampling import PATHS, POLICY, NothingFitsError
+from controller.sampling import PATHS, POLICY, NothingFitsError, uniform
 from controller.statistics import Seen, shares, spread, warnings
 from controller.strategies import Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
@@ -151,10 +151,9 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
 def draw_paths(s: Search, epoch: int, n: int) -> list[Genotype]:
     """The genotypes that the shared weights are trained on in an epoch; uniform ones during the warm-up."""
     config = s.config
-    by_policy, without = config.path_sampling == POLICY, PATHS[config.path_sampling]
-    if by_policy and epoch >= config.warmup_epochs:
+    if config.path_sampling == POLICY and epoch >= config.warmup_epochs:
         return s.draws.sample(n, "paths", epoch)
-    draw = PATHS["uniform"] if by_policy else without
+    draw = PATHS[config.path_sampling] or uniform  # during the warm-up there is no policy
     generator = s.draws.generator("warm-up", epoch)
     return s.draws.form(draw(n, num_cells(config.sharing, config.blocks), config.sharing, generator, config.space))
 

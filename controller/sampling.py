@@ -1,4 +1,4 @@
-"""Drawing from the search space without a policy: uniform or fair genotypes, and genotypes drawn until they fit."""
+"""Drawing from the search space without a policy: uniform, varied and fair genotypes, and drawing until some fit."""
 
 from __future__ import annotations
 
@@ -36,13 +36,23 @@ def gene_sizes(num_cells: int, space: str = "slnas") -> Tensor:
     return torch.tensor(one * num_cells)
 
 
+def _uniform_genes(n: int, num_cells: int, generator: torch.Generator, space: str) -> Tensor:
+    """Integers of ``n`` genotypes, uniform over their options: (n, genes)."""
+    sizes = gene_sizes(num_cells, space)
+    drawn = torch.rand(n, len(sizes), generator=generator, dtype=torch.float64)  # (n, genes)
+    return (drawn * sizes).long()
+
+
+def _genotypes(genes: Tensor, sharing: str, space: str) -> tuple[Genotype, ...]:
+    """The genotypes of which ``genes``, (n, genes), has one in each row."""
+    return tuple(from_genes(row, sharing, space) for row in genes.tolist())
+
+
 def uniform(
     n: int, num_cells: int, sharing: str, generator: torch.Generator, space: str = "slnas"
 ) -> tuple[Genotype, ...]:
     """Draw ``n`` genotypes, every integer uniform over its options."""
-    sizes = gene_sizes(num_cells, space)
-    drawn = torch.rand(n, len(sizes), generator=generator, dtype=torch.float64)  # (n, genes)
-    return tuple(from_genes(row, sharing, space) for row in (drawn * sizes).long().tolist())
+    return _genotypes(_uniform_genes(n, num_cells, generator, space), sharing, space)
 
 
 def fair(
@@ -57,11 +67,11 @@ def fair(
     groups, rest = divmod(n, operations)
     if rest:
         raise ValueError(f"{n} genotypes are no whole number of groups of {operations}")
-    genes = torch.tensor([genes_of(g) for g in uniform(n, num_cells, sharing, generator, space)])  # (n, genes)
+    genes = _uniform_genes(n, num_cells, generator, space)  # (n, genes)
     # An order of the operations for every edge of a group: (groups, operations, edges).
     orders = torch.rand(groups, operations, genes.shape[1] // 2, generator=generator, dtype=torch.float64).argsort(1)
     genes[:, 1::2] = orders.flatten(0, 1)
-    return tuple(from_genes(row, sharing, space) for row in genes.tolist())
+    return _genotypes(genes, sharing, space)
 
 
 def varied(
@@ -73,12 +83,11 @@ def varied(
     numbers are. Inputs are uniform.
     """
     operations = len(SPACES[space].operations)
-    genes = torch.tensor([genes_of(g) for g in uniform(n, num_cells, sharing, generator, space)])
-    genes = genes.view(n * num_cells, -1)  # (encodings, genes)
+    genes = _uniform_genes(n, num_cells, generator, space).view(n * num_cells, -1)  # (encodings, genes)
     shares = torch.randn(len(genes), operations, generator=generator, dtype=torch.float64).square()
     edges = genes.shape[1] // 2
     genes[:, 1::2] = torch.multinomial(shares, edges, replacement=True, generator=generator)
-    return tuple(from_genes(row, sharing, space) for row in genes.view(n, -1).tolist())
+    return _genotypes(genes.view(n, -1), sharing, space)
 
 
 POPULATIONS = {"uniform": uniform, "varied": varied}  # by name, what draws the genotypes of a study

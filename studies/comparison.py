@@ -8,10 +8,9 @@ from itertools import accumulate
 from typing import Any
 
 from studies.statistics import Paired, paired
-from studies.tables import STUDY_JSON, STUDY_MD, shown, table
+from studies.tables import shown, table, write_study
 from utils.reports import plots
-from utils.reports.log import RunLog, write_json
-from utils.system.files import write_figure, write_text
+from utils.reports.log import RunLog
 
 PICTURE = "compare.png"
 RANDOM, MEDIAN = "random", "median of random"
@@ -66,17 +65,13 @@ def judge(
 
 
 def write_comparison(log: RunLog, study: Mapping[str, Any]) -> None:
-    """Write what a comparison found, study.json last, and say the essence of it."""
-    with log.decoration(PICTURE):
-        write_figure(log.folder / PICTURE, picture(study), dpi=200)
-    write_text(log.folder / STUDY_MD, "\n".join(comparison_lines(study)) + "\n")
-    write_json(log.folder / STUDY_JSON, study)
-    measure = study["measure"]
+    """Write what a comparison found."""
+    measure, said = study["measure"], []
     for name, own in study["alone"].items():
         p = study["against random"].get(name)
-        said = "" if p is None else f", against random {_tested(p[measure])}"
-        log.line(f"{name}: {measure} alone {_over_seeds(own[measure])}{said}")
-    log.line(f"the study is in {log.folder / STUDY_MD}")
+        tested = "" if p is None else f", against random {_tested(p[measure])}"
+        said.append(f"{name}: {measure} alone {_over_seeds(own[measure])}{tested}")
+    write_study(log, study, PICTURE, lambda: picture(study), comparison_lines(study), said)
 
 
 def comparison_lines(study: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from studies.judging import BEST, means
@@ -14,16 +14,30 @@ from utils.system.files import write_figure, write_text
 STUDY_JSON, STUDY_MD, PICTURE = "study.json", "study.md", "ranking.png"
 
 
-def write_ranking(log: RunLog, study: Mapping[str, Any]) -> None:
-    """Write what a study of rankings found, study.json last, and say the essence of it."""
-    with log.decoration(PICTURE):
-        write_figure(log.folder / PICTURE, picture(study), dpi=200)
-    write_text(log.folder / STUDY_MD, "\n".join(ranking_lines(study)) + "\n")
+def write_study(
+    log: RunLog, study: Mapping[str, Any], name: str, draw: Callable[[], Any], lines: Sequence[str], said: Iterable[str]
+) -> None:
+    """Write the files of a study, study.json last, and say the essence of it.
+
+    ``draw`` makes the picture, which is called ``name`` and may fail alone; ``lines``: of study.md.
+    """
+    with log.decoration(name):
+        write_figure(log.folder / name, draw(), dpi=200)
+    write_text(log.folder / STUDY_MD, "\n".join(lines) + "\n")
     write_json(log.folder / STUDY_JSON, study)
-    measure = study["measure"]
-    for name, found in study["rankers"].items():
-        log.line(f"{name}: tau {shown(found[measure]['tau'])} by {measure}, {shown(found['loss']['tau'])} by loss")
+    for line in said:
+        log.line(line)
     log.line(f"the study is in {log.folder / STUDY_MD}")
+
+
+def write_ranking(log: RunLog, study: Mapping[str, Any]) -> None:
+    """Write what a study of rankings found."""
+    measure = study["measure"]
+    said = (
+        f"{name}: tau {shown(found[measure]['tau'])} by {measure}, {shown(found['loss']['tau'])} by loss"
+        for name, found in study["rankers"].items()
+    )
+    write_study(log, study, PICTURE, lambda: picture(study), ranking_lines(study), said)
 
 
 def ranking_lines(study: Mapping[str, Any]) -> list[str]:

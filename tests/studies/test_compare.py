@@ -11,9 +11,9 @@ from ops.genotype import Genotype
 from studies import compare
 from studies.comparison import MEDIAN, comparison_lines, judge, picture
 from studies.frozen import search_frozen, train_weights, weights_flags
-from studies.pieces import make
 from tests.harness import only_run, stop_after
 from tests.miniature import tree
+from tests.studies.stopping import make_until_the_third
 from utils.config import parse_search
 
 SEARCH = ["--data", "digits", "--train_images", "300", "--no-flip", "--blocks", "[1]", "--child_out_filters", "4"]
@@ -76,18 +76,8 @@ def test_scores_of_a_search_on_frozen_weights_can_be_had_again(whole):
 
 
 def test_a_stopped_comparison_goes_on_to_the_same_bytes(whole, tmp_path, monkeypatch, capfd):
-    def stopped(pieces, *, say, **options):
-        """As the study makes them, but a signal comes when the third trace is there."""
-
-        def said(line: str) -> None:
-            say(line)
-            if line.startswith("3 of"):
-                signal.raise_signal(signal.SIGTERM)
-
-        return make(pieces, say=said, **options)
-
     with monkeypatch.context() as patch:
-        patch.setattr(compare, "make", stopped)
+        patch.setattr(compare, "make", make_until_the_third)
         assert comparison(tmp_path) == 128 + signal.SIGTERM
     assert capfd.readouterr().err == "studies.compare: stopped by SIGTERM; the same command goes on from here\n"
     folder = tmp_path / "studies" / "study"

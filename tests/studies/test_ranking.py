@@ -13,10 +13,10 @@ from scipy import stats
 from models.network import Network
 from ops.genotype import Genotype
 from studies import ranking
-from studies.pieces import make
 from studies.searches import open_search, shared_metrics
 from tests.harness import ROOT, metrics, run
 from tests.miniature import tree
+from tests.studies.stopping import make_until_the_third
 from utils.system import checkpoint
 from utils.system.errors import UsageError
 
@@ -108,18 +108,8 @@ def test_stand_alone_results_are_those_of_the_retrainer_bit_for_bit(whole, tmp_p
 
 
 def test_a_stopped_study_goes_on_to_the_same_bytes(searched, whole, tmp_path, monkeypatch, capfd):
-    def stopped(pieces, *, say, **options):
-        """As the study makes them, but a signal comes when the third piece is made."""
-
-        def said(line: str) -> None:
-            say(line)
-            if line.startswith("3 of"):
-                signal.raise_signal(signal.SIGTERM)
-
-        return make(pieces, say=said, **options)
-
     with monkeypatch.context() as patch:
-        patch.setattr(ranking, "make", stopped)
+        patch.setattr(ranking, "make", make_until_the_third)
         assert study(searched, tmp_path) == 128 + signal.SIGTERM
     error = capfd.readouterr().err
     assert error == "studies.ranking: stopped by SIGTERM; the same command goes on from here\n"

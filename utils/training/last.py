@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utils.system.checkpoint import load_weights
+from utils.system.checkpoint import fitted
 
 
 class LastWeights:
@@ -25,7 +25,11 @@ class LastWeights:
 
     def take(self) -> None:
         """Keep the weights as they are now."""
-        self.kept.append({name: value.detach().clone() for name, value in self.model.state_dict().items()})
+        self.kept.append(self._own())
+
+    def _own(self) -> dict[str, Tensor]:
+        """A copy of the model's weights."""
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -33,7 +37,7 @@ class LastWeights:
         if len(self.kept) < 2:
             yield
             return
-        own = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        own = self._own()
         self.model.load_state_dict(self.mean())
         try:
             yield
@@ -54,8 +58,7 @@ class LastWeights:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there. Raises CheckpointError for weights that do not fit."""
-        own = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        own = self.model.state_dict()
         for weights in state["kept"]:
-            load_weights(self.model, weights, "the weights of the last epochs")
-            self.take()
-        self.model.load_state_dict(own)
+            checked = fitted(self.model, weights, "the weights of the last epochs")
+            self.kept.append({name: value.to(own[name]) for name, value in checked.items()})
