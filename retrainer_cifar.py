@@ -29,6 +29,7 @@ from data.workers import Reader
 from models.network import Network
 from models.spec import NetworkSpec
 from models.stored import chosen_candidate, inherit_weights, kept_candidate, require_same_cells, trained_network
+from models.structures import STRUCTURES
 from ops.genotype import Candidate, GenotypeError
 from utils.config import RetrainConfig, parse_retrain
 from utils.reports.evaluate import first_images, output_names
@@ -53,8 +54,6 @@ from utils.training.recipes import Recipe, choose_recipe
 from utils.training.schedule import drop_path_ramp
 from utils.training.state import Training
 from utils.training.task import TASKS, Task
-
-DEFAULT_BLOCKS = (4, 4)
 
 
 @dataclass
@@ -182,7 +181,7 @@ def network_spec(config: RetrainConfig, preset: Preset, candidate: Candidate, ou
         candidate.blocks,
         config.child_out_filters,
         outputs,
-        config.stem or preset.retrain_stem,
+        config.stem or STRUCTURES[candidate.genotype.space].stem(not preset.is_small, in_search=False),
         config.antialias,
         config.child_use_aux_heads,
         candidate.genotype.space,
@@ -284,9 +283,11 @@ def train_once(config: RetrainConfig, state: Command) -> Path:
                 use_checkpoint(replace(config, evaluate=str(chosen), predict=None, given=given))
             return run.path.parent
         if run.saved is None:
-            candidate = chosen_candidate(config.arch, config.sharing, config.blocks, DEFAULT_BLOCKS)
+            candidate = chosen_candidate(
+                config.arch, config.sharing, config.blocks, layers=config.layers, space=config.space
+            )
         else:
-            candidate = kept_candidate(config.arch, config.sharing, run.saved, run.path, run.note)
+            candidate = kept_candidate(config.arch, config.sharing, run.saved, run.path, run.note, config.space)
         r = assemble(run, candidate)
         if run.saved is not None:
             r.training.restore(run.saved, run.path)

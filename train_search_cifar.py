@@ -37,6 +37,7 @@ from data.workers import Reader
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyRanker
 from models.spec import NetworkSpec
+from models.structures import STRUCTURES
 from models.supernet import BN_STATS, SuperNet
 from ops.genotype import Genotype, GenotypeError, num_cells
 from utils.config import SHARED, SearchConfig, parse_search
@@ -397,7 +398,7 @@ def search_spec(config: SearchConfig, preset: Preset, outputs: int) -> NetworkSp
         config.blocks,
         config.child_out_filters,
         outputs,
-        config.stem or preset.search_stem,
+        config.stem or STRUCTURES[config.space].stem(not preset.is_small, in_search=True),
         config.antialias,
         config.child_use_aux_heads,
         config.space,
@@ -427,11 +428,13 @@ def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec) -> 
     """The network that a genotype of this search will be retrained as."""
     size = config.deploy_image_size or preset.image_size
     retrain_preset = find_dataset(config.data, config.dataset, size).preset  # another stem for larger images
+    space = spec.search_space
+    blocks = (config.deploy_layers,) if config.deploy_layers else space.depths[1] if space.stacked else config.blocks
     deployed = replace(
         spec,
-        blocks=config.deploy_blocks or config.blocks,
+        blocks=config.deploy_blocks or blocks,
         filters=config.deploy_filters or config.child_out_filters,
-        stem=retrain_preset.retrain_stem,
+        stem=STRUCTURES[spec.space].stem(not retrain_preset.is_small, in_search=False),
     )
     deployment = Deployment(deployed, config.sharing, size)
     deployment.require_fit(config.blocks)

@@ -13,7 +13,8 @@ from torchvision.models import shufflenet_v2_x1_0
 from benchmarks.common import Row, Work, measure
 from controller.sampling import uniform
 from data.loaders import Batch
-from models.cost import count_macs, network_cost
+from models.cost import network_cost
+from models.macs import count_macs
 from models.network import Network
 from models.supernet import SuperNet
 from ops.genotype import Genotype, parse_genotype

@@ -22,8 +22,6 @@ class Preset:
     """
 
     image_size: int
-    search_stem: str
-    retrain_stem: str
     mean: Triple | None
     std: Triple | None
     cutout: int
@@ -51,12 +49,12 @@ def small(
     """Small images, such as the 32x32 sets. Cutout takes half the side unless given."""
     mean, std = statistics or (None, None)
     cutout = image_size // 2 if cutout is None else cutout
-    return Preset(image_size, "quarter", "full", mean, std, cutout, flip, drop_prob=0.35)
+    return Preset(image_size, mean, std, cutout, flip, drop_prob=0.35)
 
 
 def large(image_size: int = 224) -> Preset:
     """Large images, such as photographs of 224x224, with the statistics of ImageNet."""
-    return Preset(image_size, "quarter", "quarter_blur", *IMAGENET, cutout=0, flip=True, drop_prob=0.5)
+    return Preset(image_size, *IMAGENET, cutout=0, flip=True, drop_prob=0.5)
 
 
 def as_trained(image_size: int, mean: Triple, std: Triple) -> Preset:

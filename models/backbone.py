@@ -2,78 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
-from models.cell import CELLS
-from models.heads import HEADS, Features
-from models.plan import CellPlan, plan_cells
+from models.heads import Features
 from models.spec import NetworkSpec
-from models.stems import Stemmed, build_stems, run_stems, stem_stride
+from models.stems import Stemmed, build_stems, stem_stride
+from models.structures import STRUCTURES
 from ops.drop_path import keep_masks
 from ops.genotype import Genotype
-
-
-def initialise(module: nn.Module) -> None:
-    """Give all layers fresh weights (docs/method.md, section 2).
-
-    Convolutions kaiming-normal fan_out, batch norms 1 and 0, linear maps normal(0, 0.01).
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out")
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.ones_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, 0, 0.01)
+from utils.system.errors import UsageError
 
 
 class Backbone(nn.Module):
-    """Stems, cells and heads of the shape ``spec``; a subclass chooses what an edge is made of.
+    """Stems, cells and heads of the shape ``spec``: of a genotype, or of a supernet, which holds all operations.
 
-    ``build_edge(plan, node, side)`` makes the module of an edge. Raises ValueError for impossible shapes.
+    Raises GenotypeError when the genotype does not fit, ValueError for impossible shapes.
     """
 
-    def __init__(self, spec: NetworkSpec, build_edge: Callable[[CellPlan, int, str], nn.Module]) -> None:
+    def __init__(self, spec: NetworkSpec, genotype: Genotype | None = None) -> None:
         super().__init__()
         self.spec = spec
-        space, plans = spec.search_space, plan_cells(spec.blocks, spec.filters)
+        structure = STRUCTURES[spec.space]
+        if spec.stem not in structure.stems:
+            fitting = " or ".join(dict.fromkeys(structure.stems))
+            raise UsageError(f"--stem {spec.stem}: networks of the space {spec.space} take {fitting}")
+        plans = structure.plan(spec, genotype)
         self.stems = build_stems(spec.stem, spec.filters, spec.antialias)
         self.blocks = nn.ModuleList(
-            CELLS[spec.space](plan, space, lambda n, side, plan=plan: build_edge(plan, n, side)) for plan in plans
+            structure.shared_cell(plan, spec) if genotype is None else structure.cell(plan, spec, genotype)
+            for plan in plans
         )
-        self.head, aux = HEADS[spec.head](spec, plans)
+        self.head, aux = structure.head(spec.head)(spec, plans)
         self.aux_heads = nn.ModuleList(aux if spec.aux else [])
-        initialise(self)
+        structure.initialise(self)
 
     def stem(self, images: Tensor, room: int = 0) -> Stemmed:
         """Run the stems on images (N, 3, H, W). What this gives takes the place of images wherever they are run.
 
         ``room``: bytes to keep what genotypes have in common behind the stems, see :class:`models.stems.Stemmed`.
         """
-        return Stemmed(*run_stems(self.stems, images), room)
+        return Stemmed(*self.stems(images), room)
 
     def features(self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0) -> Features:
         """Run stems, unless they have run already, and cells on images (N, 3, H, W). Paths drop in training only."""
         stemmed = images if isinstance(images, Stemmed) else self.stem(images)
         through = stemmed.through if stemmed.room else None
         s0, s1 = stemmed.s0, stemmed.s1  # (N, C, H', W') each
-        keep = self._keep_masks(s1, drop_path)  # (cells, 2 * nodes, N, 1, 1, 1) or None
-        stage_ends: list[Tensor] = []
+        keep = self._keep_masks(s1, genotype, drop_path)  # (cells, 2 * nodes, N, 1, 1, 1) or None
+        for_aux: list[Tensor] = []
         by_stride, stride = {}, stem_stride(self.spec.stem)
         for cell in self.blocks:
             plan = cell.plan
             if plan.is_reduction:
                 by_stride[stride], stride = s1, 2 * stride
             encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-            # (N, W, ...) each, W = plan.out_width
+            # (N, W, ...), W = plan.out_width, and what the next cell reads beside it
             s0, s1 = cell(s0, s1, encoding, keep=None if keep is None else keep[plan.index], through=through)
-            if plan.ends_stage:
-                stage_ends.append(s1)
+            if plan.feeds_aux:
+                for_aux.append(s1)
         by_stride[stride] = s1
-        return Features(s1, stage_ends, by_stride)  # s1: (N, C * 2^S, h, w)
+        return Features(s1, for_aux, by_stride)  # s1: (N, C * 2^S, h, w)
 
     def run(
         self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0
@@ -85,11 +73,11 @@ class Backbone(nn.Module):
         features = self.features(images, genotype, drop_path)
         return self.head(features), [head(features) for head in self.aux_heads]
 
-    def _keep_masks(self, like: Tensor, drop_path: float | Tensor) -> Tensor | None:
+    def _keep_masks(self, like: Tensor, genotype: Genotype, drop_path: float | Tensor) -> Tensor | None:
         """Drop-path factors, (cells, 2 * nodes, N, 1, 1, 1), or None where nothing drops."""
         if not self.training or (isinstance(drop_path, int | float) and drop_path == 0):
             return None
-        paths = 2 * self.spec.search_space.nodes
+        paths = max(len(cell) for cell in genotype.cells) // 2
         masks = keep_masks(len(self.blocks) * paths, like.shape[0], drop_path, like)
         return masks.unflatten(0, (len(self.blocks), paths))
 

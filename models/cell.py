@@ -105,7 +105,3 @@ class Cell(nn.Module):
     def _edge(self, edge: nn.Module, op: int, state: Tensor, through: Through | None) -> Tensor:
         operation = edge[op] if isinstance(edge, nn.ModuleList) else edge
         return operation(state) if through is None else through(operation, state)
-
-
-# How the cells of each space are wired. A space of the same wiring names the same class.
-CELLS: dict[str, type[Cell]] = {"slnas": Cell}

@@ -1,104 +1,91 @@
-"""What a network costs, summed over its parts: the network itself is never built (docs/method.md, section 10).
+"""What the network of a genotype costs, as one JSON object (docs/method.md, section 10).
 
-Each part (an edge, a cell's output, a stem) is built once on the meta device, where nothing is computed, and
-its cost remembered by operation, widths and map size; a network is a sum of some eighty of them.
+    python -m models.cost --space darts --arch DARTS_V2 --child_out_filters 36 --layers 20 --num_class 10
+
+``parameters`` without auxiliary heads, ``aux_parameters`` of those, and ``macs`` of one image. Nothing is computed:
+networks are built on the meta device.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 from collections.abc import Sequence
-from functools import cache
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
 
-from models.cell import Output
-from models.plan import CellPlan, plan_cells
+from models.macs import Cost
+from models.network import Network
 from models.spec import NetworkSpec
-from models.stems import build_stems, stem_size
-from ops.genotype import Genotype
-from ops.primitives import pointwise
-from ops.registry import build_operation
-from ops.space import edges
-
-
-class Cost(NamedTuple):
-    """Parameters without auxiliary heads, and multiply-accumulates of one image in convolutions and linear maps."""
-
-    parameters: int
-    macs: int
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.parameters + other.parameters, self.macs + other.macs)
-
-
-def count_macs(network: nn.Module, *inputs: Tensor) -> int:
-    """Count the multiply-accumulates of one forward pass: values that a layer gives times what each of them sums up."""
-    total = 0
-
-    def count(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        nonlocal total
-        total += output.numel() * layer.weight[0].numel()
-
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    try:
-        with torch.no_grad():
-            network(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
-
-
-def _measured(module: nn.Module, channels: int, size: int) -> Cost:
-    module = module.to("meta").eval()
-    image = torch.empty(1, channels, size, size, device="meta")
-    return Cost(sum(p.numel() for p in module.parameters()), count_macs(module, image))
-
-
-@cache
-def _edge(op: str, width: int, out_width: int, stride: int, antialias: str, size: int) -> Cost:
-    return _measured(build_operation(op, width, out_width, stride=stride, antialias=antialias), width, size)
-
-
-@cache
-def _output(width: int, out_width: int, size: int) -> Cost:
-    return _measured(Output(width, out_width), width, size)
-
-
-@cache
-def _stems(kind: str, channels: int, antialias: str, size: int) -> Cost:
-    first, second = (_measured(stem, 3, size) for stem in build_stems(kind, channels, antialias))
-    return first + second
+from models.staged_cost import staged_cost
+from models.stems import STEMS
+from models.stored import chosen_candidate
+from models.structures import STRUCTURES
+from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS, Genotype, GenotypeError
+from ops.primitives import ANTIALIAS
+from ops.space import SPACES
+from utils.system import numbers
+from utils.system.errors import UsageError
+from utils.system.terminal import complain, say, show
 
 
 def network_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost:
-    """The cost of ``Network.of(genotype, spec)`` on square images."""
-    plans = plan_cells(spec.blocks, spec.filters)
-    size = stem_size(spec.stem, image_size)
-    total = _stems(spec.stem, spec.filters, spec.antialias, image_size)
-    for plan in plans:
-        encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-        total += _cell(plan, encoding, size, spec)
-        size = size // 2 if plan.is_reduction else size
-    head = plans[-1].out_width * spec.num_classes
-    return total + Cost(head, head)
+    """The cost of ``Network.of(genotype, spec)`` on square images, without auxiliary heads."""
+    if not spec.search_space.stacked and spec.head == "classify":
+        return staged_cost(genotype, spec, image_size)  # many times faster
+    with torch.device("meta"):
+        network = Network.of(genotype, replace(spec, aux=False))
+    return Cost(network.num_parameters, network.macs(image_size))
 
 
-def _cell(plan: CellPlan, encoding: Sequence[int], size: int, spec: NetworkSpec) -> Cost:
-    space = spec.search_space
-    out = size // 2 if plan.is_reduction else size
-    stride = 2 if plan.is_reduction else 1
-    total = _output(space.nodes * plan.width, plan.out_width, out)
-    for pair in edges(encoding):
-        for edge in pair:
-            read = size if edge.input < 2 else out  # nodes of a reduction are halved already
-            total += _edge(space.operations[edge.op], plan.width, plan.out_width, stride, spec.antialias, read)
-    if plan.is_reduction:
-        calibrate = pointwise(plan.out_width, plan.width).weight.numel()
-        total += Cost(calibrate, space.nodes * calibrate * out * out)
-        if not plan.is_last:
-            total += Cost(calibrate, calibrate * size * size)
-    return total
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line, without the usage text."""
+
+    def error(self, message: str) -> None:
+        raise UsageError(f"{message} (see --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("python -m models.cost", description="Cost of a network.", allow_abbrev=False)
+    parser.add_argument("--arch", required=True, help="a JSON list, a genotypes.json, or a published name")
+    parser.add_argument("--space", choices=tuple(SPACES), help="that the genotype is of (default: as it says)")
+    parser.add_argument("--child_out_filters", type=numbers.filters, default=36, help="default: %(default)s")
+    parser.add_argument("--layers", type=numbers.positive_int, help="of a space that stacks cells (default: its own)")
+    parser.add_argument("--blocks", type=numbers.counts(MAX_BLOCKS, MAX_STAGES), help="of the other (default: [4,4])")
+    parser.add_argument("--sharing", choices=tuple(SHARINGS), help="default: as the file says, else type")
+    parser.add_argument("--num_class", type=numbers.positive_int, default=10, help="default: %(default)s")
+    parser.add_argument("--image_size", type=numbers.pixels, default=32, help="default: %(default)s")
+    parser.add_argument("--stem", choices=tuple(STEMS), help="default: by the size of the images")
+    parser.add_argument("--antialias", choices=tuple(ANTIALIAS), default="conv", help="default: %(default)s")
+    return parser
+
+
+def cost_of(args: argparse.Namespace) -> dict[str, int]:
+    """What the command prints. Raises UsageError or GenotypeError."""
+    candidate = chosen_candidate(args.arch, args.sharing, args.blocks, layers=args.layers, space=args.space)
+    genotype = candidate.genotype
+    stem = args.stem or STRUCTURES[genotype.space].stem(args.image_size > 64, in_search=False)
+    spec = NetworkSpec(
+        candidate.blocks, args.child_out_filters, args.num_class, stem, args.antialias, True, genotype.space
+    )
+    spec.require_size(args.image_size)
+    with torch.device("meta"):
+        aux = Network.of(genotype, spec).num_aux_parameters
+    cost = network_cost(genotype, spec, args.image_size)
+    return {"parameters": cost.parameters, "aux_parameters": aux, "macs": cost.macs}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status is 0 when done and 2 for wrong use."""
+    try:
+        say(json.dumps(cost_of(_parser().parse_args(argv))))
+    except (GenotypeError, UsageError) as error:
+        complain("models.cost", show(" ".join(str(error).split())))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

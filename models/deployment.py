@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from models.cost import Cost, network_cost
+from models.cost import network_cost
+from models.macs import Cost
 from models.network import Network
 from models.spec import NetworkSpec, SizeError
 from ops.genotype import Genotype, num_cells

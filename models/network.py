@@ -7,18 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.backbone import Backbone
-from models.cost import count_macs
-from models.plan import CellPlan
+from models.macs import count_macs
 from models.spec import NetworkSpec
 from ops.genotype import Genotype
-from ops.registry import build_operation
 
 
 class Network(Backbone):
-    """The network of a genotype, in which every edge is one operation: ``blocks.{i}.nodes.{n}.{x,y}``.
+    """The network of a genotype, in which every edge is one operation; in ours ``blocks.{i}.nodes.{n}.{x,y}``.
 
     Raises GenotypeError when the genotype does not fit ``blocks``, ValueError for impossible widths.
     """
@@ -37,7 +35,7 @@ class Network(Backbone):
         genotype.require_fit(blocks)
         self.genotype = genotype
         spec = NetworkSpec(blocks, filters, num_classes, stem, antialias, aux, genotype.space, head)
-        super().__init__(spec, self._build_edge)
+        super().__init__(spec, genotype)
 
     @classmethod
     def of(cls, genotype: Genotype, spec: NetworkSpec) -> Network:
@@ -45,29 +43,24 @@ class Network(Backbone):
         values = {key: value for key, value in vars(spec).items() if key != "space"}  # the genotype names its own
         return cls(genotype, **values)
 
-    def _build_edge(self, plan: CellPlan, n: int, side: str) -> nn.Module:
-        encoding = self.genotype.cell(plan.stage, plan.index, plan.is_reduction)
-        op = self.spec.search_space.operations[encoding[4 * n + (1 if side == "x" else 3)]]
-        stride = 2 if plan.is_reduction else 1
-        return build_operation(op, plan.width, plan.out_width, stride=stride, antialias=self.spec.antialias)
-
     def forward(self, images: Tensor, drop_path: float | Tensor = 0.0) -> tuple[Tensor, list[Tensor]]:
         """Turn images (N, 3, H, W) into logits (N, classes) and auxiliary ones. Paths drop in training only."""
         return self.run(images, self.genotype, drop_path)
 
     def arguments(self) -> dict[str, Any]:
-        """What rebuilds this network, as plain values; ``cells`` and ``sharing`` stand for the genotype."""
+        """What rebuilds this network, as plain values; ``cells``, ``sharing`` and ``concat`` stand for the genotype."""
         return {
             **self.spec.as_plain(),
             "cells": self.genotype.to_lists(),
             "sharing": self.genotype.sharing,
+            **({"concat": [list(states) for states in self.genotype.concat]} if self.genotype.concat else {}),
         }
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Network:
         """The network that :meth:`arguments` describes, with fresh weights."""
         spec = NetworkSpec.from_plain(arguments)
-        return cls.of(Genotype.from_lists(arguments["cells"], arguments["sharing"], spec.space), spec)
+        return cls.of(stored_genotype(arguments), spec)
 
     @torch.no_grad()
     def macs(self, image_size: int) -> int:
@@ -77,3 +70,9 @@ class Network(Backbone):
         """
         twin = Network.of(self.genotype, replace(self.spec, aux=False))
         return count_macs(twin.to("meta").eval(), torch.empty(1, 3, image_size, image_size, device="meta"))
+
+
+def stored_genotype(arguments: Mapping[str, Any]) -> Genotype:
+    """The genotype in :meth:`Network.arguments`; what older files do not state is of our own space."""
+    space, concat = arguments.get("space", "slnas"), arguments.get("concat", ())
+    return Genotype.from_lists(arguments["cells"], arguments["sharing"], space, concat)

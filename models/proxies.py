@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from models.cost import count_macs
 from models.deployment import Deployment
+from models.macs import count_macs
 from models.network import Network
 from ops.genotype import Genotype
 from ops.mish import Mish

@@ -19,9 +19,10 @@ class SizeError(UsageError):
 class NetworkSpec:
     """The shape of a network: all that has to be known to build it, but for its genotype.
 
-    ``blocks``: normal cells of each stage; ``filters``: channels of the first stage, even; ``num_classes``: outputs of
-    the head; ``stem``, ``antialias``, ``space``, ``head``: names in the tables of models.stems, ops.primitives,
-    ops.space and models.heads; ``aux``: whether auxiliary heads are built.
+    ``blocks``: normal cells of each stage, and in a space that stacks cells one number, the layers; ``filters``:
+    channels of the first stage, even; ``num_classes``: outputs of the head; ``stem``, ``antialias``, ``space``,
+    ``head``: names in the tables of models.stems, ops.primitives, ops.space and models.heads; ``aux``: whether
+    auxiliary heads are built.
     """
 
     blocks: tuple[int, ...]
@@ -53,7 +54,10 @@ class NetworkSpec:
 
     def smallest_map(self, image_size: int) -> int:
         """The side in pixels of the last cell's output; 0 means that the image is too small for the stages."""
-        return stem_size(self.stem, image_size) // 2 ** len(self.blocks)
+        side = stem_size(self.stem, image_size)
+        if self.search_space.stacked:  # two reductions, which round up
+            return -(-side // 4)
+        return side // 2 ** len(self.blocks)
 
     def require_size(self, image_size: int) -> None:
         """Refuse, with SizeError, images that the stages would shrink to nothing."""

@@ -1,4 +1,4 @@
-"""The two stems of a network: (N, 3, H, W) -> (N, C, H', W'). They read the image independently."""
+"""The stems of a network: images (N, 3, H, W) -> the first two states, (N, C, H', W') each."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -34,21 +34,71 @@ def _quarter_blur(channels: int, antialias: str) -> list[list[nn.Module]]:
     return pair
 
 
+def _plain(channels: int, _antialias: str) -> list[list[nn.Module]]:
+    return [[nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels)]]
+
+
+def _imagenet(channels: int, _antialias: str) -> list[list[nn.Module]]:
+    def halving(channels_in: int, channels: int) -> list[nn.Module]:
+        return [nn.Conv2d(channels_in, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels)]
+
+    first = [*halving(3, channels // 2), nn.ReLU(), *halving(channels // 2, channels)]
+    return [first, [nn.ReLU(), *halving(channels, channels)]]
+
+
+class Stems(nn.ModuleList):
+    """Two stems, each of which reads the image."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) -> (N, C, H', W') twice."""
+        return self[0](images), self[1](images)
+
+
+class OneStem(nn.ModuleList):
+    """One stem, whose output is both states."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) -> (N, C, H', W'), twice the same."""
+        x = self[0](images)
+        return x, x
+
+
+class ChainedStems(nn.ModuleList):
+    """Two stems, the second of which reads what the first one gives, and halves it."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) -> (N, C, H', W') and (N, C, H'/2, W'/2)."""
+        x = self[0](images)
+        return x, self[1](x)
+
+
 class Stem(NamedTuple):
-    """A way to read the image: the layers of both stems, and what they divide its side by, rounding up."""
+    """A way to read the image: the layers of each stem, and what the newer state divides its side by, rounding up.
+
+    ``factor``: channels of the states by those of the first stage. ``wiring``: what each stem reads.
+    """
 
     layers: Callable[[int, str], list[list[nn.Module]]]
     divisor: int
+    factor: int = 1
+    wiring: type[nn.ModuleList] = Stems
 
 
-STEMS = {"full": Stem(_full, 1), "quarter": Stem(_quarter, 4), "quarter_blur": Stem(_quarter_blur, 4)}
+STEMS = {
+    "full": Stem(_full, 1),
+    "quarter": Stem(_quarter, 4),
+    "quarter_blur": Stem(_quarter_blur, 4),
+    "plain": Stem(_plain, 1, 3, OneStem),
+    "imagenet": Stem(_imagenet, 8, 1, ChainedStems),
+}
 
 
 def build_stems(kind: str, channels: int, antialias: str) -> nn.ModuleList:
-    """Both stems of a kind in the table, with fresh weights. Raises ValueError for another."""
+    """All stems of a kind in the table, with fresh weights. Raises ValueError for another."""
     if kind not in STEMS:
         raise ValueError(f"stem {kind!r} is none of {', '.join(STEMS)}")
-    return nn.ModuleList(nn.Sequential(*layers) for layers in STEMS[kind].layers(channels, antialias))
+    stem = STEMS[kind]
+    return stem.wiring(nn.Sequential(*layers) for layers in stem.layers(channels, antialias))
 
 
 def stem_stride(kind: str) -> int:
@@ -89,8 +139,3 @@ class Stemmed:
                 self.room -= found.nbytes
                 self.known[key] = found
         return found
-
-
-def run_stems(stems: nn.ModuleList, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the first two states, s0 and s1, from images (N, 3, H, W)."""
-    return stems[0](images), stems[1](images)  # (N, C, H', W') each

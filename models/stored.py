@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.network import Network
+from models.network import Network, stored_genotype
 from models.supernet import SuperNet
-from ops.genotype import Candidate, Genotype, GenotypeError, read_candidate
+from ops.genotype import Candidate, GenotypeError, read_candidate
+from ops.space import SPACES
 from utils.system import checkpoint
 from utils.system.checkpoint import CheckpointError
 from utils.system.errors import UsageError
@@ -31,13 +32,16 @@ def trained_network(state: Mapping[str, Any], path: Path) -> Network:
 
 def stored_candidate(state: Mapping[str, Any]) -> Candidate:
     """The genotype and the blocks of a checkpoint's network."""
-    network = state["network"]
-    space = network.get("space", "slnas")
-    return Candidate(Genotype.from_lists(network["cells"], network["sharing"], space), tuple(network["blocks"]))
+    return Candidate(stored_genotype(state["network"]), tuple(state["network"]["blocks"]))
 
 
 def kept_candidate(
-    arch: str, sharing: str | None, state: Mapping[str, Any], path: Path, note: Callable[[str], None]
+    arch: str,
+    sharing: str | None,
+    state: Mapping[str, Any],
+    path: Path,
+    note: Callable[[str], None],
+    space: str | None = None,
 ) -> Candidate:
     """What a run goes on with: the cells that its checkpoint at ``path`` has weights for, whatever ``arch`` holds now.
 
@@ -47,7 +51,7 @@ def kept_candidate(
         kept = stored_candidate(state)
         anew = arch != state["flags"]["arch"]
     try:
-        same = read_candidate(arch, sharing, kept.blocks).genotype == kept.genotype
+        same = read_candidate(arch, sharing, kept.blocks, space).genotype == kept.genotype
     except GenotypeError:
         if anew:
             raise
@@ -59,10 +63,26 @@ def kept_candidate(
     return kept
 
 
-def chosen_candidate(arch: str, sharing: str | None, blocks: Sequence[int] | None, default: Sequence[int]) -> Candidate:
-    """What a new run trains: what ``arch`` says, with ``default`` where neither it nor ``blocks`` says how many."""
-    candidate = read_candidate(arch, sharing, blocks)
-    blocks = candidate.blocks or tuple(default)
+def chosen_candidate(
+    arch: str,
+    sharing: str | None,
+    blocks: Sequence[int] | None,
+    *,
+    layers: int | None = None,
+    space: str | None = None,
+) -> Candidate:
+    """What a new run trains: what ``arch`` says, as deep as the space has it where neither it nor the user says.
+
+    ``blocks``: of a network of stages, ``layers``: of a stack. Raises UsageError for the one that it does not have.
+    """
+    candidate = read_candidate(arch, sharing, None, space)
+    own = SPACES[candidate.genotype.space]
+    if own.stacked and blocks is not None:
+        raise UsageError(f"--blocks: networks of the space {own.name} are one stack of cells: give --layers")
+    if not own.stacked and layers is not None:
+        raise UsageError(f"--layers: networks of the space {own.name} have stages of cells: give --blocks")
+    told = (layers,) if layers is not None else blocks
+    blocks = tuple(told) if told is not None else candidate.blocks or own.depths[1]
     candidate.genotype.require_fit(blocks)
     return Candidate(candidate.genotype, blocks)
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone
 from models.network import Network
-from models.plan import CellPlan
 from models.spec import NetworkSpec
 from models.stems import Stemmed
+from models.structures import STRUCTURES
 from ops.genotype import Genotype
-from ops.registry import build_operation
+from utils.system.errors import UsageError
 
 
 class Statistics(NamedTuple):
@@ -31,7 +31,7 @@ BN_STATS = {"batch": Statistics(), "recalibrate": Statistics(calibrated=True), "
 
 
 class SuperNet(Backbone):
-    """A network in which every edge holds all operations: ``blocks.{i}.nodes.{n}.{x,y}.{op id}``.
+    """A network in which every edge holds all operations; in ours ``blocks.{i}.nodes.{n}.{x,y}.{op id}``.
 
     It holds no genotype: forward takes the one whose path is to run.
 
@@ -58,7 +58,7 @@ class SuperNet(Backbone):
         if bn_stats not in BN_STATS:
             raise ValueError(f"bn_stats {bn_stats!r} is none of {', '.join(BN_STATS)}")
         spec = NetworkSpec(blocks, filters, num_classes, stem, antialias, aux, space, head)
-        super().__init__(spec, lambda plan, _node, _side: _all_operations(spec, plan))
+        super().__init__(spec)
         self.sharing, self.bn_stats, self.bn_affine = sharing, bn_stats, bn_affine
         if not bn_affine:  # the stems, which no genotype chooses, keep theirs
             for norm in _norms(self.blocks):
@@ -98,7 +98,10 @@ class SuperNet(Backbone):
         """The network of ``genotype`` with the weights that the supernet holds for it.
 
         Batch norms start there from 0 and 1 with what they do not keep here: running statistics, or scales and shifts.
+        Raises UsageError in a space whose supernet does not hold the weights of its networks.
         """
+        if STRUCTURES[self.spec.space].shared_key is None:
+            raise UsageError(f"networks of the space {self.spec.space} have other weights than its supernet holds")
         like = next(self.parameters())
         network = Network.of(genotype, self.spec).to(like.device, like.dtype)
         own, weights = self.state_dict(), network.state_dict()
@@ -114,12 +117,11 @@ class SuperNet(Backbone):
 
     def _shared_key(self, key: str, genotype: Genotype) -> str:
         parts = key.split(".")
-        if parts[0] != "blocks" or parts[2] != "nodes":
+        if parts[0] != "blocks":
             return key
-        plan, n, side = self.blocks[int(parts[1])].plan, int(parts[3]), parts[4]
+        plan = self.blocks[int(parts[1])].plan
         encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-        op = encoding[4 * n + (1 if side == "x" else 3)]
-        return ".".join([*parts[:5], str(op), *parts[5:]])
+        return ".".join([*parts[:2], *STRUCTURES[self.spec.space].shared_key(parts[2:], encoding)])
 
     @contextmanager
     def scoring(self, genotype: Genotype | None, calibration: Iterable[Tensor | Stemmed] = ()) -> Iterator[None]:
@@ -156,15 +158,6 @@ class SuperNet(Backbone):
                 self.stem(images)
             else:
                 self(images, genotype)
-
-
-def _all_operations(spec: NetworkSpec, plan: CellPlan) -> nn.ModuleList:
-    """The module of an edge: every operation of the space, of which a genotype picks one."""
-    stride = 2 if plan.is_reduction else 1
-    return nn.ModuleList(
-        build_operation(name, plan.width, plan.out_width, stride=stride, antialias=spec.antialias)
-        for name in spec.search_space.operations
-    )
 
 
 def _norms(module: nn.Module) -> Iterator[nn.BatchNorm2d]:

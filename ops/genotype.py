@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ops.space import SPACES, Space, in_order
+from ops.encodings import Encoding, GenotypeError, is_int, short, validated, validated_concat
+from ops.named import NAMED, Written, from_pairs
+from ops.space import SLNAS, SPACES, in_order
 
 MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal cells of each stage: more is a typing error
-
-Encoding = tuple[int, ...]
 
 
 class Sharing(NamedTuple):
@@ -37,10 +37,6 @@ SHARINGS = {
 }
 
 
-class GenotypeError(ValueError):
-    """A genotype that cannot be: the message names the cell, the node and the value, in one line."""
-
-
 def num_cells(sharing: str, blocks: Sequence[int]) -> int:
     """How many encodings a network with these stages needs (docs/method.md, section 1)."""
     return SHARINGS[sharing].count(blocks)
@@ -51,29 +47,36 @@ class Genotype:
     """Cell encodings and how they are shared over a network: hashable, ordered, validated on construction.
 
     ``type``: two encodings, [normal, reduction]; ``stage``: one per stage, its reduction cell included;
-    ``block``: one per cell in network order. ``space``: the name of a search space. Raises
-    :class:`GenotypeError`.
+    ``block``: one per cell in network order. ``space``: the name of a search space. ``concat``: the states that each
+    cell gives, node n being state n + 2; empty for what the space says. Raises :class:`GenotypeError`.
     """
 
     cells: tuple[Encoding, ...]
     sharing: str = "type"
     space: str = "slnas"
+    concat: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.sharing not in tuple(SHARINGS):  # a file may hold a list here, which no table takes
             raise GenotypeError(f"sharing {self.sharing!r} is none of {', '.join(SHARINGS)}")
         if self.space not in SPACES:
-            raise GenotypeError(f"space {_short(self.space)} is none of {', '.join(SPACES)}")
-        object.__setattr__(self, "cells", _validated(self.cells, SPACES[self.space]))
+            raise GenotypeError(f"space {short(self.space)} is none of {', '.join(SPACES)}")
+        space = SPACES[self.space]
+        object.__setattr__(self, "cells", validated(self.cells, space))
+        if space.stacked and self.sharing != "type":
+            raise GenotypeError(f"cells of the space {self.space} are shared by type, not by {self.sharing}")
         if self.sharing == "type" and len(self.cells) != 2:
             raise GenotypeError(
                 f"sharing 'type' takes 2 encodings, [normal, reduction], but {len(self.cells)} were given"
             )
+        object.__setattr__(self, "concat", validated_concat(self.concat, self.cells, space))
 
     @classmethod
-    def from_lists(cls, lists: Sequence[Sequence[int]], sharing: str = "type", space: str = "slnas") -> Genotype:
+    def from_lists(
+        cls, lists: Sequence[Sequence[int]], sharing: str = "type", space: str = "slnas", concat: Sequence = ()
+    ) -> Genotype:
         """A genotype from lists, as JSON holds them."""
-        return cls(tuple(lists) if isinstance(lists, list | tuple) else lists, sharing, space)
+        return cls(tuple(lists) if isinstance(lists, list | tuple) else lists, sharing, space, concat)
 
     @classmethod
     def widest(cls, count: int, sharing: str = "type", space: str = "slnas") -> Genotype:
@@ -88,7 +91,15 @@ class Genotype:
         """The one that stands for all encodings of this network that differ by swapped edges of nodes."""
         if not SPACES[self.space].symmetric:
             return self
-        return Genotype(tuple(in_order(cell) for cell in self.cells), self.sharing, self.space)
+        return replace(self, cells=tuple(in_order(cell) for cell in self.cells))
+
+    def given(self, index: int) -> tuple[int, ...]:
+        """The states that the cells of an encoding give, which are joined to their output: node n is state n + 2."""
+        if self.concat:
+            return self.concat[index]
+        cell = self.cells[index]
+        nodes = range(2, 2 + len(cell) // 4)
+        return tuple(n for n in nodes if n not in cell[0::2]) if SPACES[self.space].loose_ends else tuple(nodes)
 
     def cell(self, stage: int, block: int, is_reduction: bool) -> Encoding:
         """The encoding that a cell uses; ``block`` is its number in the whole network."""
@@ -96,6 +107,8 @@ class Genotype:
 
     def require_fit(self, blocks: Sequence[int]) -> None:
         """Refuse a genotype whose number of encodings does not fit the stages."""
+        if SPACES[self.space].stacked and len(blocks) != 1:
+            raise GenotypeError(f"the space {self.space} stacks its cells: give --layers, not stages of --blocks")
         needed = num_cells(self.sharing, blocks)
         if len(self.cells) != needed:
             raise GenotypeError(
@@ -105,47 +118,6 @@ class Genotype:
 
     def __str__(self) -> str:
         return json.dumps(self.to_lists())
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _validated(cells: Any, space: Space) -> tuple[Encoding, ...]:
-    if not isinstance(cells, list | tuple):
-        raise GenotypeError(f"a genotype is a list of encodings, not {_short(cells)}")
-    if not cells:
-        raise GenotypeError("a genotype needs at least one encoding, but the list is empty")
-    if all(_is_int(value) for value in cells):
-        raise GenotypeError(
-            f"a genotype is a list of encodings, but {len(cells)} bare integers were given: "
-            "write [[normal ...], [reduction ...]]"
-        )
-    return tuple(_validated_cell(index, cell, space) for index, cell in enumerate(cells))
-
-
-def _validated_cell(index: int, cell: Any, space: Space) -> Encoding:
-    if not isinstance(cell, list | tuple):
-        raise GenotypeError(f"cell {index} is {_short(cell)}, not a list of {space.length} integers")
-    if len(cell) != space.length:
-        raise GenotypeError(f"cell {index} has {len(cell)} values, but an encoding has {space.length}")
-    for position, value in enumerate(cell):
-        n, field = divmod(position, 4)
-        name = ("input_1", "op_1", "input_2", "op_2")[field]
-        where = f"cell {index}, node {n}: {name} is {_short(value)}"
-        if not _is_int(value):
-            raise GenotypeError(f"{where}, not an integer")
-        if field % 2 == 0 and not 0 <= value <= n + 1:
-            raise GenotypeError(f"{where}, but node {n} reads inputs 0 to {n + 1}")
-        if field % 2 == 1 and not 0 <= value < len(space.operations):
-            named = ", ".join(f"{i} {operation}" for i, operation in enumerate(space.operations))
-            raise GenotypeError(f"{where}, but the operations are {named}")
-    return tuple(cell)
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 class Candidate(NamedTuple):
@@ -161,25 +133,35 @@ class Stated(NamedTuple):
     cells: Any
     sharing: str | None = None
     blocks: tuple[int, ...] | None = None
-    space: str = "slnas"
+    space: str | None = None
+    concat: Any = ()
 
 
 def read_candidate(
-    text_or_path: str | Path, sharing: str | None = None, blocks: Sequence[int] | None = None
+    text_or_path: str | Path,
+    sharing: str | None = None,
+    blocks: Sequence[int] | None = None,
+    space: str | None = None,
 ) -> Candidate:
-    """Read the value of ``--arch``: a JSON list, a ``genotypes.json`` (its best), or ``genotypes.json#RANK``.
+    """Read the value of ``--arch``: a JSON list, pairs as DARTS writes them, a published name, or a file.
 
-    ``sharing`` and ``blocks`` override what a file states; a bare list is shared by ``type`` unless told.
-    Raises :class:`GenotypeError` with one line that names what is wrong.
+    A ``genotypes.json`` stands for its best, ``genotypes.json#RANK`` for another. ``sharing`` and ``blocks`` override
+    what a file states; a bare list is shared by ``type`` and of our own space unless told. ``space``: that which the
+    genotype must be of. Raises :class:`GenotypeError` with one line that names what is wrong.
     """
     text = str(text_or_path).strip()
     if not text:
         raise GenotypeError("the genotype is empty: give a JSON list, a genotypes.json, or genotypes.json#RANK")
-    if text[0] in "[{":
-        stated = Stated(_json(text, "the genotype"))
+    if text in NAMED:
+        stated = _of_written(NAMED[text])
+    elif text[0] in "[{":
+        stated = _stated(_json(text, "the genotype"))
     else:
         stated = _from_file(text)
-    genotype = Genotype.from_lists(stated.cells, sharing or stated.sharing or "type", stated.space)
+    if space and stated.space not in (None, space):
+        raise GenotypeError(f"{short(text)} is of the space {short(stated.space)}, not of {space}")
+    own = stated.space or space or SLNAS.name
+    genotype = Genotype.from_lists(stated.cells, sharing or stated.sharing or "type", own, stated.concat)
     blocks = stated.blocks if blocks is None else tuple(blocks)
     if blocks is not None:
         genotype.require_fit(blocks)
@@ -193,13 +175,22 @@ def parse_genotype(
     return read_candidate(text_or_path, sharing, blocks).genotype
 
 
+def _stated(document: Any) -> Stated:
+    """A genotype that stands alone: a list of encodings, or the pairs of DARTS."""
+    return _of_written(from_pairs(document)) if isinstance(document, dict) else Stated(document)
+
+
+def _of_written(written: Written) -> Stated:
+    return Stated(written.cells, space=written.space, concat=written.concat)
+
+
 def _json(text: str, what: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
         raise GenotypeError(f"{what} is nested too deeply") from None
     except ValueError as error:
-        raise GenotypeError(f"{what} is not JSON: {' '.join(str(error).split())}: {_short(text)}") from None
+        raise GenotypeError(f"{what} is not JSON: {' '.join(str(error).split())}: {short(text)}") from None
 
 
 def _from_file(text: str) -> Stated:
@@ -209,6 +200,8 @@ def _from_file(text: str) -> Stated:
         if rank:
             raise GenotypeError(f"{path} holds a bare list: it has no candidate of rank {rank}")
         return Stated(document)
+    if isinstance(document, dict) and "normal" in document and not rank:
+        return _stated(document)
     if not isinstance(document, dict) or not isinstance(document.get("candidates"), list):
         raise GenotypeError(f"{path} is no genotype file: it has no list named 'candidates'")
     candidates = document["candidates"]
@@ -219,14 +212,15 @@ def _from_file(text: str) -> Stated:
         raise GenotypeError(f"{path}: candidate {rank} has no 'cells'")
     sharing, blocks = document.get("sharing"), document.get("blocks")
     if sharing is not None and sharing not in tuple(SHARINGS):
-        raise GenotypeError(f"{path}: sharing {_short(sharing)} is none of {', '.join(SHARINGS)}")
+        raise GenotypeError(f"{path}: sharing {short(sharing)} is none of {', '.join(SHARINGS)}")
     if blocks is not None:
-        counts = isinstance(blocks, list) and all(_is_int(b) and 0 <= b <= MAX_BLOCKS for b in blocks)
+        counts = isinstance(blocks, list) and all(is_int(b) and 0 <= b <= MAX_BLOCKS for b in blocks)
         if not counts or not 0 < len(blocks) <= MAX_STAGES:
             wanted = f"a list of 1 to {MAX_STAGES} counts from 0 to {MAX_BLOCKS}"
-            raise GenotypeError(f"{path}: blocks is {_short(blocks)}, not {wanted}")
+            raise GenotypeError(f"{path}: blocks is {short(blocks)}, not {wanted}")
         blocks = tuple(blocks)
-    return Stated(candidate["cells"], sharing, blocks, document.get("space", "slnas"))
+    space = document.get("space", SLNAS.name)  # files from before there were others state none
+    return Stated(candidate["cells"], sharing, blocks, space, candidate.get("concat", ()))
 
 
 def _split_rank(text: str) -> tuple[Path, int]:
@@ -234,7 +228,7 @@ def _split_rank(text: str) -> tuple[Path, int]:
     if not mark or _is_file(Path(text)):
         return Path(text), 0
     if not (rank.isascii() and rank.isdigit()):
-        raise GenotypeError(f"rank {_short(rank)} in {_short(text)} is not a whole number: write FILE#3")
+        raise GenotypeError(f"rank {short(rank)} in {short(text)} is not a whole number: write FILE#3")
     return Path(head), int(rank[:9])
 
 
@@ -248,8 +242,8 @@ def _is_file(path: Path) -> bool:
 def _file_text(path: Path) -> str:
     if not _is_file(path):
         raise GenotypeError(
-            f"{_short(str(path))} is neither a JSON list nor a file: "
-            "give [[...], [...]], a genotypes.json, or genotypes.json#RANK"
+            f"{short(str(path))} is neither a JSON list nor a file: give [[...], [...]], a genotypes.json, "
+            f"genotypes.json#RANK, or one of {', '.join(NAMED)}"
         )
     try:
         return path.read_text(encoding="utf-8")

@@ -25,6 +25,13 @@ class Space:
 
     ``operations``: names, as in ``ops.registry``; the integer of an encoding is the index. ``heaviest``: the one that
     needs the most memory. ``symmetric``: whether swapping the two edges of a node leaves the network the same.
+
+    ``stacked``: a network is one stack of ``--layers`` cells of two kinds; else it has stages of ``--blocks`` cells.
+    ``depths``: those of a search and of a retraining, unless told; of a stack one number each.
+    ``distinct``: the two inputs of a node that is drawn are never the same state. ``loose_ends``: a cell gives those
+    nodes that no node reads, else all of them. ``further``: operations that only genotypes written by hand may hold;
+    such a genotype may have any number of nodes, and name the states that each cell gives. ``searched``: whether there
+    is a supernet.
     """
 
     name: str
@@ -32,6 +39,17 @@ class Space:
     nodes: int
     heaviest: str
     symmetric: bool = True
+    stacked: bool = False
+    depths: tuple[tuple[int, ...], tuple[int, ...]] = ((4, 4), (4, 4))
+    distinct: bool = False
+    loose_ends: bool = False
+    further: tuple[str, ...] = ()
+    searched: bool = True
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All operations that an integer of an encoding may name: those of a search, and the further ones."""
+        return self.operations + self.further
 
     @property
     def length(self) -> int:
@@ -72,4 +90,41 @@ SLNAS = Space(
     nodes=5,
     heaviest="shuffle_5x5",
 )
-SPACES: dict[str, Space] = {space.name: space for space in (SLNAS,)}
+ENAS = Space(
+    "enas",
+    operations=("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity"),
+    nodes=5,
+    heaviest="sep_conv_5x5",
+    stacked=True,
+    depths=((6,), (15,)),
+    loose_ends=True,
+)
+DARTS = Space(
+    "darts",
+    operations=(
+        *("max_pool_3x3", "avg_pool_3x3", "skip_connect"),
+        *("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"),
+    ),
+    nodes=4,
+    heaviest="sep_conv_5x5",
+    stacked=True,
+    depths=((8,), (20,)),
+    distinct=True,
+    further=("sep_conv_7x7", "conv_7x1_1x7"),
+)
+NAO = Space(
+    "nao",
+    operations=(  # the published table holds three of them twice
+        *("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity", "identity_again"),
+        *("conv_1x1", "conv_3x3", "conv_1x3_3x1", "conv_1x7_7x1"),
+        *("max_pool_2x2", "max_pool_3x3_again", "max_pool_5x5"),
+        *("avg_pool_2x2", "avg_pool_3x3_again", "avg_pool_5x5"),
+    ),
+    nodes=5,
+    heaviest="conv_3x3",
+    stacked=True,
+    depths=((3,), (6,)),
+    loose_ends=True,
+    searched=False,
+)
+SPACES: dict[str, Space] = {space.name: space for space in (SLNAS, ENAS, DARTS, NAO)}

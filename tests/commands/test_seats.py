@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from controller import strategies
 from controller.sampling import uniform
-from models import cell
+from models import structures
 from models.network import Network
 from ops import primitives, registry, space
 from ops.space import Space
@@ -112,7 +112,7 @@ class Ladder:
 def toys(monkeypatch):
     monkeypatch.setitem(space.SPACES, "toy", TOY)
     monkeypatch.setitem(registry.OPERATIONS, "soft_pool", partial(primitives.pool, "avg"))
-    monkeypatch.setitem(cell.CELLS, "toy", cell.Cell)
+    monkeypatch.setitem(structures.STRUCTURES, "toy", structures.STRUCTURES["slnas"])
     monkeypatch.setitem(task.TASKS, "colour", Colour)
     monkeypatch.setitem(strategies.STRATEGIES, "ladder", Ladder)
 

@@ -179,7 +179,6 @@ def test_the_preset_fits_the_images(tmp_path, size, asked, shown, is_small):
     source = find(folder(tmp_path, size=size), image_size=asked)
     preset = source.preset
     assert (preset.image_size, preset.is_small) == (shown, is_small)
-    assert preset.retrain_stem == ("full" if is_small else "quarter_blur")
     assert (preset.mean, preset.std) == ((None, None) if is_small else IMAGENET)
     assert preset.cutout == (shown // 2 if is_small else 0)
     assert read(source, cache="ram").train.pixels.shape[1:] == (3, preset.decoded_size, preset.decoded_size)

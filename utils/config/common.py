@@ -9,6 +9,7 @@ from data.sources import BAD_IMAGES, CACHES
 from models.stems import STEMS
 from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS
 from ops.primitives import ANTIALIAS
+from ops.space import SPACES
 from utils.config.flags import EACH_SCRIPT, flag
 from utils.system import numbers
 from utils.training.precision import BACKENDS, OPT_LEVELS, PRECISIONS
@@ -63,8 +64,14 @@ class CommonConfig:
 
     child_out_filters: int = flag(EACH_SCRIPT, "channels of the first stage", NETWORK, type=numbers.filters)
     child_use_aux_heads: bool = flag(True, "auxiliary heads", NETWORK, type=bool)
+    space: str | None = flag(
+        None, "what architectures are made of", NETWORK, choices=SPACES, said="the genotype's, else slnas"
+    )
     blocks: tuple[int, ...] | None = flag(
-        None, "normal blocks of each stage", NETWORK, type=BLOCKS, said="the file's, else [4,4]"
+        None, "slnas: normal blocks of each stage", NETWORK, type=BLOCKS, said="the file's, else [4,4]"
+    )
+    layers: int | None = flag(
+        None, "other spaces: depth of the stack of cells", NETWORK, type=numbers.positive_int, said="the space's own"
     )
     stem: str | None = flag(None, "how the image is read", NETWORK, choices=STEMS, said="by data set")
     sharing: str | None = flag(

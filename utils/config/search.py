@@ -11,7 +11,7 @@ from controller.sampling import PATHS
 from controller.strategies import STRATEGIES
 from models.proxies import PROXIES
 from models.supernet import BN_STATS
-from ops.space import SPACES
+from ops.space import SLNAS, SPACES
 from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
 from utils.config.flags import flag, parse
 from utils.system import numbers
@@ -40,8 +40,8 @@ class SearchConfig(CommonConfig):
     child_out_filters: int = 48
     blocks: tuple[int, ...] = (4, 4)
     sharing: str = "type"
+    space: str = SLNAS.name
 
-    space: str = flag("slnas", "what is searched", NETWORK, choices=SPACES)
     recipe: str = flag("published", "what other flags start from", STRATEGY, choices=SEARCH_RECIPES)
     canonical: bool = flag(False, "one encoding for all that describe the same network", STRATEGY, type=bool)
     searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
@@ -69,6 +69,7 @@ class SearchConfig(CommonConfig):
     )
     deploy_filters: int | None = flag(None, "its filters", LIMITS, type=numbers.filters, said="the search's")
     deploy_blocks: tuple[int, ...] | None = flag(None, "its blocks", LIMITS, type=BLOCKS, said="the search's")
+    deploy_layers: int | None = flag(None, "its layers", LIMITS, type=numbers.positive_int, said="the space's own")
     deploy_image_size: int | None = flag(None, "its images", LIMITS, type=numbers.pixels, said="the data's")
 
     bn_stats: str = flag("batch", "batch-norm statistics when a genotype is scored", NETWORK, choices=BN_STATS)
@@ -119,6 +120,9 @@ class SearchConfig(CommonConfig):
         parts = asdict(SEARCH_RECIPES[self.recipe])
         share = parts.pop("warmup_share")
         parts["warmup_epochs"] = int(share * self.epochs)
+        space = SPACES[self.space]
+        if space.stacked and "blocks" not in self.given:  # inside, the depth of a stack is the one number of its blocks
+            parts["blocks"] = space.depths[0] if self.layers is None else (self.layers,)
         return replace(self, **{name: value for name, value in parts.items() if name not in self.given})
 
     def check(self) -> None:
@@ -128,12 +132,27 @@ class SearchConfig(CommonConfig):
             raise ValueError(
                 "--advantage normalised compares the genotypes of an update: --controller_samples 2 or more"
             )
+        self.require_space()
         operations = len(SPACES[self.space].operations)
         if self.path_sampling == "fair" and self.paths % operations:
             raise ValueError(
                 f"--path_sampling fair takes each of the {operations} operations once: --paths {operations}, "
                 f"or a multiple of it"
             )
+
+    def require_space(self) -> None:
+        """Refuse a space that cannot be searched, and the depth of another kind of network."""
+        space = SPACES[self.space]
+        if not space.searched:
+            searched = ", ".join(name for name, other in SPACES.items() if other.searched)
+            raise ValueError(f"--space {space.name} has no supernet: search {searched}")
+        unfit = ("blocks", "deploy_blocks") if space.stacked else ("layers", "deploy_layers")
+        for name in unfit:
+            if name in self.given:
+                kind = "stacks its cells: give --layers" if space.stacked else "has stages: give --blocks"
+                raise ValueError(f"--{name}: --space {space.name} {kind}")
+        if space.stacked and self.sharing != "type":
+            raise ValueError(f"--sharing {self.sharing}: --space {space.name} shares its cells by type")
 
 
 def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:

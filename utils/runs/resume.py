@@ -124,7 +124,9 @@ def settled(state: Mapping[str, Any]) -> dict[str, Any]:
     network = state["network"]
     names = {"child_out_filters": "filters", "num_class": "num_classes", "child_use_aux_heads": "aux"}
     names |= {name: name for name in ("blocks", "sharing", "stem", "antialias")}
-    return {**{flag: network[name] for flag, name in names.items()}, "image_size": state["image_size"]}
+    found = {flag: network[name] for flag, name in names.items()}
+    depth = {"layers": network["blocks"][0]}  # of a stack of cells, whose blocks are this one number
+    return {**found, **depth, "space": network.get("space", "slnas"), "image_size": state["image_size"]}
 
 
 def continued(config: Config, state: Mapping[str, Any]) -> Config:

@@ -1,0 +1,105 @@
+"""Published architectures by name, and genotypes in the notation of DARTS. Standard library only.
+
+What each name stands for: DARTS, Liu et al., arXiv 1806.09055, first and second order; ENAS, Pham et al., arXiv
+1802.03268, the cells that its authors train from scratch; NASNet, Zoph et al., arXiv 1707.07012, and AmoebaNet, Real et
+al., arXiv 1802.01548, as DARTS compares itself with them; NAONet, Luo et al., arXiv 1808.07233, of which B is the one
+that was found with shared weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ops.encodings import Encoding, GenotypeError, is_int, short
+from ops.space import DARTS, ENAS, NAO, Space
+
+KEYS = ("normal", "normal_concat", "reduce", "reduce_concat")
+
+
+class Written(NamedTuple):
+    """A genotype as plain values: encodings, the states that its cells give where it says so, and its space."""
+
+    cells: Sequence[Sequence[int]]
+    concat: Sequence[Sequence[int]] = ()
+    space: str = "slnas"
+
+
+def from_pairs(document: Mapping[str, Any], space: Space = DARTS) -> Written:
+    """Read a genotype in the notation of DARTS: [operation, input] pairs, two a node, and the concatenated states.
+
+    Raises GenotypeError.
+    """
+    unknown = [key for key in document if key not in KEYS]
+    if unknown or "normal" not in document or "reduce" not in document:
+        wanted = f"a genotype is a list of encodings, or has pairs under the keys {', '.join(KEYS)}"
+        raise GenotypeError(f"{wanted}: not {short(document)}")
+    cells = tuple(_encoding(name, document[name], space) for name in ("normal", "reduce"))
+    concat = tuple(
+        document.get(f"{name}_concat", range(2, 2 + len(cell) // 4))
+        for name, cell in zip(("normal", "reduce"), cells, strict=True)
+    )
+    return Written(cells, tuple(tuple(c) if isinstance(c, range) else c for c in concat), space.name)
+
+
+def _encoding(name: str, pairs: Any, space: Space) -> Encoding:
+    """The integers of the pairs of one cell."""
+    if not isinstance(pairs, list | tuple) or not pairs or len(pairs) % 2:
+        raise GenotypeError(f"{name} is {short(pairs)}, not a list of [operation, input] pairs, two for each node")
+    encoding: list[int] = []
+    for place, pair in enumerate(pairs):
+        where = f"{name}, node {place // 2}"
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not is_int(pair[1]):
+            raise GenotypeError(f"{where}: {short(pair)} is no [operation, input] pair")
+        if pair[0] not in space.known:
+            raise GenotypeError(f"{where}: operation {short(pair[0])} is none of {', '.join(space.known)}")
+        encoding += [pair[1], space.known.index(pair[0])]
+    return tuple(encoding)
+
+
+def _darts(normal: str, reduction: str, concat: Sequence[Sequence[int]] = ()) -> Written:
+    """A genotype from words, ``operation input`` for each edge."""
+    words = (cell.split() for cell in (normal, reduction))
+    pairs = [[[op, int(state)] for op, state in zip(w[0::2], w[1::2], strict=True)] for w in words]
+    return Written(tuple(_encoding("cell", cell, DARTS) for cell in pairs), concat, DARTS.name)
+
+
+def _numbers(text: str, space: Space) -> Written:
+    """A genotype from all integers of both cells in one row."""
+    numbers = tuple(map(int, text.split()))
+    half = len(numbers) // 2
+    return Written((numbers[:half], numbers[half:]), (), space.name)
+
+
+NAMED = {
+    "DARTS_V1": _darts(
+        "sep_conv_3x3 1 sep_conv_3x3 0  skip_connect 0 sep_conv_3x3 1 "
+        "skip_connect 0 sep_conv_3x3 1  sep_conv_3x3 0 skip_connect 2",
+        "max_pool_3x3 0 max_pool_3x3 1  skip_connect 2 max_pool_3x3 0 "
+        "max_pool_3x3 0 skip_connect 2  skip_connect 2 avg_pool_3x3 0",
+    ),
+    "DARTS_V2": _darts(
+        "sep_conv_3x3 0 sep_conv_3x3 1  sep_conv_3x3 0 sep_conv_3x3 1 "
+        "sep_conv_3x3 1 skip_connect 0  skip_connect 0 dil_conv_3x3 2",
+        "max_pool_3x3 0 max_pool_3x3 1  skip_connect 2 max_pool_3x3 1 "
+        "max_pool_3x3 0 skip_connect 2  skip_connect 2 max_pool_3x3 1",
+    ),
+    "ENAS": _numbers("0 2 0 0 0 4 0 1 0 4 1 1 1 0 0 1 0 2 1 1 1 0 1 0 0 3 0 2 1 1 3 1 1 0 0 4 0 3 1 1", ENAS),
+    "NASNet": _darts(
+        "sep_conv_5x5 1 sep_conv_3x3 0  sep_conv_5x5 0 sep_conv_3x3 0  avg_pool_3x3 1 skip_connect 0 "
+        "avg_pool_3x3 0 avg_pool_3x3 0  sep_conv_3x3 1 skip_connect 1",
+        "sep_conv_5x5 1 sep_conv_7x7 0  max_pool_3x3 1 sep_conv_7x7 0  avg_pool_3x3 1 sep_conv_5x5 0 "
+        "skip_connect 3 avg_pool_3x3 2  sep_conv_3x3 2 max_pool_3x3 1",
+        ((2, 3, 4, 5, 6), (4, 5, 6)),
+    ),
+    "AmoebaNet": _darts(
+        "avg_pool_3x3 0 max_pool_3x3 1  sep_conv_3x3 0 sep_conv_5x5 2  sep_conv_3x3 0 avg_pool_3x3 3 "
+        "sep_conv_3x3 1 skip_connect 1  skip_connect 0 avg_pool_3x3 1",
+        "avg_pool_3x3 0 sep_conv_3x3 1  max_pool_3x3 0 sep_conv_7x7 2  sep_conv_7x7 0 avg_pool_3x3 1 "
+        "max_pool_3x3 0 max_pool_3x3 1  conv_7x1_1x7 0 sep_conv_3x3 5",
+        ((4, 5, 6), (3, 4, 6)),
+    ),
+    "NAONet-A": _numbers("0 7 1 15 2 8 1 7 0 6 1 7 0 8 4 7 1 5 0 7 0 7 1 13 0 6 0 14 0 9 1 10 0 14 2 6 1 11 0 7", NAO),
+    "NAONet-B": _numbers("0 1 0 2 0 1 2 2 1 3 0 2 4 0 1 3 2 1 0 3 1 1 1 0 2 1 2 4 1 0 2 3 3 1 2 2 0 2 0 2", NAO),
+}
+NAMED["NAONet"] = NAMED["NAONet-B"]
