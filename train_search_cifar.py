@@ -449,6 +449,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
     constraints = make_constraints(run, deployment)
     torch.manual_seed(derived_seed(config.seed, "supernet"))
     supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(device)
+    supernet.drop_before_head(config.dropout)
     for loader in loaders.values():
         spec.require_batch(dataset.preset.image_size, loader.smallest_batch, loader.part.name, loader.remedy)
     if config.sync_bn and run.world.size > 1:
@@ -475,7 +476,11 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         "search",
         supernet,
         make_sgd(
-            supernet.parameters(), config.child_lr_max, momentum=config.momentum, weight_decay=config.weight_decay
+            supernet.parameters(),
+            config.child_lr_max,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
         ),
         run.precision,
         replace(run.schedule, warmup=config.lr_warmup_epochs, by_step=config.lr_by_step),

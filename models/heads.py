@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.plan import CellPlan
 from models.spec import NetworkSpec
@@ -27,8 +28,11 @@ class Features(NamedTuple):
 class PooledLinear(nn.Linear):
     """Average a map over its pixels and apply one linear map without bias.
 
-    Reads the last features, or with ``of`` those of an auxiliary head of this number.
+    Reads the last features, or with ``of`` those of an auxiliary head of this number. ``dropout``: the share of the
+    averages that training drops.
     """
+
+    dropout = 0.0
 
     def __init__(self, width: int, outputs: int, of: int | None = None) -> None:
         super().__init__(width, outputs, bias=False)
@@ -37,7 +41,10 @@ class PooledLinear(nn.Linear):
     def forward(self, features: Features) -> Tensor:
         """Turn features into (N, outputs)."""
         x = features.last if self.of is None else features.for_aux[self.of]  # (N, C, h, w)
-        return super().forward(x.mean(dim=(2, 3)))  # (N, C) -> (N, outputs)
+        averages = x.mean(dim=(2, 3))  # (N, C)
+        if self.dropout and self.training:
+            averages = functional.dropout(averages, self.dropout)
+        return super().forward(averages)  # (N, C) -> (N, outputs)
 
 
 def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:

@@ -79,6 +79,8 @@ class SearchConfig(CommonConfig):
     paths: int = flag(1, "genotypes a step trains on, gradients averaged", SHARED_WEIGHTS, type=numbers.positive_int)
     path_sampling: str = flag("policy", "who draws them after the warm-up", SHARED_WEIGHTS, choices=PATHS)
     bn_affine: bool = flag(True, "scale and shift in the batch norms of cells", SHARED_WEIGHTS, type=bool)
+    nesterov: bool = flag(False, "of the momentum", SHARED_WEIGHTS, type=bool)
+    dropout: float = flag(0.0, "share of what the head reads", SHARED_WEIGHTS, type=numbers.probability)
     grad_clip: float | None = flag(None, "largest gradient norm", SHARED_WEIGHTS, type=numbers.positive, said="none")
     lr_by_step: bool = flag(False, "the learning rate changes from step to step", SHARED_WEIGHTS, type=bool)
     lr_warmup_epochs: int = flag(0, "epochs in which it rises", SHARED_WEIGHTS, type=numbers.count)
@@ -119,7 +121,8 @@ class SearchConfig(CommonConfig):
         """The same with the parts of the recipe that were not given."""
         parts = asdict(SEARCH_RECIPES[self.recipe])
         share = parts.pop("warmup_share")
-        parts["warmup_epochs"] = int(share * self.epochs)
+        epochs = self.epochs if "epochs" in self.given else parts["epochs"]
+        parts["warmup_epochs"] = int(share * epochs)
         space = SPACES[self.space]
         if space.stacked and "blocks" not in self.given:  # inside, the depth of a stack is the one number of its blocks
             parts["blocks"] = space.depths[0] if self.layers is None else (self.layers,)
