@@ -142,6 +142,7 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
         **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
         "shared/lr": training.schedule.lr(epoch),
         "shared/drop_path": drop_path,
+        "images/trained": s.weights.num_images * config.paths,
         "controller/distinct": len(set(paths)) / len(paths),
         "controller/seen": len(s.seen),
         **shares(paths),
@@ -182,9 +183,16 @@ def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
 def rewards(s: Search, genotypes: Sequence[Genotype], batches: Sequence[Batch], where: str) -> list[float]:
     """The reward of each genotype: its score on the batches, or the one that is known, within soft limits."""
     unscored = s.known.missing(genotypes)
+    count_scored(s, batches, len(unscored))
     for genotype, metrics in zip(unscored, s.scorer.metrics(unscored, batches), strict=True):
         s.known.scores[genotype] = require_finite(metrics["score"], f"{where}, genotype {genotype}")
     return [s.constraints.reward(s.known.scores[genotype], genotype) for genotype in genotypes]
+
+
+def count_scored(s: Search, batches: Sequence[Batch], genotypes: int) -> None:
+    """Put on record how many images of all processes pass through the shared weights for scores."""
+    images, record = genotypes * sum(len(batch.images) for batch in batches), s.training.at.record
+    record["images/scored"] = record.get("images/scored", 0) + images * s.training.world.size
 
 
 def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
@@ -198,6 +206,7 @@ def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
     with evaluating(s.supernet):
         for step, batch in enumerate(islice(batches, steps - at.step), at.step):
             [metrics] = s.scorer.metrics([genotypes[step]], [batch])
+            count_scored(s, [batch], 1)
             require_finite(metrics["score"], f"epoch {epoch}, genotype {genotypes[step]}")
             at.rows.append([metrics[name] for name in names])
             at.step = step + 1
