@@ -16,13 +16,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import chain, count, islice
 
 import torch
 
 from controller.constraints import Constraints, pareto_front
 from controller.draws import Draws
 from controller.known import Known
+from controller.nao.learning import Settings
 from controller.pictures import likely_pictures
 from controller.policy import Squash
 from controller.ranking import Ranked, Ranker, genotype_document, rank
@@ -175,7 +176,9 @@ def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
             reporter(step)
             training.stop.check()
     training.log.histogram("controller/rewards", [row["reward"] for row in at.rows], epoch)
-    means = {f"controller/{key}": sum(row[key] for row in at.rows) / steps for key in at.rows[0]}
+    # A strategy may tell more now and then: each column is averaged over the updates that have it.
+    columns = {key: [row[key] for row in at.rows if key in row] for key in chain(*at.rows)}
+    means = {f"controller/{key}": sum(column) / len(column) for key, column in columns.items()}
     return {**means, "controller/evaluations": len(s.known)}
 
 
@@ -277,7 +280,7 @@ def derive(s: Search) -> None:
     config, training, constraints = s.config, s.training, s.constraints
     began = time.perf_counter()
     s.rewards.set_epoch(0)
-    drawn = s.draws.sample(config.derive_samples, "derive")
+    drawn = s.draws.finalists(config.derive_samples, "derive")
     candidates = sorted(genotype for genotype in set(drawn) if constraints.weight or constraints.meets(genotype))
     if not candidates:
         raise UsageError(constraints.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
@@ -360,6 +363,9 @@ def write_result(
     elif measures:
         result[f"mean_{s.task.measure}"] = mean = statistics.fmean(measures.values())
         lines.insert(0, f"{len(measures)} candidates: mean {s.task.measure} {mean:.2f} on the reward images")
+    if hasattr(s.strategy, "report"):
+        result[s.config.searcher] = told = s.strategy.report([candidate.genotype for candidate in ranked])
+        lines.insert(0, f"{s.config.searcher}: " + ", ".join(f"{k} {v:.4g}" for k, v in told.items() if v is not None))
     write_search(
         log,
         best=best.genotype,
@@ -468,6 +474,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         entropy_in_loss=config.entropy_in_loss,
         updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
         ppo_epochs=config.ppo_epochs,
+        nao=Settings(config.nao_pool, config.nao_replace, config.nao_best, epochs=config.nao_epochs),
     )
     seen, known, last = Seen(), Known(), LastWeights(supernet, config.average_last)
     averaging = {"last": last} if config.average_last > 1 else {}
