@@ -49,6 +49,7 @@ from utils.system.terminal import say, tell
 from utils.training.best import Best
 from utils.training.ema import WeightAverage
 from utils.training.engine import NotFiniteError, evaluate, train_pass
+from utils.training.folding import folded
 from utils.training.optim import make_sgd
 from utils.training.recipes import Recipe, choose_recipe
 from utils.training.schedule import drop_path_ramp
@@ -137,8 +138,9 @@ def validate(r: Retraining) -> dict[str, float]:
     """Phase 2: every validation image once."""
     training = r.training
     r.valid.set_epoch(0)
+    network = r.evaluated if training.compiled else folded(r.evaluated)  # compiled blocks are one piece already
     metrics = evaluate(
-        r.evaluated.eval(),
+        network.eval(),
         r.valid,
         r.task,
         precision=training.precision,
