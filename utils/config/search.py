@@ -119,7 +119,8 @@ class SearchConfig(CommonConfig):
         parts = asdict(SEARCH_RECIPES[self.recipe])
         share = parts.pop("warmup_share")
         parts["warmup_epochs"] = int(share * self.epochs)
-        return replace(self, **{name: value for name, value in parts.items() if name not in self.given})
+        filled = replace(self, **{name: value for name, value in parts.items() if name not in self.given})
+        return CommonConfig.completed(filled)
 
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""
