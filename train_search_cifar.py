@@ -284,7 +284,7 @@ def require_whole_images(task: str, rankers: Sequence[str]) -> None:
     """Refuse rankers without training where networks are not shown whole images. Raises UsageError."""
     if rankers and shows_tiles(task):
         raise UsageError(
-            f"{rankers[0]} ranks networks by whole images, and --task {task} has tiles: --rank_by {SHARED}"
+            f"{rankers[0]} ranks networks by whole images, and --task {task} has tiles: there only shared weights do"
         )
 
 
