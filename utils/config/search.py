@@ -128,7 +128,8 @@ class SearchConfig(CommonConfig):
         space = SPACES[self.space]
         if space.stacked and "blocks" not in self.given:  # inside, the depth of a stack is the one number of its blocks
             parts["blocks"] = space.depths[0] if self.layers is None else (self.layers,)
-        return replace(self, **{name: value for name, value in parts.items() if name not in self.given})
+        filled = replace(self, **{name: value for name, value in parts.items() if name not in self.given})
+        return CommonConfig.completed(filled)
 
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""
