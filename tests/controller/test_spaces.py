@@ -122,14 +122,18 @@ def test_only_second_inputs_that_are_the_first_again_are_drawn_anew():
     assert apart(genes, source(), "slnas") is genes
 
 
-def test_children_in_a_space_of_pairs_have_the_genes_of_their_parents_where_these_go_together():
-    a, b = (Genotype(((0, op, 1, op) * 4,) * 2, space="darts") for op in (0, 1))
-    b = Genotype(tuple((1, 1, 0, 1) * 4 for _ in b.cells), space="darts")
+def test_children_in_a_space_of_pairs_keep_genes_that_go_together_and_draw_the_others_anew(monkeypatch):
+    a, b = ((0, 3, 1, 3) * 4, (1, 3, 0, 3) + (1, 3, 2, 3) * 3)
+    a, b = (Genotype((cell, cell), space="darts") for cell in (a, b))
+    monkeypatch.setattr(evolution, "uniform", lambda n, *_: (b,) * n)
     strategy = Evolution(2, "type", "darts")
-    strategy.parents, strategy.generation = [(a, 1.0), (b, 1.0)] * 10, 1
-    rows = torch.tensor([genes_of(child) for child in strategy.sample(400, source())])
-    inputs = rows[:, :4:2]  # of the first node, which has no third state to read
-    assert set(map(tuple, inputs.tolist())) == {(0, 1), (1, 0)}
+    strategy.parents, strategy.generation = [(a, 1.0)] * 20, 1
+    children = strategy.sample(4000, source())
+    assert legal(children, "darts")
+    pairs = Counter(child.cells[0][4:8:2] for child in children)  # of the second node: (0, 1) and (1, 2) crossed
+    assert sum(pairs[p] for p in ((0, 1), (1, 2), (0, 2), (1, 0))) > 3970, "mutations are rare"
+    assert pairs[0, 2] == pytest.approx(0.105 * 4000, abs=90), "the first input of a, the second of b"
+    assert pairs[1, 0] == pytest.approx(0.105 * 4000 / 2, abs=65), "(1, 1) becomes (1, 0) in half of the cases"
 
 
 @pytest.mark.parametrize("space", [name for name in SEARCHED if name not in PAIRS and SPACES[name].nodes == 5])
