@@ -32,6 +32,7 @@ class SearchRecipe:
     lr_warmup_epochs: int = 0
     average_last: int = 1
     score: str | None = None
+    controller: str = "slnas"
     controller_lr: float = 3.5e-5
     controller_steps: int = 150
     controller_samples: int = 1
@@ -80,6 +81,8 @@ SEARCH_RECIPES = {
         dropout=0.1,
         drop_prob=0.0,
         grad_clip=5.0,
+        controller="enas",
+        controller_optimizer="enas_adam",
         controller_lr=3.5e-3,
         controller_steps=30,
         controller_samples=10,

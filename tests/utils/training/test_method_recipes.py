@@ -40,7 +40,8 @@ PUBLISHED_SEARCHES = {
         **{"child_lr_max": 0.05, "child_lr_min": 5e-4, "nesterov": True, "weight_decay": 2e-4, "grad_clip": 5},
         **{"dropout": 0.1, "drop_prob": 0, "controller_steps": 30, "controller_samples": 10},
         **{"controller_lr": 3.5e-3, "bl_dec": 0.99, "entropy_weight": 1e-2},
-        **{"controller_temperature": 1, "connection_bound": 1.1, "operation_bound": 1.1 / 2.5},
+        **{"controller": "enas", "controller_optimizer": "enas_adam", "controller_temperature": 1},
+        **{"connection_bound": 1.1, "operation_bound": 1.1 / 2.5},
     },
     "nao": {
         **{"epochs": 150, "batch_size": 128, "child_out_filters": 20, "reward_fraction": 0.1},
