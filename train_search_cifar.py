@@ -490,6 +490,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
         lr=config.controller_lr,
         entropy_weight=config.entropy_weight,
         baseline_decay=config.bl_dec,
+        controller=config.controller,
         squash=Squash(config.connection_bound, config.operation_bound, config.controller_temperature),
         optimizer=config.controller_optimizer,
         advantage=config.advantage,

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 import torch
 
+from controller.enas_policy import EnasController
 from controller.evolution import Evolution
 from controller.nao import learning
 from controller.nao.strategy import Nao
-from controller.policy import PUBLISHED, Controller, Squash
+from controller.policy import Controller, Policy, Squash
 from controller.random_search import RandomSearch
 from controller.reinforce import Reinforce
 from controller.sampling import Fits
@@ -47,11 +48,23 @@ class Strategy(Protocol):
         """Go on exactly from there."""
 
 
+# By the name that --controller takes, the policy that REINFORCE teaches.
+CONTROLLERS: dict[str, Callable[..., Policy]] = {"slnas": Controller, "enas": EnasController}
+
+
 def _rl(
-    num_cells: int, sharing: str, space: str, *, squash: Squash = PUBLISHED, nao: object = None, **options: Any
+    num_cells: int,
+    sharing: str,
+    space: str,
+    *,
+    controller: str = "slnas",
+    squash: Squash | None = None,
+    nao: object = None,
+    **options: Any,
 ) -> Reinforce:
     del nao  # each strategy leaves the options of the others
-    return Reinforce(Controller(num_cells, sharing, space, squash), **options)
+    bounds = () if squash is None else (squash,)
+    return Reinforce(CONTROLLERS[controller](num_cells, sharing, space, *bounds), **options)
 
 
 def _random(num_cells: int, sharing: str, space: str, **_options: Any) -> RandomSearch:
@@ -79,7 +92,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Strategy:
     """Build the strategy of a name for genotypes of ``num_cells`` encodings.
 
-    ``options``: for ``rl``, those of Reinforce, and the ``squash`` of the controller's logits; for ``nao``, its
-    settings under that name.
+    ``options``: for ``rl``, those of Reinforce, the name of the ``controller``, and the ``squash`` of its logits; for
+    ``nao``, its settings under that name.
     """
     return STRATEGIES[name](num_cells, sharing, space, **options)

@@ -2,7 +2,7 @@
 
     python -m ops.draw genotypes.json#0 -o cell.svg
 
-Inputs stand on the left, the output (the concatenation of the nodes) on the right. Nodes stand in
+Inputs stand on the left, the output (the concatenation of the nodes that a cell gives) on the right. Nodes stand in
 columns by depth, each in a row of its own, and a line changes rows only in the gap behind its source, where
 neither a node nor a name lies; then it keeps to its target's row. So no line touches a foreign node or name,
 and what remains, the crossings, is settled by trying all orders. Lengths are in points (1/72 inch).
@@ -49,16 +49,17 @@ STYLES = {
 PLAIN = {"ls": "-", "lw": 0.7, "ec": "black"}  # an operation that has no style of its own
 CONCAT = {"ls": "-", "lw": 0.6, "ec": "0.55"}
 
-# By state: layer (its depth) and row, 0 at the top. By layer: x and the room for names before it.
-Layout = namedtuple("Layout", "layer row x names folded")
+# By state: layer (its depth) and row, 0 at the top. By layer: x and room for names before it. Which states are given.
+Layout = namedtuple("Layout", "layer row x names folded given")
 
 
-def graph(encoding: Sequence[int], space: Space) -> tuple[nx.MultiDiGraph, dict[int, int]]:
-    """Make the graph of a cell, with ``op`` on every edge, and each state's depth: the longest way from an input."""
-    wiring = nx.MultiDiGraph()
-    wiring.add_nodes_from(range(space.nodes + 2))
+def graph(encoding: Sequence[int], space: Space, given: Sequence[int] | None = None) -> tuple[nx.MultiDiGraph, dict]:
+    """Make the graph of a cell, which knows ops and what is given, and each state's depth: the longest way to it."""
+    nodes = range(2, 2 + len(encoding) // 4)
+    wiring = nx.MultiDiGraph(given=nodes if given is None else given)
+    wiring.add_nodes_from((0, 1, *nodes))
     for state, pair in enumerate(edges(encoding), 2):
-        wiring.add_edges_from((source, state, {"op": space.operations[op]}) for source, op in pair)
+        wiring.add_edges_from((source, state, {"op": space.known[op]}) for source, op in pair)
     return wiring, {s: depth for depth, layer in enumerate(nx.topological_generations(wiring)) for s in layer}
 
 
@@ -66,7 +67,7 @@ def crossings(wiring: nx.MultiDiGraph, layer: dict[int, int], row: dict[int, flo
     """Count the pairs of lines that cross, lines to the output included, when the states lie in these rows."""
     count = 0
     for gap in range(max(layer.values()) + 1):  # (row where a line enters the gap, row where it leaves it)
-        lines = [(row[state], row[state]) for state in layer if state > 1 and layer[state] <= gap]
+        lines = [(row[state], row[state]) for state in wiring.graph["given"] if layer[state] <= gap]
         for source, state in wiring.edges():
             if layer[source] <= gap < layer[state]:
                 lines.append((row[source if layer[source] == gap else state], row[state]))
@@ -103,9 +104,9 @@ def _label(op: str, folded: bool) -> tuple[str, float, float]:
     return text, size, max(path.get_extents().width for path in paths)
 
 
-def lay_out(encoding: Sequence[int], space: Space, folded: bool = False) -> Layout:
+def lay_out(encoding: Sequence[int], space: Space, given: Sequence[int], folded: bool = False) -> Layout:
     """Spread the layers over the width; where names in one line leave too narrow gaps, fold all of them."""
-    wiring, layer = graph(encoding, space)
+    wiring, layer = graph(encoding, space, given)
     depth = max(layer.values())
     names = [0.0] * (depth + 1)
     for _, state, op in wiring.edges(data="op"):
@@ -113,21 +114,21 @@ def lay_out(encoding: Sequence[int], space: Space, folded: bool = False) -> Layo
     taken = 2 * MARGIN + INPUT + RADIUS + sum(names) + depth * 2 * RADIUS + TAIL + BAR
     gap = (WIDTH - taken) / (depth + 0.5)
     if gap < 6 and not folded:
-        return lay_out(encoding, space, True)
+        return lay_out(encoding, space, given, True)
     x, behind = [MARGIN + INPUT / 2], MARGIN + INPUT + RADIUS + 0.5 * gap  # most lines turn in the first gap
     for width in names[1:]:
         x.append(behind + gap + width + RADIUS)
         behind = x[-1] + RADIUS
-    return Layout(layer, best_rows(wiring, layer), x, names, folded)
+    return Layout(layer, best_rows(wiring, layer), x, names, folded, given)
 
 
 def draw(genotype: Genotype) -> Figure:
     """Draw all cells as a figure outside of pyplot: a column of up to 4, else a grid in reading order."""
     space = SPACES[genotype.space]
-    places = [lay_out(cell, space) for cell in genotype.cells]
+    places = [lay_out(cell, space, genotype.given(i)) for i, cell in enumerate(genotype.cells)]
     columns = 1 if len(places) <= 4 else max(2, math.ceil(math.sqrt(len(places) / 6)))
     bands = [places[start : start + columns] for start in range(0, len(places), columns)]
-    heights = [TITLE + space.nodes * (37.0 if any(p.folded for p in band) else 25.0) for band in bands]
+    heights = [TITLE + max((len(p.layer) - 2) * (37.0 if p.folded else 25.0) for p in band) for band in bands]
     width, height = columns * (WIDTH + GUTTER) - GUTTER, sum(heights) + GUTTER * (len(bands) - 1)
     figure = Figure(figsize=(width / 72, height / 72), dpi=DPI)
     for index, (cell, place) in enumerate(zip(genotype.cells, places, strict=True)):
@@ -138,21 +139,23 @@ def draw(genotype: Genotype) -> Figure:
         axes.set_axis_off()
         title = ("normal cell", "reduction cell")[index] if genotype.sharing == "type" else None
         _write(axes, MARGIN, -1, title or f"{genotype.sharing} {index}", ha="left", va="top", size=7)
-        _draw_cell(axes, cell, place, (heights[down] - TITLE) / space.nodes, space)
+        _draw_cell(axes, cell, place, heights[down] - TITLE, space)
     return figure
 
 
-def _draw_cell(axes: Axes, encoding: Sequence[int], place: Layout, pitch: float, space: Space) -> None:
+def _draw_cell(axes: Axes, encoding: Sequence[int], place: Layout, height: float, space: Space) -> None:
+    pitch = height * 4 / len(encoding)
     at = {s: (place.x[layer], -TITLE - (place.row[s] + 0.5) * pitch) for s, layer in place.layer.items()}
-    bar, height = WIDTH - MARGIN - BAR, space.nodes * pitch
+    bar = WIDTH - MARGIN - BAR
     for state, pair in enumerate(edges(encoding), 2):
         x, y = at[state]
-        _draw_line(axes, [(x, y), (bar - 1, y)], bar, CONCAT)
+        if state in place.given:  # to the output
+            _draw_line(axes, [(x, y), (bar - 1, y)], bar, CONCAT)
         # The edge that turns last enters on the side where it comes from, so that the two never cross.
         last = max(place.layer[edge.input] for edge in pair)
         rise = [at[edge.input][1] - y if place.layer[edge.input] == last else 0.0 for edge in pair]
         for edge, side in zip(pair, (1, -1) if rise[0] >= rise[1] else (-1, 1), strict=True):
-            _draw_edge(axes, place, at, edge.input, space.operations[edge.op], state, side)
+            _draw_edge(axes, place, at, edge.input, space.known[edge.op], state, side)
         axes.add_patch(Circle((x, y), RADIUS, fc="white", ec="black", lw=0.7, zorder=3))
         _write(axes, x, y, str(state - 2))
     for state in (0, 1):
@@ -219,7 +222,7 @@ class _Parser(argparse.ArgumentParser):
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     about, example = "Draw a genotype's cells.", "example: python -m ops.draw genotypes.json#0 -o cell.svg"
     parser = _Parser("python -m ops.draw", description=about, epilog=example, allow_abbrev=False)
-    parser.add_argument("genotype", help="a genotypes.json, genotypes.json#RANK, or a JSON list, as --arch")
+    parser.add_argument("genotype", help="a genotypes.json, genotypes.json#RANK, a JSON list or a name, as --arch")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="an .svg, .png or .pdf file")
     parser.add_argument("--sharing", choices=SHARINGS, help="default: what the file states, else type")
     parser.add_argument(

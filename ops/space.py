@@ -61,10 +61,21 @@ class Space:
         node, field = divmod(position % self.length, 4)
         return node + 2 if field % 2 == 0 else len(self.operations)
 
+    def free(self, position: int) -> int:
+        """How many values a draw of this integer chooses among, given those before it."""
+        return self.options(position) - (self.distinct and position % 4 == 2)
+
+    def can_draw(self, encoding: Sequence[int]) -> bool:
+        """Whether a search can draw this encoding; those written by hand may hold more."""
+        if len(encoding) != self.length or any(op >= len(self.operations) for op in encoding[1::2]):
+            return False
+        return not self.distinct or all(first.input != second.input for first, second in edges(encoding))
+
     @property
     def widest(self) -> tuple[int, ...]:
         """The encoding that needs the most memory: the heaviest operation on every edge."""
-        return (0, self.operations.index(self.heaviest)) * (2 * self.nodes)
+        heaviest = self.operations.index(self.heaviest)
+        return (0, heaviest, int(self.distinct), heaviest) * self.nodes
 
     @property
     def states(self) -> tuple[str, ...]:

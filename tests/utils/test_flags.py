@@ -69,6 +69,7 @@ SEARCH = {
     "operation_bound": 1.1 / 2.5,
     "connection_bound": 1.1,
     "controller_temperature": 5,
+    "controller": "slnas",
     "controller_optimizer": "ranger",
     "advantage": "baseline",
     "entropy_in_loss": 0,
@@ -139,6 +140,12 @@ def test_a_recipe_of_a_search_sets_what_is_not_given_and_the_published_one_is_th
     assert (given.controller_lr, given.canonical, given.advantage) == (3.5e-5, False, "normalised")
     with pytest.raises(SystemExit):  # what contradicts itself with the recipe's parts
         parse_search(["--recipe", "tuned", "--controller_samples", "1"])
+
+
+def test_the_controller_of_enas_has_no_temperature_unless_given():
+    for words, temperature in (([], 1), (["--recipe", "tuned"], 1), (["--controller_temperature", "5"], 5)):
+        assert parse_search(["--controller", "enas", *words]).controller_temperature == temperature
+    assert parse_search(["--controller", "slnas"]).controller_temperature == 5
 
 
 def test_every_flag_is_read_somewhere():

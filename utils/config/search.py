@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.sampling import PATHS
-from controller.strategies import STRATEGIES
+from controller.strategies import CONTROLLERS, STRATEGIES
 from models.proxies import PROXIES
 from models.supernet import BN_STATS
 from ops.space import SLNAS, SPACES
@@ -86,6 +86,7 @@ class SearchConfig(CommonConfig):
         1, "epochs whose last weights are averaged to rank genotypes", SHARED_WEIGHTS, type=numbers.positive_int
     )
 
+    controller: str = flag("slnas", "which policy --searcher rl teaches", CONTROLLER, choices=CONTROLLERS)
     controller_lr: float = flag(3.5e-5, "learning rate", CONTROLLER, type=numbers.positive)
     controller_steps: int = flag(150, "updates an epoch", CONTROLLER, type=numbers.count)
     controller_samples: int = flag(1, "genotypes averaged in one update", CONTROLLER, type=numbers.positive_int)
@@ -96,7 +97,7 @@ class SearchConfig(CommonConfig):
     )
     connection_bound: float = flag(1.1, "largest logit of a connection", CONTROLLER, type=numbers.positive)
     controller_temperature: float = flag(
-        5.0, "what logits are divided by before they are bounded", CONTROLLER, type=numbers.positive
+        5.0, "what logits are divided by first", CONTROLLER, type=numbers.positive, said="5, --controller enas 1"
     )
     controller_optimizer: str = flag("ranger", "what moves the controller", CONTROLLER, choices=OPTIMIZERS)
     advantage: str = flag("baseline", "what a reward is compared with", CONTROLLER, choices=ADVANTAGES)
@@ -125,6 +126,9 @@ class SearchConfig(CommonConfig):
         parts = asdict(SEARCH_RECIPES[self.recipe])
         share = parts.pop("warmup_share")
         parts["warmup_epochs"] = int(share * self.epochs)
+        controller = self.controller if "controller" in self.given else parts["controller"]
+        if controller == "enas":  # which has no temperature
+            parts["controller_temperature"] = 1.0
         space = SPACES[self.space]
         if space.stacked and "blocks" not in self.given:  # inside, the depth of a stack is the one number of its blocks
             parts["blocks"] = space.depths[0] if self.layers is None else (self.layers,)

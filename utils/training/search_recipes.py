@@ -21,6 +21,7 @@ class SearchRecipe:
     lr_warmup_epochs: int = 0
     average_last: int = 1
     score: str | None = None
+    controller: str = "slnas"
     controller_lr: float = 3.5e-5
     controller_samples: int = 1
     entropy_weight: float = 1e-4
