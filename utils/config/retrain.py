@@ -91,7 +91,8 @@ class RetrainConfig(CommonConfig):
     def completed(self) -> RetrainConfig:
         """The same with the schedule that the recipe has, but for what was given."""
         others = OTHER_FLAGS.get(self.recipe, {})
-        return replace(self, **{name: value for name, value in others.items() if name not in self.given})
+        filled = replace(self, **{name: value for name, value in others.items() if name not in self.given})
+        return CommonConfig.completed(filled)
 
 
 def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
