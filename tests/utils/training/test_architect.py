@@ -1,7 +1,10 @@
 """Architecture gradients: against exact derivatives, and what they leave as it was."""
 
 import copy
+import json
+from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -11,11 +14,13 @@ from torch.nn import functional as F
 from controller.relaxation import relax
 from data.loaders import Batch
 from models.supernet import SuperNet
+from tests.golden_stacks import fill
 from utils.training.architect import Architect
 from utils.training.optim import make_sgd
 from utils.training.task import Classification
 
 TASK = Classification.search()
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "darts_architect.json").read_text())
 
 
 class Smooth(nn.Module):
@@ -54,13 +59,14 @@ def parts(order: int, momentum: bool = True):
 
 def exact(model, relaxed, optimizer, train, valid) -> list[torch.Tensor]:
     """The derivative of the validation loss behind the next step of SGD, by differentiating through that step."""
+    lr = optimizer.param_groups[0]["lr"]
     named = dict(model.named_parameters())
     loss = F.cross_entropy(model(train.images, relaxed.mixture(learning=True))[0], train.labels)
     slopes = torch.autograd.grad(loss, named.values(), create_graph=True)
     moved = {}
     for (name, weight), slope in zip(named.items(), slopes, strict=True):
         buffer = optimizer.state[weight].get("momentum_buffer", torch.zeros_like(weight))
-        moved[name] = weight - 0.05 * (0.9 * buffer + slope + 3e-4 * weight)
+        moved[name] = weight - lr * (0.9 * buffer + slope + 3e-4 * weight)
     outputs, _ = functional_call(model, moved, (valid.images, relaxed.mixture(learning=True)))
     return list(torch.autograd.grad(F.cross_entropy(outputs, valid.labels), relaxed.parameters))
 
@@ -124,3 +130,48 @@ def test_a_mixture_of_our_own_space_has_gradients_for_every_choice():
             inputs, operations = gradients[2 * encoding : 2 * encoding + 2]
             assert operations.count_nonzero() == operations.numel()
             assert all(inputs[e].count_nonzero() == e // 2 + 2 for e in range(10))
+
+
+def golden_parts(case, order: int):
+    """The published supernet, architecture and SGD, before any step."""
+    supernet = SuperNet((case["layers"],), case["channels"], case["classes"], "plain", space="darts").double()
+    fill(supernet)
+    relaxed = relax(2, "type", "darts", lr=case["arch_lr"], weight_decay=case["arch_weight_decay"])
+    for table, name in zip(relaxed.parameters, ("normal", "reduce"), strict=True):
+        table.data = torch.tensor(case[f"alphas_{name}"], dtype=torch.float64)
+    optimizer = make_sgd(
+        supernet.parameters(), case["lr"], momentum=case["momentum"], weight_decay=case["weight_decay"]
+    )
+    return supernet, relaxed, optimizer, Architect(supernet, relaxed, optimizer, TASK, order)
+
+
+def golden_batch(case, name: str) -> Batch:
+    shape = (case["batch"], 3, case["image_size"], case["image_size"])
+    images = numpy.random.default_rng(case["input_seeds"][name]).standard_normal(shape)
+    return Batch(torch.from_numpy(images), torch.tensor(case["labels"][name]), 1.0)
+
+
+def check(tables, expected) -> None:
+    for found, name in zip(tables, ("normal", "reduce"), strict=True):
+        wanted = torch.tensor(expected[name], dtype=torch.float64)
+        torch.testing.assert_close(found.detach(), wanted, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("case", GOLDEN["steps"])
+def test_the_published_steps_of_the_architecture(case, order):
+    supernet, relaxed, optimizer, architect = golden_parts(case, order)
+    expected = case[("first_order", "second_order")[order - 1]]
+    train, valid, valid2 = (golden_batch(case, name) for name in ("train", "valid", "valid2"))
+    if order == 2:
+        check(architect.gradient(train, valid), case["second_order_without_momentum"]["gradient"])
+    prior = golden_batch(case, "prior")
+    F.cross_entropy(supernet(prior.images, relaxed.mixture())[0], prior.labels).backward()
+    nn.utils.clip_grad_norm_(supernet.parameters(), case["clip"])
+    optimizer.step()
+    gradient = architect.gradient(train, valid)
+    check(gradient, expected["gradient"])
+    relaxed.step(gradient)
+    check(relaxed.parameters, expected["alphas_after_one_step"])
+    architect.step(train, valid2)
+    check(relaxed.parameters, expected["alphas_after_two_steps"])
