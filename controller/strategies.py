@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -11,6 +12,7 @@ from controller.evolution import Evolution
 from controller.policy import PUBLISHED, Controller, Squash
 from controller.random_search import RandomSearch
 from controller.reinforce import Reinforce
+from controller.relaxation import Relaxation, relax
 from controller.sampling import Fits
 from ops.genotype import Genotype
 
@@ -56,6 +58,9 @@ def _evolution(num_cells: int, sharing: str, space: str, **_options: Any) -> Evo
 
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {"rl": _rl, "random": _random, "evolution": _evolution}
+# Those that gradients move, and no scores: another protocol, that of controller.relaxation.Relaxation.
+GRADIENT: dict[str, Callable[..., Relaxation]] = {"darts": relax}
+SEARCHERS: Mapping[str, object] = ChainMap(GRADIENT, STRATEGIES)  # a view, so that a new entry is a choice
 
 
 def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Strategy:
