@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.cell import Through
 from models.darts import StackedCell, dropped
@@ -94,16 +96,70 @@ class MixedCell(StackedCell):
         return self.pools[state][name] if name in POOLS else self.edges[n][state][name]
 
     def _mix(self, states: list[Tensor], table: Tensor) -> None:
-        """Append the nodes of the mixture to the states: sums over their inputs and operations."""
-        weights = iter(table.flatten().unbind())
+        """Append the nodes of the mixture to the states: sums over their inputs and operations.
+
+        The sums grow in place, and norms apply the weight of what they end: no term is ever a tensor of its own.
+        """
+        width = self.plan.width
+        single = iter(table.unbind())  # (8,) each
+        by_channel = iter(table.unsqueeze(2).expand(-1, -1, width).contiguous().unbind())  # (8, C) each
+        read = [self._read(0, states[0]), self._read(1, states[1])]
         for n in range(DARTS.nodes):
-            total: Tensor | None = None
-            for state in range(n + 2):
-                next(weights)  # of "none", which adds nothing
-                for name in DARTS.operations:
-                    term = next(weights) * self._layer(n, state, name)(states[state])
-                    total = term if total is None else total + term
-            states.append(total)
+            terms: list[Tensor] = []
+            scaled: list[tuple[Tensor, Tensor]] = []
+            for state, edge in enumerate(self.edges[n]):
+                weights = dict(zip(COLUMNS, next(single).unbind(), strict=True))  # "none" adds nothing
+                scales = dict(zip(COLUMNS, next(by_channel).unbind(), strict=True))
+                of = read[state]
+                scaled += [(weights[name], of.pooled[name]) for name in POOLS]
+                for name, operation in edge.items():
+                    if isinstance(operation, nn.Identity):
+                        scaled.append((weights[name], of.state))
+                    else:
+                        terms.append(_weighed(operation, of.rectified, scales[name]))
+            states.append(_sum(terms, scaled))  # (N, C, H, W), in a reduction (N, C, H/2, W/2)
+            if n < DARTS.nodes - 1:
+                read.append(self._read(n + 2, states[-1]))
+
+    def _read(self, number: int, state: Tensor) -> _Read:
+        """What the operations of all nodes read of a state."""
+        pooled = {name: pool(state) for name, pool in self.pools[number].items()}
+        return _Read(state, F.relu(state), pooled)
+
+
+class _Read(NamedTuple):
+    """A state, its ReLU, which all convolutions begin with, and its pools, (N, C, H, W) or smaller in a reduction."""
+
+    state: Tensor
+    rectified: Tensor
+    pooled: dict[str, Tensor]
+
+
+def _weighed(operation: nn.Sequential, rectified: Tensor, scale: Tensor) -> Tensor:
+    """The operation of a state whose ReLU is given, times its weight, which ``scale`` repeats for each channel.
+
+    The weight takes the place of the scale that the batch norm at the end does not have.
+    """
+    *layers, norm = operation
+    x = rectified
+    for layer in layers:
+        x = layer(x)
+    momentum = norm.momentum
+    if norm.training and norm.track_running_stats:
+        norm.num_batches_tracked.add_(1)
+        momentum = 1 / float(norm.num_batches_tracked) if momentum is None else momentum
+    uses_batch = norm.training or norm.running_mean is None
+    return F.batch_norm(x, norm.running_mean, norm.running_var, scale, None, uses_batch, momentum or 0.0, norm.eps)
+
+
+def _sum(terms: list[Tensor], scaled: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The sum of all terms, and of the products of a number and a map."""
+    total, *others = terms
+    for term in others:
+        total = total.add_(term)
+    for weight, x in scaled:
+        total = total.addcmul_(x, weight)
+    return total
 
 
 def shared_cell(plan: CellPlan, _spec: NetworkSpec) -> MixedCell:
