@@ -26,6 +26,7 @@ OF_CONFIG = {
     *("models.stems.STEMS", "models.supernet.BN_STATS", "ops.primitives.ANTIALIAS"),
     *("models.proxies.PROXIES", "ops.space.SPACES", "ops.space.SLNAS"),
     *("controller.learning.ADVANTAGES", "controller.learning.OPTIMIZERS", "controller.sampling.PATHS"),
+    "controller.sampling.POLICY",
     *("data.datasets.KINDS", "data.policies.POLICIES", "data.sources.BAD_IMAGES", "data.sources.CACHES"),
 }
 STANDARD_LIBRARY_ONLY = ("ops/genotype.py", "ops/encodings.py", "ops/named.py", "ops/space.py")

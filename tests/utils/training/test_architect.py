@@ -119,11 +119,11 @@ def test_an_error_within_leaves_the_weights_as_they_were():
 
 def test_a_mixture_of_our_own_space_has_gradients_for_every_choice():
     torch.manual_seed(0)
-    supernet, relaxed = SuperNet((1, 1), 4, 10).double(), relax(2, "type", "slnas")
+    supernet, relaxed = SuperNet((1,), 4, 10).double(), relax(2, "type", "slnas")
     for table in relaxed.parameters:
         table.data = table.data.double()
     optimizer = make_sgd(supernet.parameters(), 0.05, momentum=0.9, weight_decay=3e-4)
-    train, valid = batch(2, (4, 3, 32, 32)), batch(3, (4, 3, 32, 32))
+    train, valid = batch(2, (4, 3, 16, 16)), batch(3, (4, 3, 16, 16))
     for order in (1, 2):
         gradients = Architect(supernet, relaxed, optimizer, TASK, order).gradient(train, valid)
         for encoding in (0, 1):
