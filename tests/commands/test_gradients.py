@@ -66,21 +66,22 @@ def test_the_logits_move_and_every_epoch_says_what_they_stand_for(searched):
         assert not [key for key in line if key.startswith("operations/")]
 
 
-@pytest.mark.parametrize("checks", [1, 3])
-def test_a_stop_at_any_step_changes_nothing(checks, searched, tmp_path, monkeypatch):
-    """The first stop is within an epoch, where the next batch of the architecture is the second one."""
+def test_a_stop_within_an_epoch_changes_nothing(searched, tmp_path, monkeypatch):
+    """After the first step of an epoch, the first or the second, the architecture's next batch is the second one."""
     space, whole = searched
     with monkeypatch.context() as patched:
-        stop_after(patched, checks, signal.SIGTERM)
+        stop_after(patched, {"darts": 1, "slnas": 4}[space], signal.SIGTERM)
         assert start("search", tmp_path, *flags(space)) == 128 + signal.SIGTERM
     assert start("search", tmp_path, "--resume", "auto") == 0
     again = only_run(tmp_path, "search")
     assert metrics(again) == metrics(whole)
     assert candidates(again) == candidates(whole)
-    assert all(torch.equal(value, weights_of(again)[name]) for name, value in weights_of(whole).items())
-    for left, right in zip(state(again)["logits"], state(whole)["logits"], strict=True):
-        assert torch.equal(left, right)
-    assert str(state(again)["adam"]) == str(state(whole)["adam"])
+    own, others = weights_of(again), weights_of(whole)
+    assert all(torch.equal(value, own[name]) for name, value in others.items())
+    own, others = state(again), state(whole)
+    assert all(map(torch.equal, own["logits"], others["logits"]))
+    for left, right in zip(own["adam"]["state"].values(), others["adam"]["state"].values(), strict=True):
+        assert all(torch.equal(left[key], right[key]) for key in left)
 
 
 def test_two_processes_move_the_architecture_as_one_does(tmp_path, monkeypatch):
