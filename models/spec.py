@@ -74,10 +74,11 @@ class NetworkSpec:
     ) -> None:
         """Refuse, with SizeError, a batch that leaves a batch norm a single value to take statistics of.
 
-        Nodes of the last reduction cell halve maps that are halved already. ``part``: of the data, which the batch is
+        Nodes of the last reduction cell halve maps that are halved already; in a stack it is the auxiliary head that
+        makes the smallest map, of one pixel. ``part``: of the data, which the batch is
         of; ``remedy``: what makes its batches larger.
         """
-        side = -(-self.smallest_map(image_size) // 2)
+        side = 1 if self.search_space.stacked and self.aux else -(-self.smallest_map(image_size) // 2)
         if smallest_batch * side * side < 2:
             raise SizeError(
                 f"a batch of {smallest_batch} image of {part} at size {image_size} leaves batch norm with "
