@@ -17,6 +17,7 @@ from ops.genotype import Genotype
 from ops.named import NAMED
 from ops.plain import PLAIN
 from ops.space import ENAS, NAO, loose_ends
+from tests.plain_layers import batch_norm, halved, of, projected, searched_operation
 from utils.system.errors import UsageError
 
 COUNTS = json.loads((Path(__file__).parents[1] / "golden" / "counts.json").read_text())
@@ -87,35 +88,6 @@ def test_any_genotype_trains_at_any_size_as_wide_as_planned(genotype, size):
     assert all(p.grad is not None for p in network.parameters())
 
 
-def of(weights, prefix) -> list[torch.Tensor]:
-    """The weights below a key, in the order in which they run."""
-    return [value for key, value in weights.items() if key.startswith(f"{prefix}.")]
-
-
-def batch_norm(x, scale, shift):
-    return F.batch_norm(x, None, None, scale, shift, training=True)
-
-
-def halved(x, even, odd, scale, shift):
-    """The factorized reduction as two strided reads of the map, the second with a border of zeros."""
-    shifted = F.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-    return batch_norm(torch.cat((F.conv2d(x, even, stride=2), F.conv2d(shifted, odd, stride=2)), 1), scale, shift)
-
-
-def separable(x, *layers):
-    """Twice ReLU, depthwise, 1x1, batch norm, from the eight weights in the order in which they run."""
-    for depthwise, point, scale, shift in (layers[:4], layers[4:]):
-        x = F.conv2d(F.relu(x), depthwise, padding=depthwise.shape[-1] // 2, groups=x.shape[1])
-        x = batch_norm(F.conv2d(x, point), scale, shift)
-    return x
-
-
-def operation(op, x, layers):
-    if op < 2:
-        return separable(x, *layers)
-    return (F.avg_pool2d(x, 3, 1, 1, count_include_pad=False), F.max_pool2d(x, 3, 1, 1), x)[op - 2]
-
-
 def plain_path(weights, genotype, x, layers):
     """What a path of the supernet computes, written as the method says it, from the weights alone."""
     convolution, *norm = of(weights, "stems.0")
@@ -126,15 +98,12 @@ def plain_path(weights, genotype, x, layers):
         if reduces:
             states = [halved(F.relu(s1), *pre[0]), halved(s1, *pre[1])]
         else:
-            states = [
-                batch_norm(F.conv2d(F.relu(s), layer[0]), *layer[1:]) if layer else s
-                for s, layer in zip((s0, s1), pre, strict=True)
-            ]
+            states = [projected(s, *layer) if layer else s for s, layer in zip((s0, s1), pre, strict=True)]
         cell = genotype.cells[int(reduces)]
         for n in range(5):
             edges = zip("xy", cell[4 * n : 4 * n + 4 : 2], cell[4 * n + 1 : 4 * n + 4 : 2], strict=True)
             parts = [
-                operation(op, states[state], of(weights, f"blocks.{i}.nodes.{n}.{side}.{op}.{state}"))
+                searched_operation(op, states[state], of(weights, f"blocks.{i}.nodes.{n}.{side}.{op}.{state}"))
                 for side, state, op in edges
             ]
             states.append(parts[0] + parts[1])
