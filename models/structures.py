@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from models import enas, enas_supernet, loose_ends, nao, staged
+from models import darts, enas, enas_supernet, loose_ends, mixture, nao, staged
 from models.heads import HEADS, HeadBuilder
 from models.plan import CellPlan
 from models.spec import NetworkSpec
@@ -65,6 +65,14 @@ STRUCTURES = {
         initialise=enas_supernet.initialise,
         heads={"classify": enas.classify},
         search_drop_path=0.0,
+    ),
+    "darts": Structure(
+        stems=darts.STEMS,
+        plan=darts.plan,
+        cell=darts.chosen_cell,
+        shared_cell=mixture.shared_cell,
+        initialise=darts.initialise,
+        heads={"classify": darts.classify},
     ),
     "nao": Structure(
         stems=loose_ends.STEMS,

@@ -16,6 +16,14 @@ from ops.depthwise import DepthwiseConv2d
 from ops.primitives import pointwise
 
 
+class Rectified(nn.Sequential):
+    """Layers that read ReLU of a state, (N, C, H, W), which other operations may read too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> what the layers make of its ReLU, (N, C', H', W')."""
+        return super().forward(F.relu(x))
+
+
 class HalvingPair(nn.Module):
     """Two 1x1 convolutions of stride 2, whose grids are one pixel apart, each to half of the channels.
 
@@ -40,22 +48,22 @@ class HalvingPair(nn.Module):
 
 def reduce(channels: int, out_channels: int, affine: bool, rectified: bool = True) -> nn.Sequential:
     """Halve the map without a kernel: the factorized reduction. ``rectified``: ReLU first."""
-    first = [nn.ReLU()] if rectified else []
-    return nn.Sequential(*first, HalvingPair(channels, out_channels), nn.BatchNorm2d(out_channels, affine=affine))
+    row = Rectified if rectified else nn.Sequential
+    return row(HalvingPair(channels, out_channels), nn.BatchNorm2d(out_channels, affine=affine))
 
 
 def project(channels: int, out_channels: int, affine: bool) -> nn.Sequential:
     """ReLU, a 1x1 convolution, batch norm: brings a state to the channels of a cell."""
-    return nn.Sequential(nn.ReLU(), pointwise(channels, out_channels), nn.BatchNorm2d(out_channels, affine=affine))
+    return Rectified(pointwise(channels, out_channels), nn.BatchNorm2d(out_channels, affine=affine))
 
 
 def sep_conv(kernel: int, channels: int, stride: int, affine: bool) -> nn.Sequential:
     """Twice ReLU, depthwise, 1x1, batch norm; the first one has the stride."""
     layers: list[nn.Module] = []
     for step in (stride, 1):
-        depthwise = DepthwiseConv2d(channels, kernel, step)
-        layers += [nn.ReLU(), depthwise, pointwise(channels, channels), nn.BatchNorm2d(channels, affine=affine)]
-    return nn.Sequential(*layers)
+        layers += [DepthwiseConv2d(channels, kernel, step), pointwise(channels, channels)]
+        layers += [nn.BatchNorm2d(channels, affine=affine), nn.ReLU()]
+    return Rectified(*layers[:-1])
 
 
 def dil_conv(kernel: int, channels: int, stride: int, affine: bool) -> nn.Sequential:
@@ -63,14 +71,14 @@ def dil_conv(kernel: int, channels: int, stride: int, affine: bool) -> nn.Sequen
     depthwise = nn.Conv2d(
         channels, channels, kernel, stride, padding=kernel - 1, dilation=2, groups=channels, bias=False
     )
-    return nn.Sequential(nn.ReLU(), depthwise, pointwise(channels, channels), nn.BatchNorm2d(channels, affine=affine))
+    return Rectified(depthwise, pointwise(channels, channels), nn.BatchNorm2d(channels, affine=affine))
 
 
 def conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Sequential:
     """ReLU, a row and then a column of seven pixels, batch norm."""
     row = nn.Conv2d(channels, channels, (1, 7), (1, stride), (0, 3), bias=False)
     column = nn.Conv2d(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False)
-    return nn.Sequential(nn.ReLU(), row, column, nn.BatchNorm2d(channels, affine=affine))
+    return Rectified(row, column, nn.BatchNorm2d(channels, affine=affine))
 
 
 def max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
