@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,6 +11,7 @@ from models.cell import SIDES, Through
 from models.heads import Features
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stacked_cost import NEWER, NODE, OLDER, Part
 from models.stems import STEMS as ALL_STEMS
 from ops.encodings import Encoding
 from ops.genotype import Genotype
@@ -118,6 +119,24 @@ class LooseCell(nn.Module):
             states.append(x + y)  # (N, C, H, W), in a reduction (N, C, H/2, W/2)
         loose = [self.halve[str(s)](states[s]) if str(s) in self.halve else states[s] for s in self.given]
         return s1, concatenate(loose)  # (N, plan.out_width, ...)
+
+
+def loose_parts(
+    plan: CellPlan, encoding: Encoding, given: Sequence[int], names: Sequence[str], *, further: bool = False
+) -> Iterator[Part]:
+    """The layers of the LooseCell of the same arguments."""
+    (older, newer), width = plan.reads, plan.width
+    yield Part(calibration, (older, width, plan.halved), older, OLDER)
+    yield Part(calibration, (newer, width, False), newer, NEWER)
+    if further:
+        yield Part(project, (width, width, True), width, NEWER)
+    for pair in edges(encoding):
+        for state, op in pair:
+            of = (width, 2 if plan.is_reduction and state < 2 else 1, True)
+            yield Part(PLAIN[names[op]], of, width, NEWER if state < 2 else NODE)
+    for state in given:
+        if state < 2 and plan.is_reduction:
+            yield Part(reduce, (width, width, True, False), width, NEWER)
 
 
 class PooledHead(nn.Linear):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
 from models.auxiliary import AuxiliaryHead
-from models.loose_ends import LooseCell, PooledHead, plan_stack
+from models.loose_ends import LooseCell, PooledHead, loose_parts, plan_stack
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stacked_cost import Part
 from ops.genotype import Genotype
 
 
@@ -23,6 +24,12 @@ def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> LooseC
     """A cell of the network of a genotype."""
     encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
     return LooseCell(plan, encoding, genotype.given(int(plan.is_reduction)), spec.search_space.operations)
+
+
+def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:
+    """The layers of such a cell."""
+    encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
+    return loose_parts(plan, encoding, genotype.given(int(plan.is_reduction)), spec.search_space.operations)
 
 
 def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -11,6 +11,7 @@ from models import darts, enas, enas_supernet, loose_ends, mixture, nao, staged
 from models.heads import HEADS, HeadBuilder
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stacked_cost import Part
 from ops.genotype import Genotype
 
 Planner = Callable[[NetworkSpec, Genotype | None], tuple[CellPlan, ...]]
@@ -28,6 +29,7 @@ class Structure:
     ``initialise``: gives all layers fresh weights. ``heads``: those that the space has in place of the common ones.
     ``shared_key``: where the supernet keeps the weight that a chosen network has under a key of a cell, None where
     their weights are not the same ones. ``search_drop_path``: that of a search at the end of its ramp, unless told.
+    ``parts``: layers of a cell of the chosen network, by which it is counted; None where models.staged_cost counts it.
     """
 
     stems: tuple[str, str, str, str]
@@ -38,6 +40,7 @@ class Structure:
     heads: Mapping[str, HeadBuilder] = field(default_factory=dict)
     shared_key: Callable[[list[str], tuple[int, ...]], list[str]] | None = None
     search_drop_path: float = 0.35
+    parts: Callable[[CellPlan, NetworkSpec, Genotype], Iterable[Part]] | None = None
 
     def stem(self, large: bool, in_search: bool) -> str:
         """The name of the stem for images of this kind, unless the user names another."""
@@ -65,6 +68,7 @@ STRUCTURES = {
         initialise=enas_supernet.initialise,
         heads={"classify": enas.classify},
         search_drop_path=0.0,
+        parts=enas.parts,
     ),
     "darts": Structure(
         stems=darts.STEMS,
@@ -73,6 +77,7 @@ STRUCTURES = {
         shared_cell=mixture.shared_cell,
         initialise=darts.initialise,
         heads={"classify": darts.classify},
+        parts=darts.parts,
     ),
     "nao": Structure(
         stems=loose_ends.STEMS,
@@ -81,5 +86,6 @@ STRUCTURES = {
         shared_cell=None,
         initialise=loose_ends.initialise,
         heads={"classify": nao.classify},
+        parts=nao.parts,
     ),
 }
