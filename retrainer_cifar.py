@@ -25,6 +25,7 @@ from data.loaders import Loader, make_loader
 from data.mixing import MixedLoader
 from data.predicting import Pictures
 from data.presets import Preset, as_trained
+from data.pretext import PretextLoader, asked, reads_labels, shown_size
 from data.workers import Reader
 from models.network import Network
 from models.spec import NetworkSpec
@@ -49,6 +50,7 @@ from utils.system.terminal import say, tell
 from utils.training.best import Best
 from utils.training.ema import WeightAverage
 from utils.training.engine import NotFiniteError, evaluate, train_pass
+from utils.training.folding import folded
 from utils.training.optim import make_sgd
 from utils.training.recipes import Recipe, choose_recipe
 from utils.training.schedule import drop_path_ramp
@@ -72,9 +74,9 @@ class Retraining:
     average: WeightAverage | None
     training: Training
     best: Best
-    train: Loader | MixedLoader
-    valid: Loader
-    test: Loader
+    train: Loader | MixedLoader | PretextLoader
+    valid: Loader | PretextLoader
+    test: Loader | PretextLoader
 
     @property
     def evaluated(self) -> Network:
@@ -137,8 +139,9 @@ def validate(r: Retraining) -> dict[str, float]:
     """Phase 2: every validation image once."""
     training = r.training
     r.valid.set_epoch(0)
+    network = r.evaluated if training.compiled else folded(r.evaluated)  # compiled blocks are one piece already
     metrics = evaluate(
-        r.evaluated.eval(),
+        network.eval(),
         r.valid,
         r.task,
         precision=training.precision,
@@ -189,7 +192,9 @@ def network_spec(config: RetrainConfig, preset: Preset, candidate: Candidate, ou
     )
 
 
-def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -> dict[str, Loader | MixedLoader]:
+def make_loaders(
+    run: Session, dataset: Dataset, recipe: Recipe, outputs: int
+) -> dict[str, Loader | MixedLoader | PretextLoader]:
     """Loaders of the training images, of those that choose the epoch, and of val/; mixed where the recipe says so."""
     config, device = run.config, run.device
     loaders = make_retrain_loaders(
@@ -209,7 +214,10 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
         seed=config.seed,
         reader=Reader(config.workers, pin_memory=device.type != "cpu", processes=run.world.size, note=run.note),
     )
+    loaders = asked(loaders, config.task)
     if recipe.mixup or recipe.cutmix:
+        if not reads_labels(config.task):
+            raise UsageError(f"--mixup and --cutmix mix labels, and --task {config.task} has none")
         loaders["train"] = MixedLoader(loaders["train"], outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
     return loaders
 
@@ -221,7 +229,9 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
     loaders = make_loaders(run, dataset, recipe, spec.num_classes)
     torch.manual_seed(derived_seed(config.seed, "network"))
     network, images = Network.of(candidate.genotype, spec), loaders["train"]
-    spec.require_batch(dataset.preset.image_size, images.smallest_batch, images.part.name, images.remedy)
+    spec.require_batch(
+        shown_size(config.task, dataset.preset.image_size)[0], images.smallest_batch, images.part.name, images.remedy
+    )
     if config.inherit and run.saved is None:
         path = resume.checkpoint_in(Path(config.inherit).expanduser())
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
@@ -262,10 +272,10 @@ def assemble(run: Session, candidate: Candidate) -> Retraining:
     source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
     outputs = TASKS[config.task].retrain().outputs(num_outputs(source, config.num_class, run.note))
     spec = network_spec(config, source.preset, candidate, outputs)
-    spec.require_size(source.preset.image_size)
+    spec.require_size(*shown_size(config.task, source.preset.image_size))
     options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
     with run.world.main_first():
-        dataset = load(source, **options, log=run.note)
+        dataset = load(source, **options, labels=reads_labels(config.task), log=run.note)
     run.require_same_data(dataset.facts())
     return build(run, dataset, candidate, spec)
 
@@ -381,6 +391,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a retraining; see --help. Exits with 2 for what is refused and 1 for a fault during the run."""
     config = parse_retrain(argv)
     with command("retrainer_cifar.py", GenotypeError) as state:
+        if not reads_labels(config.task):
+            raise UsageError(
+                f"--task {config.task} is for searches: retrain what one found on labels, without it; "
+                "python -m studies.labels trains networks on both and compares them"
+            )
         if config.predict and not config.evaluate:
             raise UsageError("--predict needs --evaluate CHECKPOINT: the network to predict with")
         if config.export:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 
 from controller.evolution import Evolution
+from controller.nao import learning
+from controller.nao.strategy import Nao
 from controller.policy import PUBLISHED, Controller, Squash
 from controller.random_search import RandomSearch
 from controller.reinforce import Reinforce
@@ -18,7 +20,9 @@ from ops.genotype import Genotype
 class Strategy(Protocol):
     """Proposes genotypes and learns from their scores. All randomness comes from the generators passed in.
 
-    ``fits``: genotypes for which it is false are drawn again; NothingFitsError where none is met.
+    ``fits``: genotypes for which it is false are drawn again; NothingFitsError where none is met. A strategy may have
+    a method ``finalists``, called as ``sample`` is, that gives what is ranked at the end, and ``report(best)``, which
+    says of the best of these, best first, and of itself what belongs into the result.
     """
 
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
@@ -43,7 +47,10 @@ class Strategy(Protocol):
         """Go on exactly from there."""
 
 
-def _rl(num_cells: int, sharing: str, space: str, *, squash: Squash = PUBLISHED, **options: Any) -> Reinforce:
+def _rl(
+    num_cells: int, sharing: str, space: str, *, squash: Squash = PUBLISHED, nao: object = None, **options: Any
+) -> Reinforce:
+    del nao  # each strategy leaves the options of the others
     return Reinforce(Controller(num_cells, sharing, space, squash), **options)
 
 
@@ -55,12 +62,24 @@ def _evolution(num_cells: int, sharing: str, space: str, **_options: Any) -> Evo
     return Evolution(num_cells, sharing, space)
 
 
-STRATEGIES: dict[str, Callable[..., Strategy]] = {"rl": _rl, "random": _random, "evolution": _evolution}
+def _nao(
+    num_cells: int, sharing: str, space: str, *, nao: learning.Settings = learning.PUBLISHED, **_options: Any
+) -> Nao:
+    return Nao(num_cells, sharing, space, nao)
+
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "rl": _rl,
+    "random": _random,
+    "evolution": _evolution,
+    "nao": _nao,
+}
 
 
 def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Strategy:
     """Build the strategy of a name for genotypes of ``num_cells`` encodings.
 
-    ``options``: for ``rl``, those of Reinforce, and the ``squash`` of the controller's logits.
+    ``options``: for ``rl``, those of Reinforce, and the ``squash`` of the controller's logits; for ``nao``, its
+    settings under that name.
     """
     return STRATEGIES[name](num_cells, sharing, space, **options)

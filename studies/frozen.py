@@ -62,7 +62,7 @@ def search_frozen(
             told.append(s.strategy.tell(script.rewards(s, genotypes, shown, f"update {update} of {searcher}")))
             scores += [s.known.scores[genotype] for genotype in genotypes]
             stop.check()
-        drawn = s.draws.sample(candidates, "derive")
+        drawn = s.draws.finalists(candidates, "derive")
         final = sorted(set(drawn))
         found = [metrics["score"] for metrics in shared_metrics(s, final, stop.check)]
     ranked = sorted(zip(found, final, strict=True), key=lambda pair: (-pair[0], pair[1]))

@@ -73,6 +73,10 @@ SEARCH = {
     "advantage": "baseline",
     "entropy_in_loss": 0,
     "ppo_epochs": 1,
+    "nao_pool": 600,
+    "nao_replace": 300,
+    "nao_best": 100,
+    "nao_epochs": 1000,
 }
 RETRAIN = {"batch_size": 32, "epochs": 600, "child_out_filters": 32, "grad_clip": 5}
 PARSERS = (parse_search, parse_retrain)

@@ -18,7 +18,7 @@ from utils.system import numbers
 from utils.training.search_recipes import SEARCH_RECIPES
 from utils.training.task import SCORES
 
-STRATEGY, CONTROLLER, RESULT = "strategy", "controller", "result"
+STRATEGY, CONTROLLER, NAO, RESULT = "strategy", "controller", "NAO", "result"
 SHARED_WEIGHTS = "shared weights"
 SHARED = "shared"  # rank by the shared weights; all other rankers need no training
 RANKERS: Mapping[str, object] = ChainMap(PROXIES, {SHARED: None})  # a view, so that a new entry is a choice
@@ -110,6 +110,11 @@ class SearchConfig(CommonConfig):
         type=numbers.positive_int,
     )
 
+    nao_pool: int = flag(600, "genotypes in the pool", NAO, type=numbers.positive_int)
+    nao_replace: int = flag(300, "the worst of them, which a round replaces", NAO, type=numbers.positive_int)
+    nao_best: int = flag(100, "the best of them, from which it steps", NAO, type=numbers.positive_int)
+    nao_epochs: int = flag(1000, "passes over the pool when the network is fitted", NAO, type=numbers.positive_int)
+
     valid_steps: int = flag(20, "genotypes reported on an epoch", RESULT, type=numbers.count)
     derive_samples: int = flag(100, "genotypes ranked at the end", RESULT, type=numbers.positive_int)
     rank_by: str = flag(SHARED, "what ranks them: shared weights, or a score without training", RESULT, choices=RANKERS)
@@ -123,7 +128,8 @@ class SearchConfig(CommonConfig):
         space = SPACES[self.space]
         if space.stacked and "blocks" not in self.given:  # inside, the depth of a stack is the one number of its blocks
             parts["blocks"] = space.depths[0] if self.layers is None else (self.layers,)
-        return replace(self, **{name: value for name, value in parts.items() if name not in self.given})
+        filled = replace(self, **{name: value for name, value in parts.items() if name not in self.given})
+        return CommonConfig.completed(filled)
 
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""
@@ -132,6 +138,10 @@ class SearchConfig(CommonConfig):
             raise ValueError(
                 "--advantage normalised compares the genotypes of an update: --controller_samples 2 or more"
             )
+        if self.nao_replace >= self.nao_pool:
+            raise ValueError(f"--nao_replace {self.nao_replace} leaves nothing of --nao_pool {self.nao_pool}")
+        if self.nao_best > self.nao_pool:
+            raise ValueError(f"--nao_best {self.nao_best} is more than --nao_pool {self.nao_pool} has")
         self.require_space()
         operations = len(SPACES[self.space].operations)
         if self.path_sampling == "fair" and self.paths % operations:
