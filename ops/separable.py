@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ops.depthwise import DepthwiseConv2d
+from ops.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d
 from ops.primitives import pointwise
 
 
@@ -68,9 +68,7 @@ def sep_conv(kernel: int, channels: int, stride: int, affine: bool) -> nn.Sequen
 
 def dil_conv(kernel: int, channels: int, stride: int, affine: bool) -> nn.Sequential:
     """ReLU, depthwise with every second pixel left out, 1x1, batch norm."""
-    depthwise = nn.Conv2d(
-        channels, channels, kernel, stride, padding=kernel - 1, dilation=2, groups=channels, bias=False
-    )
+    depthwise = DilatedDepthwiseConv2d(channels, kernel, stride)
     return Rectified(depthwise, pointwise(channels, channels), nn.BatchNorm2d(channels, affine=affine))
 
 

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from ops.depthwise import DilatedDepthwiseConv2d
 from ops.separable import SEPARABLE, HalvingPair
 
 
@@ -32,3 +34,19 @@ def test_the_two_grids_of_a_reduction_read_every_fourth_pixel_each():
     given = pair(x)[0] / 2
     assert given[0].tolist() == [[0, 2], [8, 10]]
     assert given[1].tolist() == [[5, 7], [13, 15]]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [8, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_a_dilated_convolution_is_that_of_torch_with_its_gradients(kernel, stride, size, memory_format):
+    layer = DilatedDepthwiseConv2d(3, kernel, stride).double()
+    x = torch.randn(2, 3, size, size + 2).double().to(memory_format=memory_format).requires_grad_()
+    given = layer(x)
+    wanted = F.conv2d(x, layer.weight, None, stride, kernel - 1, 2, 3)
+    torch.testing.assert_close(given, wanted, rtol=1e-12, atol=1e-12)
+    gradient = torch.randn_like(wanted)
+    pairs = zip(*(torch.autograd.grad(y, (x, layer.weight), gradient) for y in (given, wanted)), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
