@@ -25,6 +25,7 @@ from data.loaders import Loader, make_loader
 from data.mixing import MixedLoader
 from data.predicting import Pictures
 from data.presets import Preset, as_trained
+from data.pretext import PretextLoader, asked, reads_labels, shown_size
 from data.workers import Reader
 from models.network import Network
 from models.spec import NetworkSpec
@@ -49,6 +50,7 @@ from utils.system.terminal import say, tell
 from utils.training.best import Best
 from utils.training.ema import WeightAverage
 from utils.training.engine import NotFiniteError, evaluate, train_pass
+from utils.training.folding import folded
 from utils.training.optim import make_sgd
 from utils.training.recipes import Recipe, choose_recipe
 from utils.training.schedule import drop_path_ramp
@@ -72,9 +74,9 @@ class Retraining:
     average: WeightAverage | None
     training: Training
     best: Best
-    train: Loader | MixedLoader
-    valid: Loader
-    test: Loader
+    train: Loader | MixedLoader | PretextLoader
+    valid: Loader | PretextLoader
+    test: Loader | PretextLoader
 
     @property
     def evaluated(self) -> Network:
@@ -105,15 +107,14 @@ def retrain(r: Retraining) -> None:
 def train(r: Retraining, epoch: int) -> dict[str, float]:
     """Phase 1 of an epoch: every training image once."""
     config, training, steps = r.config, r.training, len(r.train)
-    highest = r.dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
-    drop_path = drop_path_ramp(epoch, config.epochs, highest, r.recipe.drop_path_until)
+    drop_path = drop_paths(r, epoch, steps)
     meter = r.task.meter(training.device, training.heads)
     try:
         train_pass(
             training.wrapped,
             r.train,
             r.task,
-            arguments=[[(drop_path,)]] * steps,
+            arguments=[[(p,)] for p in by_cell(r, drop_path)],
             seeds=[derived_seed(config.seed, "drop_path", epoch, step, training.world.rank) for step in range(steps)],
             optimizer=training.optimizer,
             precision=training.precision,
@@ -129,16 +130,34 @@ def train(r: Retraining, epoch: int) -> dict[str, float]:
     return {
         **{f"train/{name}": value for name, value in metrics.items()},
         "train/lr": training.schedule.lr(epoch),
-        "train/drop_path": drop_path,
+        "train/drop_path": drop_path[-1],
     }
+
+
+def drop_paths(r: Retraining, epoch: int, steps: int) -> list[float]:
+    """The drop path of every step of an epoch."""
+    config, recipe = r.config, r.recipe
+    highest = r.dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
+    at = [epoch + (step + 1) / steps if recipe.drop_path_by_step else epoch for step in range(steps)]
+    return [drop_path_ramp(e, config.epochs, highest, recipe.drop_path_until) for e in at]
+
+
+def by_cell(r: Retraining, drop_path: Sequence[float]) -> list[float | torch.Tensor]:
+    """The same as the network takes it: where it grows from cell to cell, (cells,) for every step."""
+    if not r.recipe.drop_path_by_layer:
+        return list(drop_path)
+    cells = len(r.network.blocks)
+    share = torch.arange(1, cells + 1, device=r.training.device) / cells
+    return [p * share if p else p for p in drop_path]
 
 
 def validate(r: Retraining) -> dict[str, float]:
     """Phase 2: every validation image once."""
     training = r.training
     r.valid.set_epoch(0)
+    network = r.evaluated if training.compiled else folded(r.evaluated)  # compiled blocks are one piece already
     metrics = evaluate(
-        r.evaluated.eval(),
+        network.eval(),
         r.valid,
         r.task,
         precision=training.precision,
@@ -189,7 +208,9 @@ def network_spec(config: RetrainConfig, preset: Preset, candidate: Candidate, ou
     )
 
 
-def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -> dict[str, Loader | MixedLoader]:
+def make_loaders(
+    run: Session, dataset: Dataset, recipe: Recipe, outputs: int
+) -> dict[str, Loader | MixedLoader | PretextLoader]:
     """Loaders of the training images, of those that choose the epoch, and of val/; mixed where the recipe says so."""
     config, device = run.config, run.device
     loaders = make_retrain_loaders(
@@ -209,7 +230,10 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
         seed=config.seed,
         reader=Reader(config.workers, pin_memory=device.type != "cpu", processes=run.world.size, note=run.note),
     )
+    loaders = asked(loaders, config.task)
     if recipe.mixup or recipe.cutmix:
+        if not reads_labels(config.task):
+            raise UsageError(f"--mixup and --cutmix mix labels, and --task {config.task} has none")
         loaders["train"] = MixedLoader(loaders["train"], outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
     return loaders
 
@@ -221,10 +245,13 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
     loaders = make_loaders(run, dataset, recipe, spec.num_classes)
     torch.manual_seed(derived_seed(config.seed, "network"))
     network, images = Network.of(candidate.genotype, spec), loaders["train"]
-    spec.require_batch(dataset.preset.image_size, images.smallest_batch, images.part.name, images.remedy)
+    spec.require_batch(
+        shown_size(config.task, dataset.preset.image_size)[0], images.smallest_batch, images.part.name, images.remedy
+    )
     if config.inherit and run.saved is None:
         path = resume.checkpoint_in(Path(config.inherit).expanduser())
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
+    network.drop_before_head(recipe.dropout)
     network.to(run.device)
     if config.sync_bn and run.world.size > 1:
         synchronise_norms(network)
@@ -236,7 +263,7 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=recipe.nesterov,
-        spare_norms=True,
+        spare_norms=not recipe.decay_norms,
     )
     training = Training(
         "retrain",
@@ -262,10 +289,10 @@ def assemble(run: Session, candidate: Candidate) -> Retraining:
     source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
     outputs = TASKS[config.task].retrain().outputs(num_outputs(source, config.num_class, run.note))
     spec = network_spec(config, source.preset, candidate, outputs)
-    spec.require_size(source.preset.image_size)
+    spec.require_size(*shown_size(config.task, source.preset.image_size))
     options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
     with run.world.main_first():
-        dataset = load(source, **options, log=run.note)
+        dataset = load(source, **options, labels=reads_labels(config.task), log=run.note)
     run.require_same_data(dataset.facts())
     return build(run, dataset, candidate, spec)
 
@@ -381,6 +408,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a retraining; see --help. Exits with 2 for what is refused and 1 for a fault during the run."""
     config = parse_retrain(argv)
     with command("retrainer_cifar.py", GenotypeError) as state:
+        if not reads_labels(config.task):
+            raise UsageError(
+                f"--task {config.task} is for searches: retrain what one found on labels, without it; "
+                "python -m studies.labels trains networks on both and compares them"
+            )
         if config.predict and not config.evaluate:
             raise UsageError("--predict needs --evaluate CHECKPOINT: the network to predict with")
         if config.export:

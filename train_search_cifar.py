@@ -17,13 +17,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import chain, count, islice
 
 import torch
 
 from controller.constraints import Constraints, pareto_front
 from controller.draws import Draws
 from controller.known import Known
+from controller.nao.learning import Settings
 from controller.pictures import likely_pictures
 from controller.policy import Squash
 from controller.ranking import Ranked, Ranker, genotype_document, rank
@@ -35,6 +36,7 @@ from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loader_sets import make_search_loaders
 from data.loaders import Batch, Loader, forever
 from data.presets import Preset
+from data.pretext import PretextLoader, asked, ill_posed, reads_labels, shown_size, shows_tiles
 from data.workers import Reader
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyRanker
@@ -58,12 +60,11 @@ from utils.training.architect import Architect
 from utils.training.engine import NotFiniteError, train_pass
 from utils.training.last import LastWeights
 from utils.training.optim import make_sgd
+from utils.training.pretext import retrained
 from utils.training.schedule import drop_path_ramp
 from utils.training.scoring import ScoreError, Scorer, evaluating, require_finite
 from utils.training.state import Training
 from utils.training.task import TASKS, Task, choose_score
-
-DROP_PATH = 0.35  # at the end of its ramp, also on large images
 
 
 @dataclass
@@ -87,15 +88,15 @@ class Search:
     deployment: Deployment
     training: Training
     scorer: Scorer
-    weights: Loader
-    rewards: Loader
-    valid: Loader
+    weights: Loader | PretextLoader
+    rewards: Loader | PretextLoader
+    valid: Loader | PretextLoader
 
 
 def search(s: Search) -> None:
     """The whole search, from where the run stands: epochs of three phases, then the ranking."""
     config, training = s.config, s.training
-    highest = DROP_PATH if config.drop_prob is None else config.drop_prob
+    highest = STRUCTURES[config.space].search_drop_path if config.drop_prob is None else config.drop_prob
     with training.stoppable():
         for epoch in training.epochs():
             if training.enters("weights"):
@@ -149,6 +150,7 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
         **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
         "shared/lr": training.schedule.lr(epoch),
         "shared/drop_path": drop_path,
+        "images/trained": s.weights.num_images * config.paths,
         "controller/distinct": len(set(paths)) / len(paths),
         "controller/seen": len(s.seen),
         **shares(paths),
@@ -161,6 +163,12 @@ def train_mixture(s: Search, epoch: int) -> dict[str, float]:
     config, training, steps = s.config, s.training, len(s.weights)
     batches = forever(s.rewards, epoch * steps + training.at.step)
     meter = s.task.meter(training.device, training.heads)
+
+    def move(_step: int, batch: Batch) -> None:
+        valid = next(batches)
+        count_scored(s, [valid, *([batch] * 3 if config.order == 2 else [])], 1)
+        s.architect.step(batch, valid)
+
     try:
         train_pass(
             training.wrapped,
@@ -173,7 +181,7 @@ def train_mixture(s: Search, epoch: int) -> dict[str, float]:
             meter=meter,
             clip=config.grad_clip,
             progress=training,
-            before=None if epoch < config.warmup_epochs else lambda _, batch: s.architect.step(batch, next(batches)),
+            before=None if epoch < config.warmup_epochs else move,
         )
     except NotFiniteError as error:
         raise NotFiniteError(error.step, f"epoch {epoch}") from None
@@ -182,6 +190,7 @@ def train_mixture(s: Search, epoch: int) -> dict[str, float]:
     return {
         **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
         "shared/lr": training.schedule.lr(epoch),
+        "images/trained": s.weights.num_images,
         "controller/seen": len(s.seen),
         "darts/entropy": s.strategy.entropy(),
         **{f"darts/ops/{name}": number for name, number in derived_operations(genotype).items()},
@@ -214,16 +223,25 @@ def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
             reporter(step)
             training.stop.check()
     training.log.histogram("controller/rewards", [row["reward"] for row in at.rows], epoch)
-    means = {f"controller/{key}": sum(row[key] for row in at.rows) / steps for key in at.rows[0]}
+    # A strategy may tell more now and then: each column is averaged over the updates that have it.
+    columns = {key: [row[key] for row in at.rows if key in row] for key in chain(*at.rows)}
+    means = {f"controller/{key}": sum(column) / len(column) for key, column in columns.items()}
     return {**means, "controller/evaluations": len(s.known)}
 
 
 def rewards(s: Search, genotypes: Sequence[Genotype], batches: Sequence[Batch], where: str) -> list[float]:
     """The reward of each genotype: its score on the batches, or the one that is known, within soft limits."""
     unscored = s.known.missing(genotypes)
+    count_scored(s, batches, len(unscored))
     for genotype, metrics in zip(unscored, s.scorer.metrics(unscored, batches), strict=True):
         s.known.scores[genotype] = require_finite(metrics["score"], f"{where}, genotype {genotype}")
     return [s.constraints.reward(s.known.scores[genotype], genotype) for genotype in genotypes]
+
+
+def count_scored(s: Search, batches: Sequence[Batch], genotypes: int) -> None:
+    """Put on record how many images of all processes pass through the shared weights for scores."""
+    images, record = genotypes * sum(len(batch.images) for batch in batches), s.training.at.record
+    record["images/scored"] = record.get("images/scored", 0) + images * s.training.world.size
 
 
 def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
@@ -237,6 +255,7 @@ def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
     with evaluating(s.supernet):
         for step, batch in enumerate(islice(batches, steps - at.step), at.step):
             [metrics] = s.scorer.metrics([genotypes[step]], [batch])
+            count_scored(s, [batch], 1)
             shown = "the mixture" if s.architect else f"genotype {genotypes[step]}"
             require_finite(metrics["score"], f"epoch {epoch}, {shown}")
             at.rows.append([metrics[name] for name in names])
@@ -310,8 +329,23 @@ def untrained(s: Search) -> Ranker:
     s.rewards.set_epoch(0)
     batch = next(iter(s.rewards))
     images, targets = batch.images, s.task.targets(batch)
-    score = ProxyRanker(s.config.rank_by, s.deployment, s.config.seed, images, targets, s.task.validation_loss)
+    score = ProxyRanker(
+        s.config.rank_by,
+        s.deployment.answering(s.supernet.spec),
+        s.config.seed,
+        images,
+        targets,
+        s.task.validation_loss,
+    )
     return lambda genotype: s.training.world.of_first(lambda: score(genotype))
+
+
+def require_whole_images(task: str, rankers: Sequence[str]) -> None:
+    """Refuse rankers without training where networks are not shown whole images. Raises UsageError."""
+    if rankers and shows_tiles(task):
+        raise UsageError(
+            f"{rankers[0]} ranks networks by whole images, and --task {task} has tiles: there only shared weights do"
+        )
 
 
 def derive(s: Search) -> None:
@@ -319,7 +353,7 @@ def derive(s: Search) -> None:
     config, training, constraints = s.config, s.training, s.constraints
     began = time.perf_counter()
     s.rewards.set_epoch(0)
-    drawn = s.draws.sample(config.derive_samples, "derive")
+    drawn = s.draws.finalists(config.derive_samples, "derive")
     candidates = sorted(genotype for genotype in set(drawn) if constraints.weight or constraints.meets(genotype))
     if not candidates:
         raise UsageError(constraints.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
@@ -364,6 +398,7 @@ def write_genotypes(
 
     facts = {
         **s.deployment.facts(),
+        "task": s.config.task,
         "searcher": s.config.searcher,
         "bn_stats": s.config.bn_stats,
         "ranked_by": s.config.rank_by,
@@ -402,6 +437,9 @@ def write_result(
     elif measures:
         result[f"mean_{s.task.measure}"] = mean = statistics.fmean(measures.values())
         lines.insert(0, f"{len(measures)} candidates: mean {s.task.measure} {mean:.2f} on the reward images")
+    if hasattr(s.strategy, "report"):
+        result[s.config.searcher] = told = s.strategy.report([candidate.genotype for candidate in ranked])
+        lines.insert(0, f"{s.config.searcher}: " + ", ".join(f"{k} {v:.4g}" for k, v in told.items() if v is not None))
     write_search(
         log,
         best=best.genotype,
@@ -448,10 +486,10 @@ def search_spec(config: SearchConfig, preset: Preset, outputs: int) -> NetworkSp
     )
 
 
-def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader]:
+def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader | PretextLoader]:
     """Loaders of the images for weights, rewards and validation, and with ``recalibrate`` for statistics."""
     config, device = run.config, run.device
-    return make_search_loaders(
+    loaders = make_search_loaders(
         dataset.train,
         dataset.val,
         dataset.preset,
@@ -464,10 +502,12 @@ def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader]:
         rank=run.world.rank,
         world_size=run.world.size,
     )
+    return asked(loaders, config.task)
 
 
-def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec) -> Deployment:
-    """The network that a genotype of this search will be retrained as."""
+def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec, classes: int) -> Deployment:
+    """The network that a genotype of this search will be retrained as, for data of so many classes."""
+    task = TASKS[retrained(config.task)].retrain()
     size = config.deploy_image_size or preset.image_size
     retrain_preset = find_dataset(config.data, config.dataset, size).preset  # another stem for larger images
     space = spec.search_space
@@ -476,7 +516,9 @@ def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec) -> 
         spec,
         blocks=config.deploy_blocks or blocks,
         filters=config.deploy_filters or config.child_out_filters,
+        num_classes=task.outputs(classes),
         stem=STRUCTURES[spec.space].stem(not retrain_preset.is_small, in_search=False),
+        head=task.head,
     )
     deployment = Deployment(deployed, config.sharing, size)
     deployment.require_fit(config.blocks)
@@ -497,25 +539,28 @@ def choose_strategy(config: SearchConfig, device: torch.device) -> Strategy | Re
         lr=config.controller_lr,
         entropy_weight=config.entropy_weight,
         baseline_decay=config.bl_dec,
+        controller=config.controller,
         squash=Squash(config.connection_bound, config.operation_bound, config.controller_temperature),
         optimizer=config.controller_optimizer,
         advantage=config.advantage,
         entropy_in_loss=config.entropy_in_loss,
         updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
         ppo_epochs=config.ppo_epochs,
+        nao=Settings(config.nao_pool, config.nao_replace, config.nao_best, epochs=config.nao_epochs),
     )
 
 
-def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
+def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Search:
     """Networks, optimizers and loaders, every random number of them from the seed."""
     config, device = run.config, run.device
-    loaders = make_loaders(run, dataset)
-    deployment = make_deployment(config, dataset.preset, spec)
+    loaders, (side, _) = make_loaders(run, dataset), shown_size(config.task, dataset.preset.image_size)
+    deployment = make_deployment(config, dataset.preset, spec, classes)
     constraints = make_constraints(run, deployment)
     torch.manual_seed(derived_seed(config.seed, "supernet"))
     supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(device)
+    supernet.drop_before_head(config.dropout)
     for loader in loaders.values():
-        spec.require_batch(dataset.preset.image_size, loader.smallest_batch, loader.part.name, loader.remedy)
+        spec.require_batch(side, loader.smallest_batch, loader.part.name, loader.remedy)
     if config.sync_bn and run.world.size > 1:
         synchronise_norms(supernet)
     torch.manual_seed(derived_seed(config.seed, "controller"))
@@ -526,7 +571,11 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec) -> Search:
         "search",
         supernet,
         make_sgd(
-            supernet.parameters(), config.child_lr_max, momentum=config.momentum, weight_decay=config.weight_decay
+            supernet.parameters(),
+            config.child_lr_max,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
         ),
         run.precision,
         replace(run.schedule, warmup=config.lr_warmup_epochs, by_step=config.lr_by_step),
@@ -578,14 +627,17 @@ def assemble(run: Session) -> Search:
     config = run.config
     choose_score(config.score, TASKS[config.task].search())  # or refuses it
     source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
-    outputs = TASKS[config.task].search().outputs(num_outputs(source, config.num_class, run.note))
-    spec = search_spec(config, source.preset, outputs)
-    spec.require_size(source.preset.image_size)
+    classes = num_outputs(source, config.num_class, run.note)
+    spec = search_spec(config, source.preset, TASKS[config.task].search().outputs(classes))
+    spec.require_size(*shown_size(config.task, source.preset.image_size))
+    if warning := ill_posed(config.task, source.name, source.preset):
+        run.note(warning)
+    require_whole_images(config.task, [] if config.rank_by == SHARED else [config.rank_by])
     with run.world.main_first():
         options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
-        dataset = load(source, **options, log=run.note)
+        dataset = load(source, **options, labels=reads_labels(config.task), log=run.note)
     run.require_same_data(dataset.facts())
-    return build(run, dataset, spec)
+    return build(run, dataset, spec, classes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -42,6 +42,10 @@ class Draws:
         """``n`` genotypes whose scores the strategy will be told."""
         return self._same(self.strategy.ask, n, names)
 
+    def finalists(self, n: int, *names: object) -> list[Genotype]:
+        """``n`` genotypes to rank at the end, or fewer: the strategy's own choice, if it has one."""
+        return self._same(getattr(self.strategy, "finalists", self.strategy.sample), n, names)
+
     def form(self, genotypes: Iterable[Genotype]) -> list[Genotype]:
         """Genotypes as the search trains, scores and counts them."""
         return [genotype.canonical() if self.canonical else genotype for genotype in genotypes]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from controller.sampling import Fits, draw_fitting, from_genes, gene_sizes, genes_of, uniform
+from controller.sampling import Fits, apart, draw_fitting, from_genes, gene_sizes, genes_of, uniform
 from ops.genotype import Genotype
 
 POPULATION = 20
@@ -89,7 +89,8 @@ class Evolution:
             mutated[torch.arange(n), columns] = True
         sizes = gene_sizes(self.num_cells, self.space)
         fresh = (torch.rand(genes.shape, generator=generator, dtype=torch.float64) * sizes).long()
-        return tuple(from_genes(row, self.sharing, self.space) for row in torch.where(mutated, fresh, genes).tolist())
+        genes = apart(torch.where(mutated, fresh, genes), generator, self.space)  # two parents may give a state twice
+        return tuple(from_genes(row, self.sharing, self.space) for row in genes.tolist())
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values: the members with their scores, and who waits for one."""

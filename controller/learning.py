@@ -5,12 +5,14 @@ docs/method.md, sections 4.2 and 9.1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
 from pytorch_optimizer import Ranger
 from torch import Tensor, nn
 
+ENAS_EPS = 0.1  # of rewards in percent, as 1e-3 is of rewards in [0, 1]
 CLIP = 0.2  # how far a second pass over the same genotypes may move a probability
 SMALLEST_SPREAD = 1e-6  # of rewards; below it they count as equal
 
@@ -34,9 +36,24 @@ def _adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimize
     return torch.optim.Adam(parameters, lr=lr, betas=(0.0, 0.999), fused=True)
 
 
+class _EnasAdam(torch.optim.Adam):
+    """Adam without momentum as ENAS has it: TensorFlow's, which adds eps to the root before that is corrected."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        done = max((float(state["step"]) for state in self.state.values() if state), default=0.0)
+        for group in self.param_groups:
+            group["eps"] = ENAS_EPS / math.sqrt(1 - group["betas"][1] ** (done + 1))
+        return super().step(closure)
+
+
+def _enas_adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return _EnasAdam(parameters, lr=lr, betas=(0.0, 0.999), fused=True)
+
+
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]] = {
     "ranger": _ranger,
     "adam": _adam,
+    "enas_adam": _enas_adam,
 }
 
 

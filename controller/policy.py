@@ -1,4 +1,7 @@
-"""The controller: a policy over genotypes (docs/method.md, section 3; ENAS, Pham et al., arXiv 1802.03268)."""
+"""Policies over genotypes: what all recurrent ones have, and ours (docs/method.md, section 3).
+
+After ENAS, Pham et al., arXiv 1802.03268.
+"""
 
 import math
 from collections.abc import Sequence
@@ -31,17 +34,24 @@ class Judged(NamedTuple):
     favoured: Tensor
 
 
-class Controller(nn.Module):
-    """A policy over genotypes of ``num_cells`` encodings. Weights start uniform in ±0.1, as in ENAS."""
+class Policy(nn.Module):
+    """A policy over genotypes of ``num_cells`` encodings: draws them, and says how likely they are.
 
-    def __init__(self, num_cells: int, sharing: str = "type", space: str = "slnas", squash: Squash = PUBLISHED) -> None:
+    In a space whose nodes read two different states, the second choice of a node is among those that the first left.
+    """
+
+    def __init__(self, num_cells: int, sharing: str, space: str) -> None:
         super().__init__()
         self.num_cells, self.sharing, self.space = num_cells, sharing, SPACES[space]
         self.choices = 2 * self.space.nodes  # connections of an encoding, and as many operations
-        self.connection = ConnectionSampler(self.space, squash)
-        self.operation = OperationSampler(self.space, squash)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -0.1, 0.1)
+
+    def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[tuple[Choices, Choices]]:
+        """Make all choices of n genotypes: those of connections and those of operations, for each encoding.
+
+        ``given`` and ``uniform`` are (n, cells, 4 * nodes); the last axis holds connections, then operations. ``given``
+        is what was chosen; without it ``uniform`` decides, and without both the likeliest is taken.
+        """
+        raise NotImplementedError
 
     def sample(self, n: int = 1, generator: torch.Generator | None = None) -> Sample:
         """Draw ``n`` genotypes in one pass, from ``generator`` (a CPU generator) alone."""
@@ -52,8 +62,7 @@ class Controller(nn.Module):
         """What ``sample`` draws, with all that can be learned from it."""
         # One number a choice, (n, cells, connections and operations): the only randomness there is.
         uniform = torch.rand(n, self.num_cells, 2 * self.choices, generator=generator, dtype=torch.float64)
-        weight = self.connection.score.weight
-        cells = self._walk(n, None, uniform.to(weight.device, weight.dtype))
+        cells = self._walk(n, None, uniform.to(next(self.parameters())))
         return self._genotypes(cells), _judged(cells)
 
     def judge(self, genotypes: Sequence[Genotype]) -> Judged:
@@ -66,7 +75,7 @@ class Controller(nn.Module):
 
     def kl_from_uniform(self, entropy: float) -> float:
         """How far draws of this entropy are from uniform ones, in nats: the mean over all choices, at least 0."""
-        options = [self.space.options(position) for position in range(self.space.length)]
+        options = [self.space.free(position) for position in range(self.space.length)]
         most = self.num_cells * sum(map(math.log, options))
         return max(0.0, most - entropy) / (self.num_cells * len(options))
 
@@ -79,19 +88,38 @@ class Controller(nn.Module):
     def probabilities(self, genotype: Genotype) -> list[tuple[list[Tensor], list[Tensor]]]:
         """For each encoding the connection and operation distributions, given the choices before."""
         cells = self._walk(1, self._given([genotype]), None)
-        return [tuple([p[0] for p in c.probabilities()] for c in pair) for pair in cells]
+        options = [self.space.options(position) for position in range(self.space.length)]
+        sizes = options[0::2], options[1::2]  # of the choices of connections, and of those of operations
+        return [tuple([p[0] for p in c.probabilities(s)] for c, s in zip(pair, sizes, strict=True)) for pair in cells]
 
     def _given(self, genotypes: Sequence[Genotype]) -> Tensor:
-        given = torch.tensor([g.cells for g in genotypes], device=self.connection.score.weight.device)
-        if given.shape[1] != self.num_cells:
-            raise ValueError(f"{given.shape[1]} encodings given, but the controller samples {self.num_cells}")
+        for genotype in genotypes:
+            if len(genotype.cells) != self.num_cells:
+                raise ValueError(f"{len(genotype.cells)} encodings given, but the controller samples {self.num_cells}")
+            for cell in genotype.cells:
+                if not self.space.can_draw(cell):  # its log-probability is -inf, of which an update makes no numbers
+                    raise ValueError(f"{list(cell)} is never drawn in the space {self.space.name}")
+        given = torch.tensor([g.cells for g in genotypes], device=next(self.parameters()).device)
         return torch.cat((given[..., 0::2], given[..., 1::2]), dim=2)  # (n, cells, connections and operations)
 
-    def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[tuple[Choices, Choices]]:
-        """Run both samplers over all encodings, (h, c) carried on.
+    def _genotypes(self, cells: list[tuple[Choices, Choices]]) -> tuple[Genotype, ...]:
+        # (n, cells, 4 * nodes), connection and operation in turns
+        encodings = torch.stack([torch.stack((c.indices, o.indices), dim=2).flatten(1) for c, o in cells], dim=1)
+        return tuple(Genotype.from_lists(lists, self.sharing, self.space.name) for lists in encodings.tolist())
 
-        ``given`` and ``uniform`` are (n, cells, 4 * nodes); the last axis holds connections, then operations.
-        """
+
+class Controller(Policy):
+    """Our policy: two samplers, one after the other. Weights start uniform in ±0.1, as in ENAS."""
+
+    def __init__(self, num_cells: int, sharing: str = "type", space: str = "slnas", squash: Squash = PUBLISHED) -> None:
+        super().__init__(num_cells, sharing, space)
+        self.connection = ConnectionSampler(self.space, squash)
+        self.operation = OperationSampler(self.space, squash)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.1, 0.1)
+
+    def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[tuple[Choices, Choices]]:
+        """Run both samplers over all encodings, (h, c) carried on."""
         zeros = self.connection.score.weight.new_zeros
         connection_state = (zeros(n, HIDDEN), zeros(n, HIDDEN))
         operation_state = (zeros(2, n, HIDDEN), zeros(2, n, HIDDEN))
@@ -105,11 +133,6 @@ class Controller(nn.Module):
             operations, operation_state = self.operation(connections.indices, operation_state, *parts[1])
             cells.append((connections, operations))
         return cells
-
-    def _genotypes(self, cells: list[tuple[Choices, Choices]]) -> tuple[Genotype, ...]:
-        # (n, cells, 4 * nodes), connection and operation in turns
-        encodings = torch.stack([torch.stack((c.indices, o.indices), dim=2).flatten(1) for c, o in cells], dim=1)
-        return tuple(Genotype.from_lists(lists, self.sharing, self.space.name) for lists in encodings.tolist())
 
 
 def _judged(cells: list[tuple[Choices, Choices]]) -> Judged:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from controller.learning import ADVANTAGES, OPTIMIZERS, clipped_loss, policy_loss
-from controller.policy import Controller, Judged
+from controller.policy import Judged, Policy
 from controller.sampling import Fits, draw_fitting
 from ops.genotype import Genotype
 
@@ -26,7 +26,7 @@ class Reinforce:
 
     def __init__(
         self,
-        controller: Controller,
+        controller: Policy,
         lr: float = 3.5e-5,
         entropy_weight: float = 1e-4,
         *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,17 +49,24 @@ class Choices(NamedTuple):
         """The largest probability of each choice, (n, choices), detached."""
         return self.log_probs.detach().amax(dim=2).exp()
 
-    def probabilities(self) -> list[Tensor]:
-        """The distribution of each choice, (n, options) each, over the options that it has."""
-        return [lp[:, ~lp[0].isneginf()].exp() for lp in self.log_probs.unbind(dim=1)]
+    def probabilities(self, options: Sequence[int]) -> list[Tensor]:
+        """The distribution of each choice, (n, options) each, when there are so many for it."""
+        return [lp[:, :count].exp() for lp, count in zip(self.log_probs.unbind(dim=1), options, strict=True)]
 
 
-def _draw(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
-    """Inverse transform sampling: (n, options) and (n,) in [0, 1) -> indices (n,). None: the likeliest."""
+def pick(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
+    """Inverse transform sampling: (n, options) and (n,) in [0, 1] -> indices (n,). None: the likeliest."""
     if uniform is None:
         return log_probs.argmax(dim=1)
     cumulative = log_probs.detach().exp().cumsum(dim=1)
-    return (cumulative[:, :-1] <= uniform[:, None] * cumulative[:, -1:]).sum(dim=1)
+    below = uniform.clamp(max=1 - torch.finfo(uniform.dtype).eps)  # rounded up to 1 it would reach an impossible option
+    return (cumulative[:, :-1] <= below[:, None] * cumulative[:, -1:]).sum(dim=1)
+
+
+def taken_before(connections: Tensor, options: int) -> Tensor:
+    """(n, 2 * nodes) -> (n, 2 * nodes, options): True at the second choice of a node for the state of the first."""
+    first = F.one_hot(connections[:, 0::2], options).bool()
+    return torch.stack((torch.zeros_like(first), first), dim=2).flatten(1, 2)
 
 
 class ConnectionSampler(nn.Module):
@@ -66,7 +74,7 @@ class ConnectionSampler(nn.Module):
 
     def __init__(self, space: Space, squash: Squash) -> None:
         super().__init__()
-        self.nodes, self.squash = space.nodes, squash
+        self.nodes, self.distinct, self.squash = space.nodes, space.distinct, squash
         # Row 0 is the start token; the published table has a row per node.
         self.embedding = nn.Embedding(space.nodes, HIDDEN)
         self.lstm = nn.LSTMCell(HIDDEN, HIDDEN)
@@ -100,7 +108,8 @@ class ConnectionSampler(nn.Module):
                 if given is not None:
                     index = given[:, i]  # (n,)
                 else:
-                    index = self._choose(keys, h, None if uniform is None else uniform[:, i])
+                    taken = indices[-1] if self.distinct and i % 2 else None
+                    index = self._choose(keys, h, None if uniform is None else uniform[:, i], taken)
                 indices.append(index)
                 token = choosable[rows, index]  # (n, 1024)
                 h, c = lstm_step(recurrent(h) + token, c)
@@ -111,8 +120,10 @@ class ConnectionSampler(nn.Module):
                 keys.append(self._key(h))
         # The last node can be nobody's input. (n, nodes + 1, 256) and (n, 2 * nodes, 256) -> the same for all choices
         logits = self._logits(self.anchor(torch.stack(anchors[:-1], dim=1)), torch.stack(asking, dim=1))
-        log_probs = logits.masked_fill(self.absent, -math.inf).log_softmax(dim=2)
-        return Choices(torch.stack(indices, dim=1), log_probs), (h, c)
+        chosen, absent = torch.stack(indices, dim=1), self.absent
+        if self.distinct:
+            absent = absent | taken_before(chosen, self.nodes + 1)  # (n, 2 * nodes, nodes + 1)
+        return Choices(chosen, logits.masked_fill(absent, -math.inf).log_softmax(dim=2)), (h, c)
 
     def _maps(self, n: int) -> tuple[StepByStep, StepByStep]:
         """The recurrent and the inward weight of one encoding; biases and the start token are in what is added."""
@@ -137,10 +148,12 @@ class ConnectionSampler(nn.Module):
         return self.anchor(anchor)
 
     @torch.no_grad()  # what is learned from is computed for all choices at once
-    def _choose(self, keys: list[Tensor], h: Tensor, uniform: Tensor | None) -> Tensor:
-        """One choice: the indices, (n,)."""
-        logits = self._logits(torch.stack(keys, dim=1), h[:, None])  # (n, 1, anchors)
-        return _draw(logits.squeeze(1).log_softmax(dim=1), uniform)
+    def _choose(self, keys: list[Tensor], h: Tensor, uniform: Tensor | None, taken: Tensor | None) -> Tensor:
+        """One choice, of another state than ``taken``, (n,): the indices, (n,)."""
+        logits = self._logits(torch.stack(keys, dim=1), h[:, None]).squeeze(1)  # (n, anchors)
+        if taken is not None:
+            logits = logits.scatter(1, taken[:, None], -math.inf)
+        return pick(logits.log_softmax(dim=1), uniform)
 
 
 class OperationSampler(nn.Module):
@@ -169,7 +182,7 @@ class OperationSampler(nn.Module):
         logits = self.squash.operation_bound * (self.classifier(hidden) / self.squash.temperature).tanh()
         log_probs = logits.log_softmax(dim=2)  # (n, 2 * nodes, operations)
         if given is None:
-            flat = _draw(log_probs.flatten(0, 1), None if uniform is None else uniform.flatten())
+            flat = pick(log_probs.flatten(0, 1), None if uniform is None else uniform.flatten())
             given = flat.view_as(connections)  # (n, 2 * nodes)
         return Choices(given, log_probs), tuple(torch.stack(pair) for pair in zip(last, first, strict=True))
 

@@ -37,10 +37,27 @@ def gene_sizes(num_cells: int, space: str = "slnas") -> Tensor:
 
 
 def _uniform_genes(n: int, num_cells: int, generator: torch.Generator, space: str) -> Tensor:
-    """Integers of ``n`` genotypes, uniform over their options: (n, genes)."""
+    """Integers of ``n`` genotypes, uniform over what can be drawn: (n, genes)."""
     sizes = gene_sizes(num_cells, space)
     drawn = torch.rand(n, len(sizes), generator=generator, dtype=torch.float64)  # (n, genes)
-    return (drawn * sizes).long()
+    return apart((drawn * sizes).long(), generator, space)
+
+
+def apart(genes: Tensor, generator: torch.Generator, space: str) -> Tensor:
+    """Genes, (n, genes), whose nodes read two different states, in spaces that want that; in others the same genes.
+
+    Where the second input of a node is the first again, it is drawn anew from the others. So uniform pairs become
+    uniform pairs of different inputs.
+    """
+    if not SPACES[space].distinct:
+        return genes
+    first, second = genes[:, 0::4], genes[:, 2::4]  # (n, nodes of all encodings) each
+    others = gene_sizes(genes.shape[1] // SPACES[space].length, space)[2::4] - 1
+    fresh = (torch.rand(first.shape, generator=generator, dtype=torch.float64) * others).long()
+    fresh += fresh >= first  # from a number among the others to a state
+    genes = genes.clone()
+    genes[:, 2::4] = torch.where(second == first, fresh, second)
+    return genes
 
 
 def _genotypes(genes: Tensor, sharing: str, space: str) -> tuple[Genotype, ...]:
@@ -51,7 +68,7 @@ def _genotypes(genes: Tensor, sharing: str, space: str) -> tuple[Genotype, ...]:
 def uniform(
     n: int, num_cells: int, sharing: str, generator: torch.Generator, space: str = "slnas"
 ) -> tuple[Genotype, ...]:
-    """Draw ``n`` genotypes, every integer uniform over its options."""
+    """Draw ``n`` genotypes, every integer uniform over its options, given those before it."""
     return _genotypes(_uniform_genes(n, num_cells, generator, space), sharing, space)
 
 

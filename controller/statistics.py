@@ -63,6 +63,9 @@ class Seen:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __contains__(self, genotype: Genotype) -> bool:
+        return self._key(genotype) in self.keys
+
     @staticmethod
     def _key(genotype: Genotype) -> int:
         digest = hashlib.sha256(json.dumps(genotype.cells).encode()).digest()

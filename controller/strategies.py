@@ -8,8 +8,11 @@ from typing import Any, Protocol
 
 import torch
 
+from controller.enas_policy import EnasController
 from controller.evolution import Evolution
-from controller.policy import PUBLISHED, Controller, Squash
+from controller.nao import learning
+from controller.nao.strategy import Nao
+from controller.policy import Controller, Policy, Squash
 from controller.random_search import RandomSearch
 from controller.reinforce import Reinforce
 from controller.relaxation import Relaxation, relax
@@ -20,7 +23,9 @@ from ops.genotype import Genotype
 class Strategy(Protocol):
     """Proposes genotypes and learns from their scores. All randomness comes from the generators passed in.
 
-    ``fits``: genotypes for which it is false are drawn again; NothingFitsError where none is met.
+    ``fits``: genotypes for which it is false are drawn again; NothingFitsError where none is met. A strategy may have
+    a method ``finalists``, called as ``sample`` is, that gives what is ranked at the end, and ``report(best)``, which
+    says of the best of these, best first, and of itself what belongs into the result.
     """
 
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
@@ -45,8 +50,23 @@ class Strategy(Protocol):
         """Go on exactly from there."""
 
 
-def _rl(num_cells: int, sharing: str, space: str, *, squash: Squash = PUBLISHED, **options: Any) -> Reinforce:
-    return Reinforce(Controller(num_cells, sharing, space, squash), **options)
+# By the name that --controller takes, the policy that REINFORCE teaches.
+CONTROLLERS: dict[str, Callable[..., Policy]] = {"slnas": Controller, "enas": EnasController}
+
+
+def _rl(
+    num_cells: int,
+    sharing: str,
+    space: str,
+    *,
+    controller: str = "slnas",
+    squash: Squash | None = None,
+    nao: object = None,
+    **options: Any,
+) -> Reinforce:
+    del nao  # each strategy leaves the options of the others
+    bounds = () if squash is None else (squash,)
+    return Reinforce(CONTROLLERS[controller](num_cells, sharing, space, *bounds), **options)
 
 
 def _random(num_cells: int, sharing: str, space: str, **_options: Any) -> RandomSearch:
@@ -57,7 +77,18 @@ def _evolution(num_cells: int, sharing: str, space: str, **_options: Any) -> Evo
     return Evolution(num_cells, sharing, space)
 
 
-STRATEGIES: dict[str, Callable[..., Strategy]] = {"rl": _rl, "random": _random, "evolution": _evolution}
+def _nao(
+    num_cells: int, sharing: str, space: str, *, nao: learning.Settings = learning.PUBLISHED, **_options: Any
+) -> Nao:
+    return Nao(num_cells, sharing, space, nao)
+
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "rl": _rl,
+    "random": _random,
+    "evolution": _evolution,
+    "nao": _nao,
+}
 # Those that gradients move, and no scores: another protocol, that of controller.relaxation.Relaxation.
 GRADIENT: dict[str, Callable[..., Relaxation]] = {"darts": relax}
 SEARCHERS: Mapping[str, object] = ChainMap(GRADIENT, STRATEGIES)  # a view, so that a new entry is a choice
@@ -66,6 +97,7 @@ SEARCHERS: Mapping[str, object] = ChainMap(GRADIENT, STRATEGIES)  # a view, so t
 def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Strategy:
     """Build the strategy of a name for genotypes of ``num_cells`` encodings.
 
-    ``options``: for ``rl``, those of Reinforce, and the ``squash`` of the controller's logits.
+    ``options``: for ``rl``, those of Reinforce, the name of the ``controller``, and the ``squash`` of its logits; for
+    ``nao``, its settings under that name.
     """
     return STRATEGIES[name](num_cells, sharing, space, **options)

@@ -120,11 +120,13 @@ def load(
     cache: str = "auto",
     download: bool = True,
     train_images: int | None = None,
+    labels: bool = True,
     log: Callable[[str], None] = print,
 ) -> Dataset:
     """Read a data set. ``bad_images``: ``stop`` at one that cannot be decoded or ``skip`` it.
 
-    ``train_images``: keep so many of those to train on, of each class its share and always the same.
+    ``train_images``: keep so many of those to train on, of each class its share and always the same. ``labels``:
+    whether they may be used; without them all images are of class 0, and in an order that no class decides.
 
     ``cache``: keep decoded large images in memory (``ram``), read them from disk (``none``), or ``auto``: keep
     them where they take less than half of the memory that is available, divided among the processes of the machine
@@ -132,11 +134,13 @@ def load(
     """
     for notice in source.notices:
         log(notice)
-    parts = source.read(bad_images=bad_images, cache=cache, download=download, log=log)
+    parts = source.read(bad_images=bad_images, cache=cache, download=download, labels=labels, log=log)
+    if not labels:
+        parts = parts._replace(train=parts.train.unlabelled(), val=parts.val.unlabelled())
     classes = parts.classes or source.classes
     for side, images in (("train", parts.train), ("val", parts.val)):
         missing = set(range(len(classes))) - set(images.labels.tolist())
-        if missing:
+        if missing and labels:
             raise DataError(f"{source.name}: class {classes[min(missing)]!r} has no image left in {side}")
     preset = source.preset
     if preset.mean is None:

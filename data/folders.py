@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +14,11 @@ from PIL import Image
 from data.decoding import DataError, quieten
 from data.listing import Notes, class_folders, image_names
 from data.presets import SMALL_LIMIT
+from utils.system.files import read_json
+from utils.system.terminal import reason, show
 
 PROBES = 8
+FROM_ABOVE = r"(?<![a-z])(aid|nwpu|resisc)"  # in names of folders of images that were taken from above
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,29 @@ def _side(folder: Path, notes: Notes) -> dict[str, list[str]]:
 def _named(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:5]) + (" ..." if len(names) > 5 else "")
     return f"class {shown}" if len(names) == 1 else f"{len(names)} classes ({shown})"
+
+
+def is_from_above(root: Path) -> bool:
+    """Whether the name of a folder, or what prepared it wrote of it, says that its images were taken from above."""
+    prepared = str(read_json(root / "split.json").get("dataset"))
+    return any(re.search(FROM_ABOVE, name.lower()) for name in (root.name, prepared))
+
+
+def without_classes(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The same files in an order that tells nothing of the folders of classes that they lie in.
+
+    By name and size; only files that agree in both are read, and ordered by their content. Raises DataError.
+    """
+    alike = defaultdict(list)
+    try:
+        for path in paths:
+            alike[path.name, path.stat().st_size].append(path)
+        for same in alike.values():
+            if len(same) > 1:
+                same.sort(key=lambda path: hashlib.sha256(path.read_bytes()).digest())
+    except OSError as error:
+        raise DataError(f"{show(error.filename)} cannot be read: {reason(error)}") from None
+    return tuple(path for key in sorted(alike) for path in alike[key])
 
 
 def probe_size(paths: Sequence[Path]) -> int | None:

@@ -41,6 +41,10 @@ class Images:
             return replace(self, labels=self.labels[indices], pixels=self.pixels[indices])
         return replace(self, labels=self.labels[indices], paths=tuple(self.paths[i] for i in indices.tolist()))
 
+    def unlabelled(self) -> Images:
+        """The same images, all of class 0."""
+        return replace(self, labels=torch.zeros_like(self.labels))
+
     def decoded(self, index: int) -> Tensor:
         """One image, uint8 (3, S, S). Raises DataError that names the file."""
         return self.pixels[index] if self.pixels is not None else decode(self.paths[index], self.size)

@@ -118,6 +118,10 @@ class Loader:
             share = slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
             yield number, positions, share, (share.stop - share.start) * self.world_size / n
 
+    def positions(self) -> Iterator[Tensor]:
+        """Which images each batch of this process holds, (n,), in the order in which iterating yields them."""
+        return (positions[share] for _, positions, share, _ in self._shares())
+
     def __iter__(self) -> Iterator[Batch]:
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from data import presets
 from data.fingerprint import of_files, of_tensors
-from data.folders import FolderListing, list_folder, probe_size
+from data.folders import FolderListing, is_from_above, list_folder, probe_size, without_classes
 from data.images import DataError, Images, decode_all
 from data.presets import Preset
 from data.splits import split_indices
@@ -72,7 +72,7 @@ def digits(image_size: int | None) -> Source:
         fingerprint = of_tensors(grey, everything.labels)
         return Parts(everything.subset(rest), everything.subset(held_out), fingerprint=fingerprint)
 
-    preset = presets.small(image_size or 32, flip=False, cutout=0)
+    preset = presets.small(image_size or 32, flip=False, cutout=0, no_up=presets.SIGNS)
     return Source("digits", tuple("0123456789"), (1438, 359), preset, (), read)
 
 
@@ -88,13 +88,22 @@ def folder(root: Path, image_size: int | None) -> Source:
     listing = list_folder(root)
     size = image_size or probe_size(listing.train[0])
     preset = presets.small(size) if size is not None and size <= presets.SMALL_LIMIT else presets.large(size or 224)
+    if is_from_above(root):
+        preset = replace(preset, no_up=presets.FROM_ABOVE)
 
-    def read(*, bad_images: str, cache: str, log: Callable[[str], None], **_options) -> Parts:
-        parts = _read_folder(listing, preset, bad_images, cache, log)
+    def read(*, bad_images: str, cache: str, labels: bool, log: Callable[[str], None], **_options) -> Parts:
+        shown = listing if labels else unlabelled(listing)
+        parts = _read_folder(shown, preset, bad_images, cache, log)
         return parts._replace(fingerprint=of_files(root, (listing.train, listing.val)))
 
     counts = (len(listing.train[0]), len(listing.val[0]))
     return Source(root.name or str(root), listing.classes, counts, preset, listing.notices, read)
+
+
+def unlabelled(listing: FolderListing) -> FolderListing:
+    """The same images without their classes, in an order that no class decides."""
+    sides = [(without_classes(paths), (0,) * len(paths)) for paths, _ in (listing.train, listing.val)]
+    return replace(listing, train=sides[0], val=sides[1])
 
 
 def _read_folder(

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+
+TILES = 4  # of an image, that the head of a jigsaw joins
 
 
 class Features(NamedTuple):
@@ -27,17 +30,27 @@ class Features(NamedTuple):
 class PooledLinear(nn.Linear):
     """Average a map over its pixels and apply one linear map without bias.
 
-    Reads the last features, or with ``of`` those of an auxiliary head of this number.
+    Reads the last features, or with ``of`` those of an auxiliary head of this number. ``dropout``: the share of the
+    averages that training drops.
     """
+
+    dropout = 0.0
 
     def __init__(self, width: int, outputs: int, of: int | None = None) -> None:
         super().__init__(width, outputs, bias=False)
         self.of = of
 
+    def pooled(self, features: Features) -> Tensor:
+        """Turn features into (N, C)."""
+        x = features.last if self.of is None else features.for_aux[self.of]  # (N, C, h, w)
+        return x.mean(dim=(2, 3))
+
     def forward(self, features: Features) -> Tensor:
         """Turn features into (N, outputs)."""
-        x = features.last if self.of is None else features.for_aux[self.of]  # (N, C, h, w)
-        return super().forward(x.mean(dim=(2, 3)))  # (N, C) -> (N, outputs)
+        averages = self.pooled(features)  # (N, C)
+        if self.dropout and self.training:
+            averages = functional.dropout(averages, self.dropout)
+        return super().forward(averages)  # (N, C) -> (N, outputs)
 
 
 def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
@@ -47,8 +60,30 @@ def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, l
     return PooledLinear(plans[-1].out_width, spec.num_classes), aux
 
 
+class JoinedTiles(PooledLinear):
+    """Average the map of each tile over its pixels, lay the tiles of an image side by side, one linear map.
+
+    ``width``: channels of a map, which holds the tiles of an image in a row. Reads features as PooledLinear does.
+    """
+
+    def __init__(self, width: int, outputs: int, of: int | None = None) -> None:
+        super().__init__(TILES * width, outputs, of)
+
+    def pooled(self, features: Features) -> Tensor:
+        """Turn features of (4 N) tiles into (N, 4 C)."""
+        x = super().pooled(features)  # (4 N, C)
+        return x.reshape(len(x) // TILES, self.in_features)
+
+
+def jigsaw(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
+    """Heads that give one vector of outputs for four tiles: the main one, and one after each stage but the last."""
+    read = [plan for plan in plans if plan.feeds_aux]
+    aux = [JoinedTiles(plan.out_width, spec.num_classes, of) for of, plan in enumerate(read)]
+    return JoinedTiles(plans[-1].out_width, spec.num_classes), aux
+
+
 HeadBuilder = Callable[[NetworkSpec, Sequence[CellPlan]], tuple[nn.Module, list[nn.Module]]]
 
 # The head of a name, and the auxiliary heads of a training. A head is a module that takes Features. A space may have
 # heads of its own in their place (models.structures).
-HEADS: dict[str, HeadBuilder] = {"classify": classify}
+HEADS: dict[str, HeadBuilder] = {"classify": classify, "jigsaw": jigsaw}

@@ -59,13 +59,14 @@ class NetworkSpec:
             return -(-side // 4)
         return side // 2 ** len(self.blocks)
 
-    def require_size(self, image_size: int) -> None:
-        """Refuse, with SizeError, images that the stages would shrink to nothing."""
+    def require_size(self, image_size: int, said: str | None = None) -> None:
+        """Refuse, with SizeError, images that the stages would shrink to nothing. ``said``: how to call their size."""
         if self.smallest_map(image_size) < 1:
             divisor = STEMS[self.stem].divisor
+            said = said or f"image size {image_size}"
             needed = (2 ** len(self.blocks) - 1) * divisor + 1  # the stem rounds up
             raise SizeError(
-                f"image size {image_size} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
+                f"{said} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
                 f"at least {needed} pixels are needed"
             )
 

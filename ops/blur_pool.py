@@ -14,6 +14,7 @@ class BlurPool(nn.Module):
     """
 
     kernel: Tensor
+    keeps_constants = True  # its weights sum to one: a scale and a shift of a channel may as well come before it
 
     def __init__(self, channels: int) -> None:
         super().__init__()

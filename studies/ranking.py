@@ -14,27 +14,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from controller.sampling import POPULATIONS
 from models.deployment import Deployment
 from models.proxies import PROXIES, ProxyRanker
-from ops.genotype import Genotype, GenotypeError, num_cells
+from ops.genotype import Genotype, GenotypeError
 from studies import judging
 from studies.folder import difference, study_folder
 from studies.options import ALONE, STUDY, StudyConfig, parse_study
 from studies.pieces import key_of, make
 from studies.searches import open_search, shared_metrics
-from studies.standalone import alone_flags, alone_pieces, require_own, settings_of
+from studies.standalone import alone_flags, alone_pieces, draw_genotypes, require_own, settings_of
 from studies.tables import write_ranking
-from train_search_cifar import Search
+from train_search_cifar import Search, require_whole_images
 from utils.config.flags import flag
 from utils.runs.resume import flags_of
 from utils.system import numbers
 from utils.system.command import command
 from utils.system.errors import UsageError, WorkError
 from utils.system.processes import World, launched
-from utils.system.seeds import derived_seed
 from utils.system.signals import StopRequest, stop_requests
 from utils.system.terminal import show, tell
 
@@ -83,10 +80,8 @@ class Study:
 
 def draw(s: Search, n: int, population: str, seed: int) -> list[Genotype]:
     """``n`` genotypes of a population in their canonical form; more of them begin with the same ones."""
-    c, one = s.config, POPULATIONS[population]
-    generator = torch.Generator().manual_seed(derived_seed(seed, "ranking"))
-    cells = num_cells(c.sharing, c.blocks)
-    return [one(1, cells, c.sharing, generator, c.space)[0].canonical() for _ in range(n)]
+    c = s.config
+    return draw_genotypes(n, population, seed, c.blocks, c.sharing, c.space)
 
 
 def chosen_rankers(text: str) -> list[str]:
@@ -112,6 +107,7 @@ def prepare(config: RankingConfig) -> Study:
         name = show(str(run).rstrip("/").split("/")[-1])
         if name in searches:
             raise UsageError(f"{name} is named twice")
+        require_whole_images(s.config.task, rankers)
         searches[name] = s
         alone = {"epochs": config.epochs, "child_out_filters": config.filters, "batch_size": config.batch_size}
         flags = alone_flags(flags_of(s.config), config.device, alone, config.rest)
@@ -148,7 +144,7 @@ def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
     batch = next(iter(s.rewards))
     images = (batch.images, s.task.targets(batch), s.task.validation_loss)
     for name in study.rankers:
-        ranker = ProxyRanker(name, study.deployment, study.config.seed, *images)
+        ranker = ProxyRanker(name, study.deployment.answering(s.supernet.spec), study.config.seed, *images)
         for row, genotype in zip(rows, genotypes, strict=True):
             row[name] = ranker(genotype)
             stop.check()

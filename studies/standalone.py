@@ -8,9 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import retrainer_cifar as retrainer
+from controller.sampling import POPULATIONS
 from models.deployment import Deployment
-from ops.genotype import Candidate, Genotype
+from ops.genotype import Candidate, Genotype, num_cells
 from studies.pieces import Piece, key_of
 from utils.config import RetrainConfig, parse_retrain
 from utils.runs.handover import carried_flags
@@ -18,6 +21,7 @@ from utils.runs.resume import flags_of
 from utils.runs.seeds import OWN
 from utils.runs.session import session
 from utils.system.errors import UsageError, WorkError
+from utils.system.seeds import derived_seed
 from utils.system.signals import stop_requests
 
 QUIET = ["--report_freq", "1000000"]
@@ -63,13 +67,26 @@ def settings_of(flags: Sequence[str], genotype: Genotype, blocks: Sequence[int])
     return json.loads(json.dumps(settings)), deployment
 
 
+def draw_genotypes(
+    n: int, population: str, seed: int, blocks: Sequence[int], sharing: str, space: str
+) -> list[Genotype]:
+    """``n`` genotypes of a population in their canonical form; more of them begin with the same ones."""
+    one, generator = POPULATIONS[population], torch.Generator().manual_seed(derived_seed(seed, "ranking"))
+    return [one(1, num_cells(sharing, blocks), sharing, generator, space)[0].canonical() for _ in range(n)]
+
+
 def alone_pieces(
-    folder: Path, flags: Sequence[str], genotypes: Iterable[Genotype], blocks: Sequence[int], seeds: Sequence[int]
+    folder: Path,
+    flags: Sequence[str],
+    genotypes: Iterable[Genotype],
+    blocks: Sequence[int],
+    seeds: Sequence[int],
+    name: str = "standalone",
 ) -> list[Piece]:
-    """The stand-alone trainings: of every genotype in order, one for each seed."""
+    """The stand-alone trainings: of every genotype in order, one for each seed. ``name``: of their folder."""
     return [
         Piece(
-            folder / "standalone" / f"{key_of(genotype)}-seed{seed}.json",
+            folder / name / f"{key_of(genotype)}-seed{seed}.json",
             partial(train_alone, tuple(flags), genotype, tuple(blocks), seed),
         )
         for genotype in genotypes

@@ -48,9 +48,9 @@ def ranking_lines(study: Mapping[str, Any]) -> list[str]:
     lines += [""]
     settings = {k: v for k, v in study["settings"].items() if k.startswith("--") and k != "--data"}
     lines += [f"Trained with {' '.join(f'`{k} {v}`' for k, v in settings.items())}.", ""]
-    lines += _alone(study)
+    lines += alone_lines(study)
     for name in (study["measure"], "loss"):
-        lines += _agreements(study, name)
+        lines += agreement_lines(study, name)
     if study["between"] is not None:
         lines += [
             f"The shared weights of two searches rank these genotypes alike with a tau of {shown(study['between'])},",
@@ -61,7 +61,7 @@ def ranking_lines(study: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _alone(study: Mapping[str, Any]) -> list[str]:
+def alone_lines(study: Mapping[str, Any], title: str = "Trained alone") -> list[str]:
     """Spread and noise of the stand-alone results."""
     rows = []
     for name in (study["measure"], "loss"):
@@ -71,7 +71,7 @@ def _alone(study: Mapping[str, Any]) -> list[str]:
         keys = ("tau", "reliability", "ceiling")
         rows.append([f"valid/{name}", *own, *(shown(floor and floor[key]) for key in keys)])
     head = ["", "mean", "std", "lowest", "highest", "noise", "tau between seeds", "reliability", "ceiling"]
-    lines = ["## Trained alone", "", *table(head, rows)]
+    lines = [f"## {title}", "", *table(head, rows)]
     if len(study["seeds"]) < 2:
         return [*lines, "One seed: nothing is known of the noise, and no tau below has a floor to be read against.", ""]
     return [
@@ -83,7 +83,7 @@ def _alone(study: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _agreements(study: Mapping[str, Any], name: str) -> list[str]:
+def agreement_lines(study: Mapping[str, Any], name: str) -> list[str]:
     """How each ranker agrees with one of the results."""
     ends = [f"{side}_{percent}" for side in ("top", "bottom") for percent in SHARES]
     rows, n = [], len(study["genotypes"])
@@ -109,7 +109,13 @@ def picture(study: Mapping[str, Any]) -> Any:
     taus = {name: found[measure]["tau"] for name, found in study["rankers"].items()}
     shared = [name for name in taus if name.startswith("shared (loss)")]
     others = [name for name in taus if not name.startswith("shared (") and taus[name] is not None]
-    chosen = shared + sorted(others, key=lambda name: -taus[name][0])[:1]
+    return scatter(study, shared + sorted(others, key=lambda name: -taus[name][0])[:1])
+
+
+def scatter(study: Mapping[str, Any], chosen: Sequence[str]) -> Any:
+    """The scores of chosen rankers against the result of training alone."""
+    measure = study["measure"]
+    taus = {name: study["rankers"][name][measure]["tau"] for name in chosen}
     true = means([[result[f"valid/{measure}"] for result in g["alone"]] for g in study["genotypes"]])
     panels = {  # one by title: the name of a search stands in a line of its own
         "\n".join([*name.split(", "), f"tau {shown(taus[name])}"]): [

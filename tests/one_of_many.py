@@ -1,8 +1,8 @@
 """What a process of a several-process test runs: a script, watched. ``one_of_many.py OUT KIND FAULT flags...``
 
-OUT gets the weights of this process after every epoch. FAULT: ``none``; ``crash``, an error in process 1 in the
-third step; ``stop``, SIGTERM to process 1 alone in the third step; ``rank-P-N``, process P has no score for the N-th
-network that it is to rank without training.
+OUT gets the weights of this process after every epoch, and its strategy if it has one. FAULT: ``none``; ``crash``, an
+error in process 1 in the third step; ``stop``, SIGTERM to process 1 alone in the third step; ``rank-P-N``, process P
+has no score for the N-th network that it is to rank without training.
 """
 
 import os
@@ -28,6 +28,8 @@ score, ranked = ProxyRanker.__call__, [0]
 def watched_epoch(self, *args):
     record = close_epoch(self, *args)
     torch.save(self.model.state_dict(), Path(out) / f"epoch{self.at.epoch}-rank{rank}.pt")
+    if "strategy" in self.extras:
+        torch.save(self.extras["strategy"].state_dict(), Path(out) / f"strategy{self.at.epoch}-rank{rank}.pt")
     return record
 
 

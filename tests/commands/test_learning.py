@@ -52,20 +52,15 @@ def test_a_run_of_a_recipe_goes_on_with_its_parts_and_with_what_was_given_beside
     assert len(metrics(folder)) == 2
 
 
-def test_a_stop_between_two_updates_of_ppo_goes_on_bit_for_bit(tmp_path, monkeypatch):
+PPO = "--recipe tuned --ppo_epochs 3 --entropy_in_loss 1e-3 --warmup_epochs 0".split()
+ENAS = "--controller enas --controller_optimizer enas_adam --entropy_weight 1e-2 --bl_dec 0.904".split()
+
+
+@pytest.mark.parametrize("learning", [PPO, ENAS], ids=["ppo", "enas"])
+def test_a_stop_between_two_updates_goes_on_bit_for_bit(learning, tmp_path, monkeypatch):
     """In the second epoch, so that the optimizer has its averages and the weight of the entropy has begun to fall."""
-    flags = ["--recipe", "tuned", "--ppo_epochs", "3", "--entropy_in_loss", "1e-3", "--controller_samples", "3"]
-    flags += [
-        "--warmup_epochs",
-        "0",
-        "--controller_lr",
-        "1e-2",
-        "--epochs",
-        "2",
-        "--no-tensorboard",
-        "--batch_size",
-        "480",
-    ]
+    flags = [*learning, *"--controller_samples 3 --controller_lr 1e-2 --epochs 2 --no-tensorboard".split()]
+    flags += ["--batch_size", "480"]
     straight = finished("search", tmp_path / "straight", *flags)
     with monkeypatch.context() as patch:  # an epoch: 3 steps on the weights, 3 updates, 2 reports
         stop_after(patch, 8 + 3 + 2, signal.SIGTERM)
@@ -77,6 +72,7 @@ def test_a_stop_between_two_updates_of_ppo_goes_on_bit_for_bit(tmp_path, monkeyp
     same_run(folder, straight, "search")
     states = [torch.load(f / "checkpoint.pt", weights_only=True)["extras"]["strategy"] for f in (folder, straight)]
     assert states[0]["told"] == states[1]["told"] == 6
+    assert ("lstm.weight" in states[0]["controller"]) == (learning is ENAS)
     moments = [state["optimizer"]["state"].values() for state in states]
     for one, other in zip(*moments, strict=True):
         assert all(torch.equal(one[key], other[key]) for key in ("step", "exp_avg", "exp_avg_sq"))

@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 
 from controller import evolution, sampling
 from controller.evolution import Evolution
+from controller.nao.learning import Settings
 from controller.sampling import NothingFitsError, draw_fitting, from_genes, genes_of, uniform
 from controller.strategies import STRATEGIES, make_strategy
 from ops.genotype import SHARINGS, Genotype
@@ -17,6 +18,7 @@ from ops.space import SLNAS
 
 NAMES = sorted(STRATEGIES)
 GENES = 2 * SLNAS.length
+OPTIONS = {"rl": {"lr": 1e-2}, "nao": {"nao": Settings(pool=14, replaced=6, best=4, epochs=2)}}  # two rounds of a drive
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -25,7 +27,7 @@ def source(seed: int = 0) -> torch.Generator:
 
 def make(name: str, seed: int = 0):
     torch.manual_seed(seed)
-    return make_strategy(name, 2, "type", **({"lr": 1e-2} if name == "rl" else {}))
+    return make_strategy(name, 2, "type", **OPTIONS.get(name, {}))
 
 
 def share_of_max_pool(genotype: Genotype) -> float:
@@ -216,7 +218,7 @@ def test_evolution_favours_the_best_of_the_last_complete_generation():
     assert (strategy.argmax(), make("random").argmax()) == (first[19], None)
 
 
-@pytest.mark.parametrize("name", ["rl", "evolution"])
+@pytest.mark.parametrize("name", ["rl", "evolution", "nao"])
 def test_scores_that_answer_no_proposal_are_refused(name):
     strategy = make(name)
     with pytest.raises(ValueError, match="ask"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from controller.learning import ADVANTAGES, OPTIMIZERS
-from controller.strategies import GRADIENT, STRATEGIES, make_strategy
+from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
 from data.policies import POLICIES, make_policy
 from models.deployment import Deployment
@@ -38,6 +38,7 @@ CPU = torch.device("cpu")
 TABLES = {
     "searcher": STRATEGIES,
     "searcher by gradients": GRADIENT,
+    "controller": CONTROLLERS,
     "controller_optimizer": OPTIMIZERS,
     "advantage": ADVANTAGES,
     "space": SPACES,
@@ -126,6 +127,7 @@ def use_of(name: str, monkeypatch) -> object:
     return {
         "searcher": lambda: make_strategy("toy", 2, "type"),
         "searcher by gradients": lambda: GRADIENT["toy"](2, "type"),
+        "controller": lambda: make_strategy("rl", 2, "type", controller="toy"),
         "controller_optimizer": lambda: make_strategy("rl", 2, "type", optimizer="toy"),
         "advantage": lambda: make_strategy("rl", 2, "type", advantage="toy"),
         "space": lambda: Genotype.widest(2, space="toy"),

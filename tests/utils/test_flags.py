@@ -69,6 +69,7 @@ SEARCH = {
     "operation_bound": 1.1 / 2.5,
     "connection_bound": 1.1,
     "controller_temperature": 5,
+    "controller": "slnas",
     "controller_optimizer": "ranger",
     "advantage": "baseline",
     "entropy_in_loss": 0,
@@ -76,6 +77,10 @@ SEARCH = {
     "order": 1,
     "arch_lr": 3e-4,
     "arch_weight_decay": 1e-3,
+    "nao_pool": 600,
+    "nao_replace": 300,
+    "nao_best": 100,
+    "nao_epochs": 1000,
 }
 RETRAIN = {"batch_size": 32, "epochs": 600, "child_out_filters": 32, "grad_clip": 5}
 PARSERS = (parse_search, parse_retrain)
@@ -147,6 +152,12 @@ def test_a_search_by_gradients_halves_the_images_unless_told_and_has_a_recipe():
     assert (config.batch_size, config.epochs, config.child_out_filters, config.blocks) == (64, 50, 16, (8,))
     assert (config.child_lr_max, config.child_lr_min, config.weight_decay) == (0.025, 0.001, 3e-4)
     assert (config.grad_clip, config.order, config.cutout, config.child_use_aux_heads) == (5, 1, 0, False)
+
+
+def test_the_controller_of_enas_has_no_temperature_unless_given():
+    for words, temperature in (([], 1), (["--recipe", "tuned"], 1), (["--controller_temperature", "5"], 5)):
+        assert parse_search(["--controller", "enas", *words]).controller_temperature == temperature
+    assert parse_search(["--controller", "slnas"]).controller_temperature == 5
 
 
 def test_every_flag_is_read_somewhere():

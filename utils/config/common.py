@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data.datasets import KINDS
 from data.sources import BAD_IMAGES, CACHES
@@ -13,6 +13,7 @@ from ops.space import SPACES
 from utils.config.flags import EACH_SCRIPT, flag
 from utils.system import numbers
 from utils.training.precision import BACKENDS, OPT_LEVELS, PRECISIONS
+from utils.training.pretext import halved
 from utils.training.schedule import SCHEDULES
 from utils.training.task import TASKS
 
@@ -78,7 +79,9 @@ class CommonConfig:
         None, "which blocks share an encoding", NETWORK, choices=SHARINGS, said="the file's, else type"
     )
     antialias: str = flag("conv", "where BlurPool is", NETWORK, choices=ANTIALIAS)
-    task: str = flag("classify", "what networks are trained for", NETWORK, choices=TASKS)
+    task: str = flag(
+        "classify", "what networks are trained for: labels, or in a search also what needs none", NETWORK, choices=TASKS
+    )
 
     device: str = flag("auto", "auto, cpu, mps, or another device as torch names it", RUN)
     gpu: int | None = flag(None, "number of the GPU, as the published scripts take it", RUN, type=numbers.count)
@@ -103,7 +106,7 @@ class CommonConfig:
 
     def completed(self) -> CommonConfig:
         """The same with what other flags say of those that were not given."""
-        return self
+        return replace(self, **halved(self.task, vars(self), self.given))
 
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""

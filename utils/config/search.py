@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.relaxation import RELAXATIONS
 from controller.sampling import PATHS, POLICY
-from controller.strategies import GRADIENT, SEARCHERS
+from controller.strategies import CONTROLLERS, GRADIENT, SEARCHERS
 from models.proxies import PROXIES
 from models.supernet import BN_STATS
 from ops.space import SLNAS, SPACES
@@ -19,7 +19,7 @@ from utils.system import numbers
 from utils.training.search_recipes import SEARCH_RECIPES
 from utils.training.task import SCORES
 
-STRATEGY, CONTROLLER, RESULT = "strategy", "controller", "result"
+STRATEGY, CONTROLLER, NAO, RESULT = "strategy", "controller", "NAO", "result"
 ARCHITECTURE = "architecture by gradients"
 SHARED_WEIGHTS = "shared weights"
 SHARED = "shared"  # rank by the shared weights; all other rankers need no training
@@ -83,6 +83,8 @@ class SearchConfig(CommonConfig):
     paths: int = flag(1, "genotypes a step trains on, gradients averaged", SHARED_WEIGHTS, type=numbers.positive_int)
     path_sampling: str = flag("policy", "who draws them after the warm-up", SHARED_WEIGHTS, choices=PATHS)
     bn_affine: bool = flag(True, "scale and shift in the batch norms of cells", SHARED_WEIGHTS, type=bool)
+    nesterov: bool = flag(False, "of the momentum", SHARED_WEIGHTS, type=bool)
+    dropout: float = flag(0.0, "share of what the head reads", SHARED_WEIGHTS, type=numbers.probability)
     grad_clip: float | None = flag(None, "largest gradient norm", SHARED_WEIGHTS, type=numbers.positive, said="none")
     lr_by_step: bool = flag(False, "the learning rate changes from step to step", SHARED_WEIGHTS, type=bool)
     lr_warmup_epochs: int = flag(0, "epochs in which it rises", SHARED_WEIGHTS, type=numbers.count)
@@ -90,6 +92,7 @@ class SearchConfig(CommonConfig):
         1, "epochs whose last weights are averaged to rank genotypes", SHARED_WEIGHTS, type=numbers.positive_int
     )
 
+    controller: str = flag("slnas", "which policy --searcher rl teaches", CONTROLLER, choices=CONTROLLERS)
     controller_lr: float = flag(3.5e-5, "learning rate", CONTROLLER, type=numbers.positive)
     controller_steps: int = flag(150, "updates an epoch", CONTROLLER, type=numbers.count)
     controller_samples: int = flag(1, "genotypes averaged in one update", CONTROLLER, type=numbers.positive_int)
@@ -100,7 +103,7 @@ class SearchConfig(CommonConfig):
     )
     connection_bound: float = flag(1.1, "largest logit of a connection", CONTROLLER, type=numbers.positive)
     controller_temperature: float = flag(
-        5.0, "what logits are divided by before they are bounded", CONTROLLER, type=numbers.positive
+        5.0, "what logits are divided by first", CONTROLLER, type=numbers.positive, said="5, --controller enas 1"
     )
     controller_optimizer: str = flag("ranger", "what moves the controller", CONTROLLER, choices=OPTIMIZERS)
     advantage: str = flag("baseline", "what a reward is compared with", CONTROLLER, choices=ADVANTAGES)
@@ -120,6 +123,11 @@ class SearchConfig(CommonConfig):
     arch_lr: float = flag(3e-4, "learning rate", ARCHITECTURE, type=numbers.positive)
     arch_weight_decay: float = flag(1e-3, "of Adam, in its gradient", ARCHITECTURE, type=numbers.non_negative)
 
+    nao_pool: int = flag(600, "genotypes in the pool", NAO, type=numbers.positive_int)
+    nao_replace: int = flag(300, "the worst of them, which a round replaces", NAO, type=numbers.positive_int)
+    nao_best: int = flag(100, "the best of them, from which it steps", NAO, type=numbers.positive_int)
+    nao_epochs: int = flag(1000, "passes over the pool when the network is fitted", NAO, type=numbers.positive_int)
+
     valid_steps: int = flag(20, "genotypes reported on an epoch", RESULT, type=numbers.count)
     derive_samples: int = flag(100, "genotypes ranked at the end", RESULT, type=numbers.positive_int)
     rank_by: str = flag(SHARED, "what ranks them: shared weights, or a score without training", RESULT, choices=RANKERS)
@@ -129,13 +137,18 @@ class SearchConfig(CommonConfig):
         """The same with the parts of the recipe that were not given."""
         parts = asdict(SEARCH_RECIPES[self.recipe])
         share = parts.pop("warmup_share")
-        parts["warmup_epochs"] = int(share * (self.epochs if "epochs" in self.given else parts["epochs"]))
+        epochs = self.epochs if "epochs" in self.given else parts["epochs"]
+        parts["warmup_epochs"] = int(share * epochs)
+        controller = self.controller if "controller" in self.given else parts["controller"]
+        if controller == "enas":  # which has no temperature
+            parts["controller_temperature"] = 1.0
         if self.searcher in GRADIENT:
             parts["reward_fraction"] = 0.5
         space = SPACES[self.space]
         if space.stacked and "blocks" not in self.given:  # inside, the depth of a stack is the one number of its blocks
             parts["blocks"] = space.depths[0] if self.layers is None else (self.layers,)
-        return replace(self, **{name: value for name, value in parts.items() if name not in self.given})
+        filled = replace(self, **{name: value for name, value in parts.items() if name not in self.given})
+        return CommonConfig.completed(filled)
 
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""
@@ -144,6 +157,10 @@ class SearchConfig(CommonConfig):
             raise ValueError(
                 "--advantage normalised compares the genotypes of an update: --controller_samples 2 or more"
             )
+        if self.nao_replace >= self.nao_pool:
+            raise ValueError(f"--nao_replace {self.nao_replace} leaves nothing of --nao_pool {self.nao_pool}")
+        if self.nao_best > self.nao_pool:
+            raise ValueError(f"--nao_best {self.nao_best} is more than --nao_pool {self.nao_pool} has")
         self.require_space()
         self.require_gradients()
         operations = len(SPACES[self.space].operations)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.reports import metrics
+from utils.training.folding import folded
 
 SHIFT = 1 / 8  # of the side: how far images are moved to measure shift consistency
 
@@ -29,7 +30,7 @@ def measure_classifier(
     network: nn.Module, loader: Any, classes: Sequence[str], generator: torch.Generator
 ) -> dict[str, Any]:
     """All measures of a network on the images of a loader; ``generator`` moves images for the shift consistency."""
-    network.eval()
+    network = folded(network)
     predictions = metrics.Predictions()
     loader.set_epoch(0)
     for batch in loader:

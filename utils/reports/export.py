@@ -10,19 +10,18 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from utils.reports.export_needs import SUFFIXES, ExportError, require_packages
 from utils.reports.metrics import agreement
 from utils.system.checkpoint import unwrap
 from utils.system.device import measure_latency
 from utils.system.files import whole_file
+from utils.training.folding import fold_batch_norms
 
 BATCHES = (1, 2, 32)  # sizes that every file is run with
 TIMED_BATCHES = (1, 32)
@@ -120,23 +119,6 @@ def read_metadata(path: Path, kind: str) -> dict[str, Any]:
     require_packages(kind)
     with _quiet():
         return _read(Path(path), kind)[1]
-
-
-def fold_batch_norms(network: nn.Module) -> int:
-    """Fold batch norms, in place, into the convolutions right before them; returns how many. Exact but for rounding.
-
-    Those are neighbours in an nn.Sequential or in a pooling edge that ``averages``, which it does first (see
-    ``ops.primitives.PooledConv``); a max pool comes between the two.
-    """
-    count = 0
-    for parent in list(network.eval().modules()):
-        if isinstance(parent, nn.Sequential) or getattr(parent, "averages", False):
-            for (first, conv), (second, bn) in pairwise(list(parent.named_children())):
-                if isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d):
-                    setattr(parent, first, fuse_conv_bn_eval(conv, bn))
-                    setattr(parent, second, nn.Identity())
-                    count += 1
-    return count
 
 
 def _stripped(network: nn.Module) -> nn.Module:

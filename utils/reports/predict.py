@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from utils.system.errors import UsageError
 from utils.system.files import write_whole
 from utils.system.terminal import show, tell
+from utils.training.folding import folded
 
 
 @torch.inference_mode()
@@ -56,6 +57,7 @@ def predict_pictures(
     ``pictures``: says what was left out. Returns the images of the first batch. Raises UsageError where there is none.
     """
     first: list[Tensor] = []
+    network = folded(network)
 
     def rows() -> Iterator[tuple[str, Tensor]]:
         for found, images in batches:

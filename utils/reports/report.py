@@ -175,6 +175,9 @@ ROWS = [
     ("best valid/top1 (%)", _get("best_top1")),
     ("score of the derived", _get("score")),
     ("ranked by", _get("ranked_by")),
+    ("of the best, random seeds of NAO", _get("nao", "top_from_seed")),
+    ("pairwise accuracy of NAO", _get("nao", "pairwise_accuracy")),
+    ("reconstruction error of NAO", _get("nao", "reconstruction_error")),
     ("parameters", _get("parameters")),
     ("MACs", _get("macs")),
 ]

@@ -14,6 +14,7 @@ from utils.system.checkpoint import CheckpointError, fitting, load
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_text
 from utils.system.terminal import show
+from utils.training.pretext import retrained
 
 CHECKPOINT = "checkpoint.pt"
 # What may change between the two parts of a run without changing what it computes.
@@ -125,8 +126,10 @@ def settled(state: Mapping[str, Any]) -> dict[str, Any]:
     names = {"child_out_filters": "filters", "num_class": "num_classes", "child_use_aux_heads": "aux"}
     names |= {name: name for name in ("blocks", "sharing", "stem", "antialias")}
     found = {flag: network[name] for flag, name in names.items()}
-    depth = {"layers": network["blocks"][0]}  # of a stack of cells, whose blocks are this one number
-    return {**found, **depth, "space": network.get("space", "slnas"), "image_size": state["image_size"]}
+    found |= {"layers": network["blocks"][0]}  # of a stack of cells, whose blocks are this one number
+    found |= {"space": network.get("space", "slnas"), "image_size": state["image_size"]}
+    task = state["flags"].get("task", "classify")
+    return found if retrained(task) == task else {**found, "num_class": len(state["classes"])}
 
 
 def continued(config: Config, state: Mapping[str, Any]) -> Config:

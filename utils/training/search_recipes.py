@@ -10,15 +10,21 @@ class SearchRecipe:
     """Defaults of flags of the same names; ``published`` is the method as it was published."""
 
     canonical: bool = False
-    warmup_share: float = 0.0  # of the epochs, for --warmup_epochs
-    batch_size: int = 96
     epochs: int = 150
+    batch_size: int = 96
     child_out_filters: int = 48
+    reward_fraction: float = 0.2
+    warmup_share: float = 0.0  # of the epochs, for --warmup_epochs
     child_use_aux_heads: bool = True
     cutout: int | None = None
-    reward_fraction: float = 0.2
     child_lr_max: float = 0.025
     child_lr_min: float = 0.0
+    lr_schedule: str = "cosine"
+    child_lr_T_0: int = 10
+    child_lr_T_mul: int = 2
+    weight_decay: float = 3e-4
+    nesterov: bool = False
+    dropout: float = 0.0
     drop_prob: float | None = None
     paths: int = 1
     path_sampling: str = "policy"
@@ -28,9 +34,12 @@ class SearchRecipe:
     lr_warmup_epochs: int = 0
     average_last: int = 1
     score: str | None = None
+    controller: str = "slnas"
     controller_lr: float = 3.5e-5
+    controller_steps: int = 150
     controller_samples: int = 1
     entropy_weight: float = 1e-4
+    bl_dec: float = 0.95
     operation_bound: float = 1.1 / 2.5
     connection_bound: float = 1.1
     controller_temperature: float = 5.0
@@ -73,5 +82,36 @@ SEARCH_RECIPES = {
         drop_prob=0.0,
         bn_affine=False,
         grad_clip=5.0,
+    ),
+    "enas": SearchRecipe(
+        batch_size=160,
+        child_out_filters=20,
+        reward_fraction=0.1,
+        child_lr_max=0.05,
+        child_lr_min=5e-4,
+        lr_schedule="cosine_restarts",
+        weight_decay=2e-4,
+        nesterov=True,
+        dropout=0.1,
+        drop_prob=0.0,
+        grad_clip=5.0,
+        controller="enas",
+        controller_optimizer="enas_adam",
+        controller_lr=3.5e-3,
+        controller_steps=30,
+        controller_samples=10,
+        entropy_weight=1e-2,  # 1e-4 of rewards in [0, 1]
+        bl_dec=0.99,
+        controller_temperature=1.0,
+    ),
+    "nao": SearchRecipe(
+        batch_size=128,
+        child_out_filters=20,
+        reward_fraction=0.1,
+        child_lr_min=1e-3,
+        drop_prob=0.1,
+        grad_clip=5.0,
+        controller_steps=1,  # with 20 genotypes: the pool of 600 in 30 epochs
+        controller_samples=20,
     ),
 }

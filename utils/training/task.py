@@ -109,6 +109,7 @@ class Classification:
     """One label an image. ``criterion(logits, aux, labels)``: the training loss."""
 
     criterion: Callable[[Tensor, Sequence[Tensor], Tensor], Tensor]
+    fixed: ClassVar[int | None] = None  # outputs, whatever the data
     head: ClassVar[str] = "classify"
     measure: ClassVar[str] = "top1"
     shown: ClassVar[tuple[str, ...]] = ("top1", "top5", "loss", "calibration_error", "shift_consistency")
@@ -124,8 +125,8 @@ class Classification:
         return cls(partial(retrain_loss, smoothing=smoothing, aux_weight=aux_weight))
 
     def outputs(self, classes: int) -> int:
-        """One for each class."""
-        return classes
+        """One for each class, or as many as there are answers."""
+        return self.fixed or classes
 
     def targets(self, batch: Batch) -> Tensor:
         """Labels (n,), or shares (n, classes) where images are mixed."""
@@ -151,8 +152,21 @@ class Classification:
         return measure_classifier(network, loader, names, generator)
 
 
+class Rotation(Classification):
+    """Which of its four rotations an image is in; no label is read (docs/method.md, section 20)."""
+
+    fixed = 4
+
+
+class Jigsaw(Classification):
+    """In which of 24 orders the four tiles of an image are; no label is read (docs/method.md, section 20)."""
+
+    fixed = 24
+    head = "jigsaw"
+
+
 # Each entry has ``search()`` and ``retrain(smoothing, aux_weight)``, which give a Task.
-TASKS = {"classify": Classification}
+TASKS = {"classify": Classification, "rotation": Rotation, "jigsaw": Jigsaw}
 
 
 class Score(NamedTuple):

@@ -1,0 +1,112 @@
+"""Searches that read no label, through the real script."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from data.pretext import PRETEXTS
+from data.torchvision_sets import IDX_FILES
+from tests.harness import (
+    finished,
+    genotypes,
+    metrics,
+    only_run,
+    printed_command,
+    refusal,
+    same_run,
+    start,
+    stop_after,
+    torchrun,
+    weights,
+)
+from tests.idx import idx, idx_files
+
+# Of 32x32 pixels a jigsaw leaves 12, which the quarter stem makes 3.
+QUICK = "--train_images 200 --batch_size 40 --epochs 2 --controller_steps 2 --valid_steps 1 --no-tensorboard".split()
+
+
+@pytest.fixture(scope="module", params=PRETEXTS)
+def whole(request, tmp_path_factory):
+    """The flags of a search for each task, and where it ran without interruption."""
+    flags = [*QUICK, "--task", request.param]
+    return flags, finished("search", tmp_path_factory.mktemp(request.param), *flags)
+
+
+@pytest.mark.parametrize("checks", [2, 5])
+def test_a_stop_at_any_step_changes_nothing(checks, whole, tmp_path, monkeypatch):
+    flags, folder = whole
+    with monkeypatch.context() as patched:
+        stop_after(patched, checks, signal.SIGTERM)
+        assert start("search", tmp_path, *flags) == 128 + signal.SIGTERM
+    going_on = [*flags, "--resume", "auto", "--num_class", "10"]  # of the data; the answers are 4 or 24
+    assert start("search", tmp_path, *going_on) == 0
+    same_run(folder, only_run(tmp_path, "search"), "search")
+
+
+def test_two_processes_train_as_one_does(whole, tmp_path):
+    flags = [*whole[0], "--epochs", "1"]
+    one = finished("search", tmp_path / "one", *flags)
+    done = torchrun(tmp_path / "two", "search", *flags, "--batch_size", "20", "--sync_bn")
+    assert done.returncode == 0, done.stderr
+    two = only_run(tmp_path / "two", "search")
+    for name, value in weights(one).items():
+        torch.testing.assert_close(value, weights(two)[name], rtol=1e-3, atol=1e-4, msg=name)
+    assert metrics(one)[0]["shared/loss"] == pytest.approx(metrics(two)[0]["shared/loss"], rel=1e-4)
+
+
+def test_what_is_retrained_is_a_network_of_the_classes_of_the_data(whole, tmp_path):
+    document = genotypes(whole[1])
+    assert document["task"] == whole[0][-1]
+    assert (document["num_classes"], document["head"]) == (10, "classify")
+    stored = json.loads((whole[1] / "genotypes.json").read_text())["candidates"][0]
+    command = printed_command(f"retrain it with: {stored['retrain']}")
+    assert "--task" not in command
+    more = ["--stem", document["stem"], "--epochs", "1", "--batch_size", "60", "--no-tensorboard"]
+    assert start("retrain", tmp_path, *command[2:], *more) == 0
+    result = json.loads((only_run(tmp_path, "retrain") / "result.json").read_text())
+    assert result["parameters"] == stored["parameters"] + stored["aux_parameters"]
+
+
+@pytest.mark.parametrize("task", PRETEXTS)
+def test_permuting_the_labels_changes_no_byte(task, tmp_path, monkeypatch):
+    """Of train/ and of val/; how both are divided, what is kept of train/, and all draws stay the same."""
+    raw = tmp_path / "data" / "FashionMNIST" / "raw"
+    content, found = idx_files(raw, (150, 40)), []
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        flags = [*QUICK, "--data", "data", "--train_images", "120", "--task", task]
+        folder = finished("search", tmp_path / name, *flags)
+        text = (folder / "genotypes.json").read_text().replace(str(folder), "")
+        found.append((text, metrics(folder)))
+        for number, file in enumerate(IDX_FILES[1::2]):
+            permuted = np.random.default_rng(number).permutation(content[file])
+            assert (permuted != content[file]).any()
+            (raw / file).write_bytes(idx(permuted))
+    assert found[0] == found[1]
+
+
+def test_what_cannot_be_is_refused(capsys, tmp_path):
+    flags = ["--data", "digits", "--result", str(tmp_path)]
+    text = refusal("search", capsys, *flags, "--task", "jigsaw", "--blocks", "[1,1]")
+    assert "tile of 12 pixels, of images of 32, is too small for 2 stages" in text
+    text = refusal("search", capsys, *flags, "--task", "jigsaw", "--blocks", "[1]", "--rank_by", "nwot")
+    assert "only shared weights do" in text
+    for task in PRETEXTS:
+        text = refusal("retrain", capsys, *flags, "--task", task)
+        assert "without it" in text
+        assert "studies.labels" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_networks_that_are_not_trained_are_ranked_by_their_answers_to_rotations(tmp_path):
+    flags = [*QUICK, "--task", "rotation", "--rank_by", "grad_norm", "--epochs", "1", "--controller_steps", "0"]
+    document = genotypes(finished("search", tmp_path, *flags))
+    assert all(candidate["score"] > 0 for candidate in document["candidates"])
+
+
+def test_the_warning_is_one_line_in_the_log(whole):
+    lines = [line for line in (whole[1] / "log.txt").read_text().splitlines() if "--task rotation asks" in line]
+    assert len(lines) == (whole[0][-1] == "rotation")
