@@ -5,7 +5,8 @@
 
 An epoch trains the shared weights of a supernet on sampled genotypes, then the strategy on the scores that its
 genotypes reach with these weights, then validates. At the end sampled genotypes are ranked and the best are written
-to genotypes.json, which retrainer_cifar.py reads (docs/method.md, section 4).
+to genotypes.json, which retrainer_cifar.py reads (docs/method.md, section 4). A search by gradients trains a mixture of
+all genotypes, moves it with every step, and ends with the genotype that it stands for (section 23).
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from controller.nao.learning import Settings
 from controller.pictures import likely_pictures
 from controller.policy import Squash
 from controller.ranking import Ranked, Ranker, genotype_document, rank
+from controller.relaxation import Relaxation
 from controller.sampling import PATHS, POLICY, NothingFitsError, uniform
-from controller.statistics import Seen, shares, spread, warnings
-from controller.strategies import Strategy, make_strategy
+from controller.statistics import Seen, derived_operations, shares, skip_collapse, spread, warnings
+from controller.strategies import GRADIENT, Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loader_sets import make_search_loaders
 from data.loaders import Batch, Loader, forever
@@ -54,6 +56,7 @@ from utils.system.device import keep_freed_memory
 from utils.system.errors import UsageError
 from utils.system.processes import synchronise_norms
 from utils.system.seeds import derived_seed
+from utils.training.architect import Architect
 from utils.training.engine import NotFiniteError, train_pass
 from utils.training.last import LastWeights
 from utils.training.optim import make_sgd
@@ -63,18 +66,20 @@ from utils.training.scoring import ScoreError, Scorer, evaluating, require_finit
 from utils.training.state import Training
 from utils.training.task import TASKS, Task, choose_score
 
-DROP_PATH = 0.35  # at the end of its ramp, also on large images
-
 
 @dataclass
 class Search:
-    """The parts of a search. ``training`` holds the shared weights and where the run stands."""
+    """The parts of a search. ``training`` holds the shared weights and where the run stands.
+
+    ``architect``: what moves a strategy of another kind, which has no phase of its own.
+    """
 
     config: SearchConfig
     dataset: Dataset
     task: Task
     supernet: SuperNet
-    strategy: Strategy
+    strategy: Strategy | Relaxation
+    architect: Architect | None
     draws: Draws
     constraints: Constraints
     seen: Seen
@@ -91,14 +96,14 @@ class Search:
 def search(s: Search) -> None:
     """The whole search, from where the run stands: epochs of three phases, then the ranking."""
     config, training = s.config, s.training
-    highest = DROP_PATH if config.drop_prob is None else config.drop_prob
+    highest = STRUCTURES[config.space].search_drop_path if config.drop_prob is None else config.drop_prob
     with training.stoppable():
         for epoch in training.epochs():
             if training.enters("weights"):
                 s.known.forget()
                 drop_path = drop_path_ramp(epoch, config.epochs, highest)
-                training.add(train_weights(s, epoch, drop_path))
-            if training.enters("strategy"):
+                training.add(train_mixture(s, epoch) if s.architect else train_weights(s, epoch, drop_path))
+            if not s.architect and training.enters("strategy"):
                 training.add(teach(s, epoch, steps=config.controller_steps))
             if training.enters("report"):
                 training.add(validate(s, epoch, steps=config.valid_steps))
@@ -153,6 +158,45 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
     }
 
 
+def train_mixture(s: Search, epoch: int) -> dict[str, float]:
+    """Phase 1 of a search by gradients: each batch moves the architecture, on a reward batch, and then the weights."""
+    config, training, steps = s.config, s.training, len(s.weights)
+    batches = forever(s.rewards, epoch * steps + training.at.step)
+    meter = s.task.meter(training.device, training.heads)
+
+    def move(_step: int, batch: Batch) -> None:
+        valid = next(batches)
+        count_scored(s, [valid, *([batch] * 3 if config.order == 2 else [])], 1)
+        s.architect.step(batch, valid)
+
+    try:
+        train_pass(
+            training.wrapped,
+            s.weights,
+            s.task,
+            arguments=[[(s.strategy.mixture(),)]] * steps,
+            seeds=[derived_seed(config.seed, "mixture", epoch, step, training.world.rank) for step in range(steps)],
+            optimizer=training.optimizer,
+            precision=training.precision,
+            meter=meter,
+            clip=config.grad_clip,
+            progress=training,
+            before=None if epoch < config.warmup_epochs else move,
+        )
+    except NotFiniteError as error:
+        raise NotFiniteError(error.step, f"epoch {epoch}") from None
+    metrics, genotype = meter.read(training.world.all_reduce_sum), s.draws.sample(1, "derived", epoch)[0]
+    s.seen.add([genotype])
+    return {
+        **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
+        "shared/lr": training.schedule.lr(epoch),
+        "images/trained": s.weights.num_images,
+        "controller/seen": len(s.seen),
+        "darts/entropy": s.strategy.entropy(),
+        **{f"darts/ops/{name}": number for name, number in derived_operations(genotype).items()},
+    }
+
+
 def draw_paths(s: Search, epoch: int, n: int) -> list[Genotype]:
     """The genotypes that the shared weights are trained on in an epoch; uniform ones during the warm-up."""
     config = s.config
@@ -201,18 +245,19 @@ def count_scored(s: Search, batches: Sequence[Batch], genotypes: int) -> None:
 
 
 def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
-    """Phase 3: freshly sampled genotypes, one validation batch each. Nothing is learned from it."""
+    """Phase 3: freshly sampled genotypes, or the mixture, one validation batch each. Nothing is learned from it."""
     at = s.training.at
     if not steps:
         return {}
-    genotypes = s.draws.sample(steps, "report", epoch)
+    genotypes = [s.strategy.mixture()] * steps if s.architect else s.draws.sample(steps, "report", epoch)
     batches = forever(s.valid, epoch * steps + at.step)
     names = ["loss", s.task.measure, *(["score"] if s.scorer.name != s.task.measure else [])]
     with evaluating(s.supernet):
         for step, batch in enumerate(islice(batches, steps - at.step), at.step):
             [metrics] = s.scorer.metrics([genotypes[step]], [batch])
             count_scored(s, [batch], 1)
-            require_finite(metrics["score"], f"epoch {epoch}, genotype {genotypes[step]}")
+            shown = "the mixture" if s.architect else f"genotype {genotypes[step]}"
+            require_finite(metrics["score"], f"epoch {epoch}, {shown}")
             at.rows.append([metrics[name] for name in names])
             at.step = step + 1
             s.training.stop.check()
@@ -222,6 +267,8 @@ def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
 
 def unusual_draws(s: Search, epoch: int, record: Mapping[str, float]) -> list[str]:
     """What is wrong with the strategy after this epoch, by what it draws; nothing, mostly."""
+    if s.architect:
+        return skip_collapse(s.draws.sample(1, "derived", epoch)[0])
     if epoch < s.config.warmup_epochs or not s.config.controller_steps:
         return []
     entropy, notes = record.get("controller/entropy"), s.training.notes
@@ -478,23 +525,15 @@ def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec, cla
     return deployment
 
 
-def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Search:
-    """Networks, optimizers and loaders, every random number of them from the seed."""
-    config, device = run.config, run.device
-    loaders, (side, _) = make_loaders(run, dataset), shown_size(config.task, dataset.preset.image_size)
-    deployment = make_deployment(config, dataset.preset, spec, classes)
-    constraints = make_constraints(run, deployment)
-    torch.manual_seed(derived_seed(config.seed, "supernet"))
-    supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(device)
-    supernet.drop_before_head(config.dropout)
-    for loader in loaders.values():
-        spec.require_batch(side, loader.smallest_batch, loader.part.name, loader.remedy)
-    if config.sync_bn and run.world.size > 1:
-        synchronise_norms(supernet)
-    torch.manual_seed(derived_seed(config.seed, "controller"))
-    strategy = make_strategy(
+def choose_strategy(config: SearchConfig, device: torch.device) -> Strategy | Relaxation:
+    """Who searches: by the scores of genotypes, or by gradients, with numbers that are where the gradients are."""
+    cells = num_cells(config.sharing, config.blocks)
+    if config.searcher in GRADIENT:
+        options = {"lr": config.arch_lr, "weight_decay": config.arch_weight_decay, "device": device}
+        return GRADIENT[config.searcher](cells, config.sharing, config.space, **options)
+    return make_strategy(
         config.searcher,
-        num_cells(config.sharing, config.blocks),
+        cells,
         config.sharing,
         config.space,
         lr=config.controller_lr,
@@ -509,6 +548,23 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
         ppo_epochs=config.ppo_epochs,
         nao=Settings(config.nao_pool, config.nao_replace, config.nao_best, epochs=config.nao_epochs),
     )
+
+
+def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Search:
+    """Networks, optimizers and loaders, every random number of them from the seed."""
+    config, device = run.config, run.device
+    loaders, (side, _) = make_loaders(run, dataset), shown_size(config.task, dataset.preset.image_size)
+    deployment = make_deployment(config, dataset.preset, spec, classes)
+    constraints = make_constraints(run, deployment)
+    torch.manual_seed(derived_seed(config.seed, "supernet"))
+    supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(device)
+    supernet.drop_before_head(config.dropout)
+    for loader in loaders.values():
+        spec.require_batch(side, loader.smallest_batch, loader.part.name, loader.remedy)
+    if config.sync_bn and run.world.size > 1:
+        synchronise_norms(supernet)
+    torch.manual_seed(derived_seed(config.seed, "controller"))
+    strategy = choose_strategy(config, device)
     seen, known, last = Seen(), Known(), LastWeights(supernet, config.average_last)
     averaging = {"last": last} if config.average_last > 1 else {}
     training = Training(
@@ -544,12 +600,16 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
         by_path=BN_STATS[config.bn_stats].calibrated,
         total=run.world.all_reduce_sum,
     )
+    architect = None
+    if config.searcher in GRADIENT:
+        architect = Architect(supernet, strategy, training.optimizer, task, config.order, run.world.mean)
     return Search(
         config=config,
         dataset=dataset,
         task=task,
         supernet=supernet,
         strategy=strategy,
+        architect=architect,
         draws=Draws(strategy, constraints, run.world, config.seed, config.canonical),
         constraints=constraints,
         seen=seen,

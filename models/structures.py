@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
 
-from models import staged
+from models import darts, enas, enas_supernet, loose_ends, mixture, nao, staged
 from models.heads import HEADS, HeadBuilder
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stacked_cost import Part
 from ops.genotype import Genotype
 
 Planner = Callable[[NetworkSpec, Genotype | None], tuple[CellPlan, ...]]
@@ -27,7 +28,8 @@ class Structure:
     models.cell.
     ``initialise``: gives all layers fresh weights. ``heads``: those that the space has in place of the common ones.
     ``shared_key``: where the supernet keeps the weight that a chosen network has under a key of a cell, None where
-    their weights are not the same ones.
+    their weights are not the same ones. ``search_drop_path``: that of a search at the end of its ramp, unless told.
+    ``parts``: layers of a cell of the chosen network, by which it is counted; None where models.staged_cost counts it.
     """
 
     stems: tuple[str, str, str, str]
@@ -37,6 +39,8 @@ class Structure:
     initialise: Callable[[nn.Module], None]
     heads: Mapping[str, HeadBuilder] = field(default_factory=dict)
     shared_key: Callable[[list[str], tuple[int, ...]], list[str]] | None = None
+    search_drop_path: float = 0.35
+    parts: Callable[[CellPlan, NetworkSpec, Genotype], Iterable[Part]] | None = None
 
     def stem(self, large: bool, in_search: bool) -> str:
         """The name of the stem for images of this kind, unless the user names another."""
@@ -55,5 +59,33 @@ STRUCTURES = {
         shared_cell=staged.shared_cell,
         initialise=staged.initialise,
         shared_key=staged.shared_key,
+    ),
+    "enas": Structure(
+        stems=loose_ends.STEMS,
+        plan=enas.plan,
+        cell=enas.chosen_cell,
+        shared_cell=enas_supernet.shared_cell,
+        initialise=enas_supernet.initialise,
+        heads={"classify": enas.classify},
+        search_drop_path=0.0,
+        parts=enas.parts,
+    ),
+    "darts": Structure(
+        stems=darts.STEMS,
+        plan=darts.plan,
+        cell=darts.chosen_cell,
+        shared_cell=mixture.shared_cell,
+        initialise=darts.initialise,
+        heads={"classify": darts.classify},
+        parts=darts.parts,
+    ),
+    "nao": Structure(
+        stems=loose_ends.STEMS,
+        plan=nao.plan,
+        cell=nao.chosen_cell,
+        shared_cell=None,
+        initialise=loose_ends.initialise,
+        heads={"classify": nao.classify},
+        parts=nao.parts,
     ),
 }

@@ -15,6 +15,8 @@ class SearchRecipe:
     child_out_filters: int = 48
     reward_fraction: float = 0.2
     warmup_share: float = 0.0  # of the epochs, for --warmup_epochs
+    child_use_aux_heads: bool = True
+    cutout: int | None = None
     child_lr_max: float = 0.025
     child_lr_min: float = 0.0
     lr_schedule: str = "cosine"
@@ -68,6 +70,18 @@ SEARCH_RECIPES = {
         controller_optimizer="adam",
         advantage="normalised",
         entropy_in_loss=1e-3,
+    ),
+    "darts": SearchRecipe(  # published for --searcher darts (docs/method.md, section 23)
+        batch_size=64,
+        epochs=50,
+        child_out_filters=16,
+        child_use_aux_heads=False,
+        cutout=0,
+        reward_fraction=0.5,
+        child_lr_min=0.001,
+        drop_prob=0.0,
+        bn_affine=False,
+        grad_clip=5.0,
     ),
     "enas": SearchRecipe(
         batch_size=160,
