@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from benchmarks import controllers, workloads
+from benchmarks import controllers, mixtures, workloads
 from benchmarks.common import (
     PUBLISHED_MATRIX_RATE,
     Row,
@@ -48,6 +48,8 @@ WORK: dict[str, Callable[[Settings], Row]] = {
     "derive": partial(workloads.derivation, together=True),
     "retrain_step": workloads.retrain_step,
     "retrain_eval": workloads.retrain_eval,
+    "darts_step": mixtures.darts_step,
+    "darts_network_step": mixtures.darts_network_step,
     "shufflenet_step": workloads.yardstick_step,
     "shufflenet_eval": workloads.yardstick_eval,
 }

@@ -75,10 +75,12 @@ class NetworkSpec:
     ) -> None:
         """Refuse, with SizeError, a batch that leaves a batch norm a single value to take statistics of.
 
-        Nodes of the last reduction cell halve maps that are halved already. ``part``: of the data, which the batch is
-        of; ``remedy``: what makes its batches larger.
+        Nodes of the last reduction cell halve maps that are halved already, but not those of a stack. ``part``: of the
+        data, which the batch is of; ``remedy``: what makes its batches larger.
         """
         side = -(-self.smallest_map(image_size) // 2)
+        if self.search_space.stacked:  # auxiliary heads end in a convolution over the whole map
+            side = 1 if self.aux else self.smallest_map(image_size)
         if smallest_batch * side * side < 2:
             raise SizeError(
                 f"a batch of {smallest_batch} image of {part} at size {image_size} leaves batch norm with "

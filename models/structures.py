@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from models import staged
+from models import darts, mixture, staged
 from models.heads import HEADS, HeadBuilder
 from models.plan import CellPlan
 from models.spec import NetworkSpec
@@ -55,5 +55,13 @@ STRUCTURES = {
         shared_cell=staged.shared_cell,
         initialise=staged.initialise,
         shared_key=staged.shared_key,
+    ),
+    "darts": Structure(
+        stems=darts.STEMS,
+        plan=darts.plan,
+        cell=darts.chosen_cell,
+        shared_cell=mixture.shared_cell,
+        initialise=darts.initialise,
+        heads={"classify": darts.classify},
     ),
 }

@@ -2,7 +2,7 @@
 
     python -m ops.draw genotypes.json#0 -o cell.svg
 
-Inputs stand on the left, the output (the concatenation of the nodes that a cell gives) on the right. Nodes stand in
+Inputs stand on the left, the output (the nodes that the cell gives) on the right. Nodes stand in
 columns by depth, each in a row of its own, and a line changes rows only in the gap behind its source, where
 neither a node nor a name lies; then it keeps to its target's row. So no line touches a foreign node or name,
 and what remains, the crossings, is settled by trying all orders. Lengths are in points (1/72 inch).
@@ -29,6 +29,7 @@ from matplotlib.textpath import TextPath
 
 from ops.genotype import SHARINGS, Genotype, GenotypeError, read_candidate
 from ops.space import SPACES, Space, edges
+from ops.styles import CONCAT, PLAIN, STYLES
 from utils.system import numbers
 from utils.system.files import write_whole
 from utils.system.terminal import complain, show
@@ -38,36 +39,29 @@ WIDTH, GUTTER = 8.5 / 2.54 * 72, 12.0  # of a cell; between two cells
 RADIUS, PORT = 5.0, 2.6  # of a node; its two edges enter this far above and below its centre
 INPUT, BAR, MARGIN, TAIL, TITLE = 12.0, 9.0, 0.8, 8.0, 11.0  # input, output, rim, gap before output, heading
 
-# The family by dashes and the kernel by weight, so that both survive print in gray; color only helps.
-STYLES = {
-    "shuffle_3x3": {"ls": "-", "lw": 0.7, "ec": "black"},
-    "shuffle_5x5": {"ls": "-", "lw": 1.5, "ec": "black"},
-    "avg_pool_3x3": {"ls": (0, (4, 1.6)), "lw": 0.9, "ec": "#0065a4"},
-    "max_pool_3x3": {"ls": (0, (7, 1.5, 1.2, 1.5)), "lw": 0.9, "ec": "#0065a4"},
-    "conv_1x1": {"ls": (0, (1, 1.1)), "lw": 1.1, "ec": "#a63f00"},
-}
-PLAIN = {"ls": "-", "lw": 0.7, "ec": "black"}  # an operation that has no style of its own
-CONCAT = {"ls": "-", "lw": 0.6, "ec": "0.55"}
-
-# By state: layer (its depth) and row, 0 at the top. By layer: x and room for names before it. Which states are given.
-Layout = namedtuple("Layout", "layer row x names folded given")
+# By state: layer (its depth) and row, 0 at the top. By layer: x and the room for names before it.
+Layout = namedtuple("Layout", "layer row x names folded")
 
 
-def graph(encoding: Sequence[int], space: Space, given: Sequence[int] | None = None) -> tuple[nx.MultiDiGraph, dict]:
-    """Make the graph of a cell, which knows ops and what is given, and each state's depth: the longest way to it."""
-    nodes = range(2, 2 + len(encoding) // 4)
-    wiring = nx.MultiDiGraph(given=nodes if given is None else given)
-    wiring.add_nodes_from((0, 1, *nodes))
+def graph(encoding: Sequence[int], space: Space) -> tuple[nx.MultiDiGraph, dict[int, int]]:
+    """Make the graph of a cell, with ``op`` on every edge, and each state's depth: the longest way from an input."""
+    wiring = nx.MultiDiGraph()
+    wiring.add_nodes_from(range(2 + len(encoding) // 4))
     for state, pair in enumerate(edges(encoding), 2):
         wiring.add_edges_from((source, state, {"op": space.known[op]}) for source, op in pair)
     return wiring, {s: depth for depth, layer in enumerate(nx.topological_generations(wiring)) for s in layer}
 
 
-def crossings(wiring: nx.MultiDiGraph, layer: dict[int, int], row: dict[int, float]) -> int:
-    """Count the pairs of lines that cross, lines to the output included, when the states lie in these rows."""
-    count = 0
+def crossings(
+    wiring: nx.MultiDiGraph, layer: dict[int, int], row: dict[int, float], given: Sequence[int] | None = None
+) -> int:
+    """Count the pairs of lines that cross, when the states lie in these rows.
+
+    Lines to the output are included, of the ``given`` states or of all nodes.
+    """
+    count, given = 0, range(2, len(layer)) if given is None else given
     for gap in range(max(layer.values()) + 1):  # (row where a line enters the gap, row where it leaves it)
-        lines = [(row[state], row[state]) for state in wiring.graph["given"] if layer[state] <= gap]
+        lines = [(row[state], row[state]) for state in given if layer[state] <= gap]
         for source, state in wiring.edges():
             if layer[source] <= gap < layer[state]:
                 lines.append((row[source if layer[source] == gap else state], row[state]))
@@ -75,7 +69,7 @@ def crossings(wiring: nx.MultiDiGraph, layer: dict[int, int], row: dict[int, flo
     return count
 
 
-def best_rows(wiring: nx.MultiDiGraph, layer: dict[int, int]) -> dict[int, float]:
+def best_rows(wiring: nx.MultiDiGraph, layer: dict[int, int], given: Sequence[int] | None = None) -> dict[int, float]:
     """Find the rows with the fewest crossings, then the shortest ways; input 0 above 1, both near their readers."""
     nodes = len(layer) - 2  # all states but the two inputs
 
@@ -91,7 +85,7 @@ def best_rows(wiring: nx.MultiDiGraph, layer: dict[int, int]) -> dict[int, float
 
     def cost(row: dict[int, float]) -> tuple[int, float]:
         travel = sum(abs(row[source] - row[state]) for source, state in wiring.edges())
-        return crossings(wiring, layer, row), round(travel, 6)
+        return crossings(wiring, layer, row, given), round(travel, 6)
 
     return min(map(place, permutations(range(nodes))), key=cost)
 
@@ -104,9 +98,9 @@ def _label(op: str, folded: bool) -> tuple[str, float, float]:
     return text, size, max(path.get_extents().width for path in paths)
 
 
-def lay_out(encoding: Sequence[int], space: Space, given: Sequence[int], folded: bool = False) -> Layout:
+def lay_out(encoding: Sequence[int], space: Space, given: Sequence[int] | None = None, folded: bool = False) -> Layout:
     """Spread the layers over the width; where names in one line leave too narrow gaps, fold all of them."""
-    wiring, layer = graph(encoding, space, given)
+    wiring, layer = graph(encoding, space)
     depth = max(layer.values())
     names = [0.0] * (depth + 1)
     for _, state, op in wiring.edges(data="op"):
@@ -119,16 +113,17 @@ def lay_out(encoding: Sequence[int], space: Space, given: Sequence[int], folded:
     for width in names[1:]:
         x.append(behind + gap + width + RADIUS)
         behind = x[-1] + RADIUS
-    return Layout(layer, best_rows(wiring, layer), x, names, folded, given)
+    return Layout(layer, best_rows(wiring, layer, given), x, names, folded)
 
 
 def draw(genotype: Genotype) -> Figure:
     """Draw all cells as a figure outside of pyplot: a column of up to 4, else a grid in reading order."""
     space = SPACES[genotype.space]
-    places = [lay_out(cell, space, genotype.given(i)) for i, cell in enumerate(genotype.cells)]
+    given = [genotype.given(index) for index in range(len(genotype.cells))]
+    places = [lay_out(cell, space, states) for cell, states in zip(genotype.cells, given, strict=True)]
     columns = 1 if len(places) <= 4 else max(2, math.ceil(math.sqrt(len(places) / 6)))
     bands = [places[start : start + columns] for start in range(0, len(places), columns)]
-    heights = [TITLE + max((len(p.layer) - 2) * (37.0 if p.folded else 25.0) for p in band) for band in bands]
+    heights = [TITLE + _rows(band) * (37.0 if any(p.folded for p in band) else 25.0) for band in bands]
     width, height = columns * (WIDTH + GUTTER) - GUTTER, sum(heights) + GUTTER * (len(bands) - 1)
     figure = Figure(figsize=(width / 72, height / 72), dpi=DPI)
     for index, (cell, place) in enumerate(zip(genotype.cells, places, strict=True)):
@@ -139,17 +134,23 @@ def draw(genotype: Genotype) -> Figure:
         axes.set_axis_off()
         title = ("normal cell", "reduction cell")[index] if genotype.sharing == "type" else None
         _write(axes, MARGIN, -1, title or f"{genotype.sharing} {index}", ha="left", va="top", size=7)
-        _draw_cell(axes, cell, place, heights[down] - TITLE, space)
+        _draw_cell(axes, cell, place, (heights[down] - TITLE) / _rows([place]), space, given[index])
     return figure
 
 
-def _draw_cell(axes: Axes, encoding: Sequence[int], place: Layout, height: float, space: Space) -> None:
-    pitch = height * 4 / len(encoding)
+def _rows(band: Sequence[Layout]) -> int:
+    """Rows of the cell that has most nodes."""
+    return max(len(place.row) - 2 for place in band)
+
+
+def _draw_cell(
+    axes: Axes, encoding: Sequence[int], place: Layout, pitch: float, space: Space, given: Sequence[int]
+) -> None:
     at = {s: (place.x[layer], -TITLE - (place.row[s] + 0.5) * pitch) for s, layer in place.layer.items()}
-    bar = WIDTH - MARGIN - BAR
+    bar, height = WIDTH - MARGIN - BAR, len(encoding) // 4 * pitch
     for state, pair in enumerate(edges(encoding), 2):
         x, y = at[state]
-        if state in place.given:  # to the output
+        if state in given:
             _draw_line(axes, [(x, y), (bar - 1, y)], bar, CONCAT)
         # The edge that turns last enters on the side where it comes from, so that the two never cross.
         last = max(place.layer[edge.input] for edge in pair)
@@ -222,7 +223,7 @@ class _Parser(argparse.ArgumentParser):
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     about, example = "Draw a genotype's cells.", "example: python -m ops.draw genotypes.json#0 -o cell.svg"
     parser = _Parser("python -m ops.draw", description=about, epilog=example, allow_abbrev=False)
-    parser.add_argument("genotype", help="a genotypes.json, genotypes.json#RANK, a JSON list or a name, as --arch")
+    parser.add_argument("genotype", help="a genotypes.json, genotypes.json#RANK, a name, or a list, as --arch")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="an .svg, .png or .pdf file")
     parser.add_argument("--sharing", choices=SHARINGS, help="default: what the file states, else type")
     parser.add_argument(

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.transforms import Bbox
 
-from ops.draw import STYLES, best_rows, crossings, draw, graph, main, render
+from ops.draw import best_rows, crossings, draw, graph, main, render
 from ops.genotype import Genotype
 from ops.space import SLNAS, edges
 
@@ -116,14 +116,6 @@ def test_the_picture_has_exactly_the_crossings_that_the_best_order_needs(encodin
     middle = {0: 1.9, 1: 2.1}
     every = [crossings(wiring, layer, middle | dict(enumerate(o, 2))) for o in permutations(range(5))]
     assert seen == min(every)
-
-
-def test_families_and_members_differ_without_colour():
-    assert set(STYLES) == set(SLNAS.operations)
-    assert len({(str(style["ls"]), style["lw"]) for style in STYLES.values()}) == len(SLNAS.operations)
-    family = {op: str(style["ls"]) for op, style in STYLES.items()}
-    assert family["shuffle_3x3"] == family["shuffle_5x5"]
-    assert len(set(family.values())) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""Networks in the manner of DARTS: one stack of cells with two reductions (docs/method.md, section 22)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from models.auxiliary import AuxiliaryHead, Classifier
+from models.cell import Through
+from models.plan import CellPlan
+from models.spec import NetworkSpec
+from models.stems import STEMS as ALL_STEMS
+from ops.encodings import Encoding
+from ops.genotype import Genotype
+from ops.layout import concatenate
+from ops.separable import SEPARABLE, project, reduce
+from ops.space import DARTS, edges
+
+STEMS = ("plain", "plain", "imagenet", "imagenet")  # small images, retrained and searched; large ones
+
+
+def plan(spec: NetworkSpec, genotype: Genotype | None) -> tuple[CellPlan, ...]:
+    """The cells of a stack: L of them, of which number L//3 and 2L//3 double the channels and halve the map.
+
+    Without a genotype, for the supernet, whose cells give all nodes and which has no auxiliary head.
+    """
+    layers, width = spec.blocks[0], spec.filters
+    if layers < 1:
+        raise ValueError(f"a stack needs at least one cell, not {layers}")
+    stem = ALL_STEMS[spec.stem]
+    reads, halved = (stem.factor * width,) * 2, spec.stem == "imagenet"
+    plans: list[CellPlan] = []
+    for index in range(layers):
+        is_reduction = index in (layers // 3, 2 * layers // 3)
+        width *= 1 + is_reduction
+        given = len(genotype.given(int(is_reduction))) if genotype else DARTS.nodes
+        feeds_aux = genotype is not None and index == 2 * layers // 3
+        stage, is_last = sum(plan.is_reduction for plan in plans), index == layers - 1
+        plans.append(CellPlan(index, stage, is_reduction, width, given * width, is_last, feeds_aux, reads, halved))
+        reads, halved = (reads[1], given * width), is_reduction
+    return tuple(plans)
+
+
+class StackedCell(nn.Module):
+    """What all cells of a stack have in common: they bring the two states that they read to one size and width."""
+
+    def __init__(self, plan: CellPlan, affine: bool) -> None:
+        super().__init__()
+        self.plan = plan
+        older, newer = plan.reads
+        self.pre0 = (reduce if plan.halved else project)(older, plan.width, affine)
+        self.pre1 = project(newer, plan.width, affine)
+
+    def stride(self, state: int) -> int:
+        """That of an operation which reads this state: nodes of a reduction have the smaller size already."""
+        return 2 if self.plan.is_reduction and state < 2 else 1
+
+
+class ChosenCell(StackedCell):
+    """A cell in which every edge is the one operation that the encoding names: ``ops.{node}.{side}``.
+
+    ``given``: the states whose maps, side by side, are the output.
+    """
+
+    def __init__(self, plan: CellPlan, encoding: Encoding, given: Sequence[int]) -> None:
+        super().__init__(plan, affine=True)
+        self.given = tuple(given)
+        self.ops = nn.ModuleList(
+            nn.ModuleList(self._operation(edge.op, edge.input) for edge in pair) for pair in edges(encoding)
+        )
+
+    def _operation(self, op: int, state: int) -> nn.Module:
+        return SEPARABLE[DARTS.known[op]](self.plan.width, self.stride(state), True)
+
+    def forward(
+        self,
+        s0: Tensor,
+        s1: Tensor,
+        encoding: Encoding,
+        *,
+        keep: Tensor | None = None,
+        through: Through | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Turn the states (s0, s1) into the next ones, s1 and the output of this cell.
+
+        s0 (N, C0, H, W), twice as large where ``plan.halved``, and s1 (N, C1, H, W). ``keep``: drop-path factors of all
+        edges, (2 * nodes, N, 1, 1, 1), or None; identities never drop.
+        """
+        states = [self.pre0(s0), self.pre1(s1)]  # (N, C, H, W) each, C = plan.width
+        for n, (pair, layers) in enumerate(zip(edges(encoding), self.ops, strict=True)):
+            terms = [layer(states[edge.input]) for edge, layer in zip(pair, layers, strict=True)]
+            if keep is not None:
+                terms = [dropped(x, layers[side], keep[2 * n + side]) for side, x in enumerate(terms)]
+            states.append(terms[0] + terms[1])  # (N, C, H, W), in a reduction (N, C, H/2, W/2)
+        return s1, concatenate([states[s] for s in self.given])  # (N, plan.out_width, ...)
+
+
+def dropped(x: Tensor, operation: nn.Module, keep: Tensor) -> Tensor:
+    """What is left of an edge's output (N, C, H, W) by its drop-path factors (N, 1, 1, 1); identities stay."""
+    return x if isinstance(operation, nn.Identity) else x * keep
+
+
+def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> ChosenCell:
+    """A cell of the network of a genotype."""
+    encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
+    return ChosenCell(plan, encoding, genotype.given(int(plan.is_reduction)))
+
+
+def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
+    """The classifier, and the auxiliary head after the second reduction."""
+    read = [plan for plan in plans if plan.feeds_aux]
+    large = spec.stem == "imagenet"
+    aux: list[nn.Module] = [AuxiliaryHead(plan.out_width, spec.num_classes, large) for plan in read]
+    last = plans[-1]
+    return Classifier(last.out_width, spec.num_classes, rectified=spec.aux and last.feeds_aux), aux
+
+
+def initialise(_module: nn.Module) -> None:
+    """Leave all layers with the fresh weights that torch gives them."""

@@ -1,0 +1,108 @@
+"""The operations of spaces that stack cells, DARTS, ENAS and NAO, without their names (docs/method.md, section 22).
+
+Every one keeps the number of channels: it is built as ``operation(channels, stride, affine)`` and maps (N, C, H, W) to
+(N, C, H', W'), H' = ceil(H / stride). ``affine``: whether its batch norms scale and shift. Layers are registered in the
+order in which they run; what has a batch norm is a row of layers that ends with it. No convolution has a bias.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ops.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d
+from ops.primitives import pointwise
+
+
+class Rectified(nn.Sequential):
+    """Layers that read ReLU of a state, (N, C, H, W), which other operations may read too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> what the layers make of its ReLU, (N, C', H', W')."""
+        return super().forward(F.relu(x))
+
+
+class HalvingPair(nn.Module):
+    """Two 1x1 convolutions of stride 2, whose grids are one pixel apart, each to half of the channels.
+
+    (N, C, H, W) -> (N, out, ceil(H/2), ceil(W/2)), out even. Where a side is odd, the second grid ends one pixel
+    behind the map, which reads zero.
+    """
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        first = out_channels // 2
+        self.even = nn.Conv2d(channels, first, 1, 2, bias=False)
+        self.odd = nn.Conv2d(channels, out_channels - first, 1, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, out, ceil(H/2), ceil(W/2))."""
+        height, width = x.shape[-2:]
+        shifted = x[:, :, 1:, 1:]  # (N, C, H - 1, W - 1)
+        if height % 2 or width % 2:
+            shifted = F.pad(shifted, (0, width % 2, 0, height % 2))
+        return torch.cat((self.even(x), self.odd(shifted)), dim=1)  # (N, out / 2, H/2, W/2) each
+
+
+def reduce(channels: int, out_channels: int, affine: bool, rectified: bool = True) -> nn.Sequential:
+    """Halve the map without a kernel: the factorized reduction. ``rectified``: ReLU first."""
+    row = Rectified if rectified else nn.Sequential
+    return row(HalvingPair(channels, out_channels), nn.BatchNorm2d(out_channels, affine=affine))
+
+
+def project(channels: int, out_channels: int, affine: bool) -> nn.Sequential:
+    """ReLU, a 1x1 convolution, batch norm: brings a state to the channels of a cell."""
+    return Rectified(pointwise(channels, out_channels), nn.BatchNorm2d(out_channels, affine=affine))
+
+
+def sep_conv(kernel: int, channels: int, stride: int, affine: bool) -> nn.Sequential:
+    """Twice ReLU, depthwise, 1x1, batch norm; the first one has the stride."""
+    layers: list[nn.Module] = []
+    for step in (stride, 1):
+        layers += [DepthwiseConv2d(channels, kernel, step), pointwise(channels, channels)]
+        layers += [nn.BatchNorm2d(channels, affine=affine), nn.ReLU()]
+    return Rectified(*layers[:-1])
+
+
+def dil_conv(kernel: int, channels: int, stride: int, affine: bool) -> nn.Sequential:
+    """ReLU, depthwise with every second pixel left out, 1x1, batch norm."""
+    depthwise = DilatedDepthwiseConv2d(channels, kernel, stride)
+    return Rectified(depthwise, pointwise(channels, channels), nn.BatchNorm2d(channels, affine=affine))
+
+
+def conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Sequential:
+    """ReLU, a row and then a column of seven pixels, batch norm."""
+    row = nn.Conv2d(channels, channels, (1, 7), (1, stride), (0, 3), bias=False)
+    column = nn.Conv2d(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False)
+    return Rectified(row, column, nn.BatchNorm2d(channels, affine=affine))
+
+
+def max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
+    """The largest of 3x3 pixels."""
+    return nn.MaxPool2d(3, stride, 1)
+
+
+def avg_pool(channels: int, stride: int, affine: bool) -> nn.Module:
+    """The mean of those of 3x3 pixels that lie inside the map."""
+    return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
+
+
+def skip(channels: int, stride: int, affine: bool, rectified: bool = True) -> nn.Module:
+    """Nothing at stride 1, the factorized reduction at stride 2. ``rectified``: ReLU before it."""
+    return nn.Identity() if stride == 1 else reduce(channels, channels, affine, rectified)
+
+
+SEPARABLE: dict[str, Callable[[int, int, bool], nn.Module]] = {
+    "max_pool_3x3": max_pool,
+    "avg_pool_3x3": avg_pool,
+    "skip_connect": skip,
+    "identity": partial(skip, rectified=False),
+    "sep_conv_3x3": partial(sep_conv, 3),
+    "sep_conv_5x5": partial(sep_conv, 5),
+    "sep_conv_7x7": partial(sep_conv, 7),
+    "dil_conv_3x3": partial(dil_conv, 3),
+    "dil_conv_5x5": partial(dil_conv, 5),
+    "conv_7x1_1x7": conv_7x1_1x7,
+}
