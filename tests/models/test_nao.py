@@ -14,6 +14,7 @@ from ops.genotype import Genotype
 from ops.named import NAMED
 from tests.plain_layers import batch_norm, halved, of, projected, separable
 from utils.system.errors import UsageError
+from utils.training.folding import folded
 
 COUNTS = json.loads((Path(__file__).parents[1] / "golden" / "counts.json").read_text())
 
@@ -165,6 +166,16 @@ def test_large_images_pass_the_chained_stems(name):
         expected, _ = plain_network(weights, genotype, x, cells, reductions)
     torch.testing.assert_close(logits, expected, rtol=1e-8, atol=1e-8)
     assert aux.shape == logits.shape
+
+
+@pytest.mark.parametrize("name", ["ENAS", "NAONet-A", "NAONet-B"])
+def test_a_network_is_evaluated_with_its_norms_folded(name):
+    genotype = named(name)
+    network = Network.of(genotype, NetworkSpec(SHAPES[genotype.space][0], 4, 3, "plain", space=genotype.space)).double()
+    x = torch.randn(4, 3, 16, 16, dtype=torch.float64)
+    with torch.no_grad():
+        network.train()(x)  # statistics other than 0 and 1
+        torch.testing.assert_close(folded(network)(x)[0], network.eval()(x)[0], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("name", "steady"), [("ENAS", True), ("NAONet-B", False)])
