@@ -63,8 +63,6 @@ from utils.training.scoring import ScoreError, Scorer, evaluating, require_finit
 from utils.training.state import Training
 from utils.training.task import TASKS, Task, choose_score
 
-DROP_PATH = 0.35  # at the end of its ramp, also on large images
-
 
 @dataclass
 class Search:
@@ -91,7 +89,7 @@ class Search:
 def search(s: Search) -> None:
     """The whole search, from where the run stands: epochs of three phases, then the ranking."""
     config, training = s.config, s.training
-    highest = DROP_PATH if config.drop_prob is None else config.drop_prob
+    highest = STRUCTURES[config.space].search_drop_path if config.drop_prob is None else config.drop_prob
     with training.stoppable():
         for epoch in training.epochs():
             if training.enters("weights"):

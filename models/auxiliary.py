@@ -35,7 +35,9 @@ class AuxiliaryHead(nn.Module):
     unless ``both_norms``.
     """
 
-    def __init__(self, width: int, outputs: int, large: bool = False, both_norms: bool = False) -> None:
+    def __init__(
+        self, width: int, outputs: int, large: bool = False, both_norms: bool = False, bias: bool = True
+    ) -> None:
         super().__init__()
         self.step = STEPS[large]
         norms = both_norms or not large
@@ -47,7 +49,7 @@ class AuxiliaryHead(nn.Module):
             *([nn.BatchNorm2d(768)] if norms else []),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(768, outputs),
+            nn.Linear(768, outputs, bias=bias),
         )
 
     def forward(self, features: Features) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from models.macs import Cost
 from models.network import Network
 from models.spec import NetworkSpec
+from models.stacked_cost import stacked_cost
 from models.staged_cost import staged_cost
 from models.stems import STEMS
 from models.stored import chosen_candidate
@@ -33,8 +34,13 @@ from utils.system.terminal import complain, say, show
 
 def network_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost:
     """The cost of ``Network.of(genotype, spec)`` on square images, without auxiliary heads."""
-    if not spec.search_space.stacked and spec.head == "classify":
-        return staged_cost(genotype, spec, image_size)  # many times faster
+    if spec.head == "classify":  # summed over parts, which is many times faster
+        structure = STRUCTURES[spec.space]
+        if structure.parts is None:
+            return staged_cost(genotype, spec, image_size)
+        genotype.require_fit(spec.blocks)
+        plans, head = structure.plan(spec, genotype), structure.head("classify")
+        return stacked_cost(plans, lambda plan: structure.parts(plan, spec, genotype), head, spec, image_size)
     with torch.device("meta"):
         network = Network.of(genotype, replace(spec, aux=False))
     return Cost(network.num_parameters, network.macs(image_size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from models.auxiliary import AuxiliaryHead, Classifier
 from models.cell import Through
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stacked_cost import NEWER, NODE, OLDER, Part
 from models.stems import STEMS as ALL_STEMS
 from ops.encodings import Encoding
 from ops.genotype import Genotype
@@ -105,6 +106,17 @@ def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Chosen
     """A cell of the network of a genotype."""
     encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
     return ChosenCell(plan, encoding, genotype.given(int(plan.is_reduction)))
+
+
+def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:
+    """The layers of a cell of the network of a genotype."""
+    (older, newer), width = plan.reads, plan.width
+    yield Part(reduce if plan.halved else project, (older, width, True), older, OLDER)
+    yield Part(project, (newer, width, True), newer, NEWER)
+    for pair in edges(genotype.cell(plan.stage, plan.index, plan.is_reduction)):
+        for state, op in pair:
+            of = (width, 2 if plan.is_reduction and state < 2 else 1, True)
+            yield Part(SEPARABLE[DARTS.known[op]], of, width, NEWER if state < 2 else NODE)
 
 
 def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:

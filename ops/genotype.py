@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ops.encodings import Encoding, GenotypeError, is_int, short, validated, validated_concat
 from ops.named import NAMED, Written, from_pairs
-from ops.space import SLNAS, SPACES, in_order
+from ops.space import SLNAS, SPACES, in_order, loose_ends
 
 MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal cells of each stage: more is a typing error
 
@@ -94,12 +94,14 @@ class Genotype:
         return replace(self, cells=tuple(in_order(cell) for cell in self.cells))
 
     def given(self, index: int) -> tuple[int, ...]:
-        """The states that the cells of an encoding give, which are joined to their output: node n is state n + 2."""
+        """The states that the cells of an encoding give, which are joined to their output: node n is state n + 2.
+
+        Loose ends are all states that no node reads, so an input, state 0 or 1, may be among them.
+        """
         if self.concat:
             return self.concat[index]
         cell = self.cells[index]
-        nodes = range(2, 2 + len(cell) // 4)
-        return tuple(n for n in nodes if n not in cell[0::2]) if SPACES[self.space].loose_ends else tuple(nodes)
+        return loose_ends(cell) if SPACES[self.space].loose_ends else tuple(range(2, 2 + len(cell) // 4))
 
     def cell(self, stage: int, block: int, is_reduction: bool) -> Encoding:
         """The encoding that a cell uses; ``block`` is its number in the whole network."""

@@ -29,7 +29,7 @@ class Space:
     ``stacked``: a network is one stack of ``--layers`` cells of two kinds; else it has stages of ``--blocks`` cells.
     ``depths``: those of a search and of a retraining, unless told; of a stack one number each.
     ``distinct``: the two inputs of a node that is drawn are never the same state. ``loose_ends``: a cell gives those
-    nodes that no node reads, else all of them. ``further``: operations that only genotypes written by hand may hold;
+    states that no node reads, else all its nodes. ``further``: operations that only genotypes written by hand may hold;
     such a genotype may have any number of nodes, and name the states that each cell gives. ``searched``: whether there
     is a supernet.
     """
@@ -93,6 +93,12 @@ def edges(encoding: Sequence[int]) -> Iterator[tuple[Edge, Edge]]:
 def in_order(encoding: Sequence[int]) -> tuple[int, ...]:
     """The encoding with the two edges of every node sorted, by input and then by operation."""
     return tuple(value for pair in edges(encoding) for edge in sorted(pair) for value in edge)
+
+
+def loose_ends(encoding: Sequence[int]) -> tuple[int, ...]:
+    """The states that no node reads: inputs 0 and 1 among them, where that is so, and always the last node."""
+    read = encoding[0::2]
+    return tuple(state for state in range(2 + len(encoding) // 4) if state not in read)
 
 
 SLNAS = Space(

@@ -136,9 +136,12 @@ def same_run(a: Path, b: Path, kind: str) -> None:
 
 
 def torchrun(
-    result: Path, kind: str, *flags: str, fault: str = "none", processes: int = 2
+    result: Path, kind: str, *flags: str, fault: str = "none", processes: int = 2, base: list[str] | None = None
 ) -> subprocess.CompletedProcess:
-    """Run a script in several processes as torchrun starts them; ``fault``: see one_of_many.py."""
+    """Run a script in several processes as torchrun starts them; ``fault``: see one_of_many.py.
+
+    ``base``: flags in place of FLAGS.
+    """
     result.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
     script = [
@@ -146,7 +149,7 @@ def torchrun(
         str(result),
         kind,
         fault,
-        *FLAGS[kind],
+        *(FLAGS[kind] if base is None else base),
         "--result",
         str(result),
         *flags,

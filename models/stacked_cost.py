@@ -1,0 +1,77 @@
+"""What a network that stacks cells costs, summed over its parts: it is never built (docs/method.md, section 10).
+
+Each part of a cell is built once on the meta device, where nothing is computed, and its cost remembered by what it is
+built of and the size of its map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from models.heads import HeadBuilder
+from models.macs import Cost, count_macs
+from models.plan import CellPlan
+from models.spec import NetworkSpec
+from models.stems import build_stems
+
+OLDER, NEWER, NODE = range(3)  # what a part reads: the older state as it comes, a state of a cell, one of its nodes
+
+
+class Part(NamedTuple):
+    """Layers of a cell: ``build(*of)`` makes them, and they read ``channels`` of OLDER, NEWER or NODE."""
+
+    build: Callable[..., nn.Module]
+    of: tuple[Hashable, ...]
+    channels: int
+    reads: int
+
+
+@cache
+def _measured(build: Callable[..., nn.Module], of: tuple[Hashable, ...], channels: int, side: int) -> Cost:
+    with torch.device("meta"):
+        module = build(*of).eval()
+        return Cost(
+            sum(p.numel() for p in module.parameters()), count_macs(module, torch.empty(1, channels, side, side))
+        )
+
+
+@cache
+def _stems(kind: str, filters: int, antialias: str, side: int) -> tuple[Cost, int, int]:
+    """The cost of the stems, and the sides of the two states that they give."""
+    with torch.device("meta"):
+        stems, image = build_stems(kind, filters, antialias).eval(), torch.empty(1, 3, side, side)
+        older, newer = (state.shape[-1] for state in stems(image))
+        return Cost(sum(p.numel() for p in stems.parameters()), count_macs(stems, image)), older, newer
+
+
+@cache
+def _head(build: HeadBuilder, spec: NetworkSpec, last: CellPlan) -> Cost:
+    with torch.device("meta"):
+        head, _ = build(spec, [last])
+    return Cost(sum(p.numel() for p in head.parameters()), head.weight.numel())
+
+
+def stacked_cost(
+    plans: Sequence[CellPlan],
+    parts: Callable[[CellPlan], Iterable[Part]],
+    head: HeadBuilder,
+    spec: NetworkSpec,
+    image_size: int,
+) -> Cost:
+    """The cost of the network of these cells on square images, without its auxiliary head.
+
+    ``parts``: those of a cell; ``head``: builds one linear map.
+    """
+    total, older, newer = _stems(spec.stem, spec.filters, spec.antialias, image_size)
+    for plan in plans:
+        node = -(-newer // 2) if plan.is_reduction else newer
+        for part in parts(plan):
+            total += _measured(part.build, part.of, part.channels, (older, newer, node)[part.reads])
+        older, newer = newer, node
+    return total + _head(head, replace(spec, aux=False), replace(plans[-1], index=0, feeds_aux=False))
