@@ -42,7 +42,8 @@ METHODS = {
     "enas": Method(("--searcher", "rl", "--recipe", "enas"), "enas"),
     "darts": Method(("--searcher", "darts", "--recipe", "darts"), "darts"),
     "nao": Method(("--searcher", "nao", "--recipe", "nao"), "enas"),
-    "random": Method(("--searcher", "random", "--recipe", "tuned")),
+    # It learns nothing from scores, so its shared weights get all of the budget.
+    "random": Method(("--searcher", "random", "--recipe", "tuned", "--controller_steps", "0")),
     "evolution": Method(("--searcher", "evolution", "--recipe", "tuned")),
 }
 
@@ -139,10 +140,9 @@ def fitting_epochs(
     plans: Sequence[Plan], budget: Budget, log: RunLog, stop: StopRequest, jobs: int
 ) -> tuple[Plan, ...]:
     """The plans with as many epochs as fit into seconds, which are those that their first epochs take."""
+    folder = log.folder / "timing"
     pieces = [
-        Piece(
-            log.folder / "timing" / f"{plan.name}.json", partial(time_search, timed_words(plan), log.folder, plan.name)
-        )
+        Piece(folder / f"{plan.name}.json", partial(time_search, timed_words(plan), folder, plan.name))
         for plan in plans
     ]
     found = make(pieces, jobs=jobs, stop=stop, say=log.line)

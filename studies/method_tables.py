@@ -108,7 +108,7 @@ def method_lines(study: Mapping[str, Any]) -> list[str]:
     for name, row in study["methods"].items():
         off = [p for p, agrees in zip(row["parameters"], row["agrees"], strict=True) if not agrees]
         if off:
-            lines += [f"Of {name}, {len(off)} of {len(seeds)} winners come no nearer than 10 %: {off} parameters.", ""]
+            lines += [f"Of {name}, {len(off)} of {len(seeds)} come no nearer than 10 %: {off} parameters.", ""]
     lines += ["## Searches", ""]
     for name, found in settings["searches"].items():
         lines += [f"- {name}: " + " ".join(f"`{k} {v}`" for k, v in found.items())]
