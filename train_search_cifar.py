@@ -57,7 +57,7 @@ from utils.training.optim import make_sgd
 from utils.training.schedule import drop_path_ramp
 from utils.training.scoring import ScoreError, Scorer, evaluating, require_finite
 from utils.training.state import Training
-from utils.training.task import TASKS, Task, choose_score
+from utils.training.task import TASKS, Task, choose_score, reads
 
 DROP_PATH = 0.35  # at the end of its ramp, also on large images
 
@@ -426,7 +426,9 @@ def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader]:
 def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec) -> Deployment:
     """The network that a genotype of this search will be retrained as."""
     size = config.deploy_image_size or preset.image_size
-    retrain_preset = find_dataset(config.data, config.dataset, size).preset  # another stem for larger images
+    retrain_preset = find_dataset(
+        config.data, config.dataset, size, targets=reads(config.task)
+    ).preset  # another stem for larger images
     deployed = replace(
         spec,
         blocks=config.deploy_blocks or config.blocks,
@@ -519,7 +521,8 @@ def assemble(run: Session) -> Search:
     """Read the data and build what searches on them. Refuses what does not fit together."""
     config = run.config
     choose_score(config.score, TASKS[config.task].search())  # or refuses it
-    source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
+    options = {"cutout": config.cutout, "flip": config.flip, "targets": reads(config.task)}
+    source = find_dataset(config.data, config.dataset, config.image_size, **options)
     outputs = TASKS[config.task].search().outputs(num_outputs(source, config.num_class, run.note))
     spec = search_spec(config, source.preset, outputs)
     spec.require_size(source.preset.image_size)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from models.cell import Output
+from models.dense_heads import map_widths
+from models.heads import HEADS, Features
 from models.plan import CellPlan, plan_cells
 from models.spec import NetworkSpec
 from models.stems import build_stems, stem_size
@@ -83,8 +85,21 @@ def network_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost
         encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
         total += _cell(plan, encoding, size, spec)
         size = size // 2 if plan.is_reduction else size
-    head = plans[-1].out_width * spec.num_classes
-    return total + Cost(head, head)
+    return total + _head(spec, image_size)
+
+
+@cache
+def _head(spec: NetworkSpec, image_size: int) -> Cost:
+    """The cost of the main head, which reads maps of every stride."""
+    plans = plan_cells(spec.blocks, spec.filters)
+    with torch.device("meta"):
+        head, _ = HEADS[spec.head](spec, plans)
+    size, maps = stem_size(spec.stem, image_size), {}
+    for stride, width in map_widths(spec, plans).items():
+        maps[stride] = torch.empty(1, width, size, size, device="meta")
+        size //= 2
+    features = Features(maps[max(maps)], [], maps)
+    return Cost(sum(p.numel() for p in head.parameters()), count_macs(head.eval(), features))
 
 
 def _cell(plan: CellPlan, encoding: Sequence[int], size: int, spec: NetworkSpec) -> Cost:

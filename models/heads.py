@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from models.dense_heads import detect, segment
 from models.plan import CellPlan
 from models.spec import NetworkSpec
 
@@ -50,4 +51,4 @@ def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, l
 HeadBuilder = Callable[[NetworkSpec, Sequence[CellPlan]], tuple[nn.Module, list[nn.Module]]]
 
 # The head of a name, and the auxiliary heads of a training. A head is a module that takes Features.
-HEADS: dict[str, HeadBuilder] = {"classify": classify}
+HEADS: dict[str, HeadBuilder] = {"classify": classify, "segment": segment, "detect": detect}

@@ -11,21 +11,9 @@ import numpy as np
 from PIL import Image
 
 from data.prepare.scenes import Scene
+from utils.system.palette import palette
 
 COMPOSED = "composed scenes: cut-out pictures on a made-up background"
-
-
-def palette() -> list[int]:
-    """256 colours, black first, 255 in light grey: the bits of a number spread over red, green and blue, as VOC's."""
-    colours = []
-    for number in range(255):
-        rest, rgb = number, [0, 0, 0]
-        for bit in range(8):
-            for channel in range(3):
-                rgb[channel] |= (rest >> channel & 1) << (7 - bit)
-            rest >>= 3
-        colours += rgb
-    return [*colours, 224, 224, 192]
 
 
 def mask_picture(mask: np.ndarray) -> Image.Image:

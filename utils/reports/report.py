@@ -111,8 +111,8 @@ def write(log: RunLog, *, result: Mapping[str, Any]) -> None:
     write_json(folder / RESULT, result)
 
 
-CURVES = {"loss": ("shared/loss", "train/loss", "valid/loss"), "top1": ("shared/top1", "train/top1", "valid/top1")}
-PICTURES = ("loss.png", "top1.png", "derived.png", "pareto.png")
+CURVES = {name: tuple(f"{side}/{name}" for side in ("shared", "train", "valid")) for name in ("loss", "top1", "miou")}
+PICTURES = ("loss.png", "top1.png", "miou.png", "derived.png", "pareto.png", "predictions.png")
 
 
 def _draw_curves(run: Mapping[str, Any]) -> None:

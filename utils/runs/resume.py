@@ -166,6 +166,15 @@ def require_own_network(config: CommonConfig, state: Mapping[str, Any], path: Pa
         require_same_network(config, state, path)
 
 
+def trained_task(config: CommonConfig, state: Mapping[str, Any], path: Path) -> str:
+    """The task that a checkpoint was trained for; of before there were several, ``classify``. Raises UsageError."""
+    with fitting(path):
+        task = state["flags"].get("task", "classify")
+    if "task" in config.given and config.task != task:
+        raise UsageError(f"--task is {config.task} but {show(path)} was trained for {task}")
+    return task
+
+
 def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence[str]) -> None:
     """Refuse data of other classes than a checkpoint knows, naming the first that differs. Raises UsageError."""
     differing = class_difference(known, found)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from utils.reports.evaluate import measure_classifier
 from utils.system.errors import UsageError
 from utils.training.losses import AUX_WEIGHT, retrain_loss, search_loss
+from utils.training.segmentation import Segmentation
 
 
 class Batch(Protocol):
@@ -47,6 +48,8 @@ class Task(Protocol):
     head: str
     measure: str
     shown: tuple[str, ...]
+    # Besides, where it is not "labels": ``reads``, what the task reads of an image; ``picture`` and ``predict``, as
+    # Segmentation has them.
 
     def outputs(self, classes: int) -> int:
         """How many outputs the head has, for data of so many classes."""
@@ -152,7 +155,12 @@ class Classification:
 
 
 # Each entry has ``search()`` and ``retrain(smoothing, aux_weight)``, which give a Task.
-TASKS = {"classify": Classification}
+TASKS = {"classify": Classification, "segment": Segmentation}
+
+
+def reads(name: str) -> str:
+    """What the task of that name reads of an image besides its pixels: ``labels``, ``masks`` or ``boxes``."""
+    return getattr(TASKS[name], "reads", "labels")
 
 
 class Score(NamedTuple):
