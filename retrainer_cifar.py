@@ -53,7 +53,7 @@ from utils.training.optim import make_sgd
 from utils.training.recipes import Recipe, choose_recipe
 from utils.training.schedule import drop_path_ramp
 from utils.training.state import Training
-from utils.training.task import TASKS, Task, reads
+from utils.training.task import TASKS, Task, reads, require_measures
 
 DEFAULT_BLOCKS = (4, 4)
 
@@ -261,6 +261,9 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
 def assemble(run: Session, candidate: Candidate) -> Retraining:
     """Read the data and build what trains the candidate on them. Refuses what does not fit together."""
     config = run.config
+    require_measures(config.task)
+    if config.export and reads(config.task) == "boxes":
+        raise UsageError("--export: boxes are found outside of the network")
     options = {"cutout": config.cutout, "flip": config.flip, "targets": reads(config.task)}
     source = find_dataset(config.data, config.dataset, config.image_size, **options)
     outputs = TASKS[config.task].retrain().outputs(num_outputs(source, config.num_class, run.note))
@@ -328,6 +331,7 @@ def use_checkpoint(config: RetrainConfig) -> None:
         batches = pictures.batches(preset, config.batch_size, device)
         images = predict_pictures(network, pictures, batches, names, Path("predictions.csv"))
     else:
+        require_measures(task_name)
         loader = make_loader(
             checkpoint_data(config, state, path, preset, reads(task_name)).val,
             preset,

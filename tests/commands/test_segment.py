@@ -23,7 +23,6 @@ from tests.harness import (
     start,
     stop_after,
     torchrun,
-    weights,
 )
 
 FLAGS = "--task segment --image_size 16 --batch_size 8 --epochs 2 --workers 0 --no-tensorboard".split()
@@ -87,15 +86,10 @@ def test_what_two_processes_do(data, tmp_path):
 
 
 def test_two_processes_validate_as_one(data, whole, tmp_path):
-    checkpoint = whole["retrain"] / "checkpoint.pt"
     flags = [*data, *FLAGS, "--arch", f"{whole['search'] / 'genotypes.json'}#0"]
     done = torchrun(tmp_path, "retrain", *flags)
     assert done.returncode == 0, done.stderr
     folder = only_run(tmp_path, "retrain")
-    assert not torch.equal(
-        weights(folder)["head.lraspp.low_classifier.bias"],
-        torch.load(checkpoint)["model"]["head.lraspp.low_classifier.bias"],
-    )
     assert result_of(folder)["val_miou"] == pytest.approx(metrics(folder)[-1]["valid/miou"], abs=1e-3)
 
 

@@ -111,8 +111,10 @@ def write(log: RunLog, *, result: Mapping[str, Any]) -> None:
     write_json(folder / RESULT, result)
 
 
-CURVES = {name: tuple(f"{side}/{name}" for side in ("shared", "train", "valid")) for name in ("loss", "top1", "miou")}
-PICTURES = ("loss.png", "top1.png", "miou.png", "derived.png", "pareto.png", "predictions.png")
+CURVES = {
+    name: tuple(f"{side}/{name}" for side in ("shared", "train", "valid")) for name in ("loss", "top1", "miou", "fit")
+}
+PICTURES = ("loss.png", "top1.png", "miou.png", "fit.png", "derived.png", "pareto.png", "predictions.png")
 
 
 def _draw_curves(run: Mapping[str, Any]) -> None:
