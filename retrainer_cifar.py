@@ -390,7 +390,8 @@ def train_seeds(config: RetrainConfig, state: Command) -> None:
         if state.log is not None:
             state.log.close()
     if launched().is_main:
-        tell(seeds.summarise(folders, Path(config.result).expanduser() / "retrain", config.save))
+        measure = TASKS[config.task].retrain().shown[0]
+        tell(seeds.summarise(folders, Path(config.result).expanduser() / "retrain", config.save, measure))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -102,7 +102,7 @@ def find_dataset(
 def num_outputs(source: Source, asked: int | None, log: Callable[[str], None]) -> int:
     """Outputs of the network: the data's classes, or more if asked for. Raises DataError for fewer."""
     found = len(source.classes)
-    if found == 1:
+    if found == 1 and source.targets != "boxes":
         log(f"warning: {source.name} has a single class ({source.classes[0]}): any network gets all of it right")
     if asked is not None and asked < found:
         raise DataError(f"--num_class {asked} is less than the {found} classes of {source.name}")

@@ -94,9 +94,8 @@ class Detector(nn.Module):
         return Boxes(*(found[name][:n] for name in Boxes._fields[:3]), *self._places(maps))
 
     def _places(self, maps: Sequence[Tensor]) -> tuple[Tensor, tuple[int, ...]]:
-        self.grid.set_cell_anchors(maps[0].dtype if maps[0].dtype != torch.float16 else torch.float32, maps[0].device)
-        strides = [[torch.tensor(s, device=maps[0].device)] * 2 for s in self.strides]
-        squares = self.grid.grid_anchors([list(x.shape[-2:]) for x in maps], strides)
+        self.grid.set_cell_anchors(torch.float32, maps[0].device)  # in half precision far pixels would be the same
+        squares = self.grid.grid_anchors([list(x.shape[-2:]) for x in maps], [[s, s] for s in self.strides])
         return torch.cat(squares), tuple(len(level) for level in squares)
 
 

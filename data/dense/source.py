@@ -43,7 +43,7 @@ def source(root: Path, dataset: str, image_size: int | None, targets: str) -> So
         return _read(root, listed, preset.image_size, bad_images, cache, log)
 
     counts = tuple(len(listed.sides[side].paths) for side in SIDES)
-    return Source(root.name or str(root), listed.classes, counts, preset, tuple(listed.notices), read)
+    return Source(root.name or str(root), listed.classes, counts, preset, tuple(listed.notices), read, targets)
 
 
 def _read(root: Path, listed: Listed, size: int, bad_images: str, cache: str, log: Callable[[str], None]) -> Parts:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
+from math import exp
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from utils.reports.log import write_json
 from utils.system.palette import palette
 from utils.system.terminal import show, tell
 
-DRAWN = 0.3  # the least score of a box in a picture
+DRAWN = 0.5  # the least score of a box in a picture
 Found = dict[str, Tensor]  # "boxes" (k, 4), "labels" (k,) and, of a network, "scores" (k,)
 
 
@@ -26,15 +28,20 @@ Found = dict[str, Tensor]  # "boxes" (k, 4), "labels" (k,) and, of a network, "s
 def measure_detector(
     network: nn.Module, loader: Any, names: Sequence[str], targets_of: Callable[[Tensor], list[Found]]
 ) -> dict[str, Any]:
-    """Average precision over the whole loader, in percent. ``targets_of``: the true boxes in the labels of a batch."""
+    """Average precision over the whole loader, in percent, loss and fit.
+
+    ``targets_of``: the true boxes in the labels of a batch.
+    """
     network.eval()
-    true, found = [], []
+    true, found, loss = [], [], 0.0
     loader.set_epoch(0)
     for batch in loader:
-        true += [{k: v.cpu() for k, v in own.items()} for own in targets_of(batch.labels)]
-        said = Rules(network(batch.images)[0]).boxes(batch.images.shape[-1])
-        found += [{k: v.cpu() for k, v in own.items()} for own in said]
-    return {"images": len(true), **average_precision(true, found, names)}
+        targets, rules = targets_of(batch.labels), Rules(network(batch.images)[0])
+        loss += len(targets) * sum(rules.losses(targets).values()).item()
+        true += [{k: v.cpu() for k, v in own.items()} for own in targets]
+        found += [{k: v.cpu() for k, v in own.items()} for own in rules.boxes(batch.images.shape[-1])]
+    loss /= len(true)
+    return {"images": len(true), "loss": loss, "fit": 100 * exp(-loss), **average_precision(true, found, names)}
 
 
 def average_precision(true: Sequence[Found], found: Sequence[Found], names: Sequence[str]) -> dict[str, Any]:
@@ -91,17 +98,20 @@ def _means(precision: Tensor) -> dict[str, float | None]:
     return {"ap": mean(precision), "ap50": mean(precision[0]), "ap75": mean(precision[5])}
 
 
-def drawn(picture: Tensor, found: Found, names: Sequence[str]) -> Tensor:
-    """A picture, uint8 (H, W, 3), with boxes, their classes and scores of ``DRAWN`` or more: the same shape."""
+def drawn(picture: Tensor, found: Found, names: Sequence[str] | None = None) -> Tensor:
+    """A picture, uint8 (H, W, 3), with boxes, those of a network with a score of ``DRAWN`` or more: the same shape.
+
+    ``names``: of the classes, written beside the boxes, where these are not told apart by colour alone.
+    """
     scores = found.get("scores")
     kept = torch.ones(len(found["labels"]), dtype=torch.bool) if scores is None else scores >= DRAWN
     if not kept.any():
         return picture
     labels, colours = found["labels"][kept].tolist(), palette()
-    said = [names[i].encode("ascii", "replace").decode() for i in labels]
-    if scores is not None:
+    said = None if names is None else [names[i].encode("ascii", "replace").decode() for i in labels]
+    if scores is not None and said:
         said = [f"{name} {score:.2f}" for name, score in zip(said, scores[kept].tolist(), strict=True)]
-    own = [tuple(colours[3 * (i + 1) : 3 * (i + 2)]) for i in labels]
+    own = [tuple(colours[3 * (i + 1) : 3 * (i + 2)]) for i in labels]  # the first is black, as the background
     picture = picture.permute(2, 0, 1).contiguous()  # (3, H, W)
     return draw_bounding_boxes(picture, found["boxes"][kept], said, own).permute(1, 2, 0)
 
@@ -115,11 +125,14 @@ def draw_boxes(
     batch = next(iter(loader))
     images, true = batch.images[:SHOWN], targets_of(batch.labels[:SHOWN].cpu())
     said = Rules(network.eval()(images)[0]).boxes(images.shape[-1])
-    rows = []
+    rows, present = [], set()
     for image, own, found in zip(images, true, said, strict=True):
         picture, found = as_shown(image, loader.preset), {k: v.cpu() for k, v in found.items()}
-        rows.append([drawn(picture, own, names), drawn(picture, found, names)])
-    return rows_figure(rows, ["truth", f"prediction (score from {DRAWN})"])
+        rows.append([drawn(picture, own), drawn(picture, found)])
+        present |= {*own["labels"].tolist(), *found["labels"][found["scores"] >= DRAWN].tolist()}
+    colours = np.array(palette()).reshape(256, 3) / 255
+    legend = [(names[i], colours[i + 1]) for i in sorted(present)]
+    return rows_figure(rows, ["truth", f"prediction (score from {DRAWN})"], legend)
 
 
 @torch.inference_mode()

@@ -175,6 +175,8 @@ ROWS = [
     ("peak memory (MB)", lambda d: d["cost"]["peak_memory_bytes"] / 1e6),
     ("last valid/top1 (%)", _get("last_epoch", "valid/top1")),
     ("best valid/top1 (%)", _get("best_top1")),
+    ("mean IoU (%)", _get("val_miou")),
+    ("AP at an IoU of 0.5 (%)", _get("val_ap50")),
     ("score of the derived", _get("score")),
     ("ranked by", _get("ranked_by")),
     ("parameters", _get("parameters")),
@@ -185,7 +187,8 @@ ROWS = [
 def _details(run: Mapping[str, Any], name: str) -> list[str]:
     """Learning curves, the ranked table and the commands to go on, of one run."""
     lines = [f"## {name}", ""]
-    tags = ("shared/loss", "controller/reward", "controller/entropy", "train/loss", "valid/loss", "valid/top1")
+    tags = ("shared/loss", "controller/reward", "controller/entropy", "train/loss", "valid/loss")
+    tags += ("valid/top1", "valid/miou", "valid/fit")
     tags = [tag for tag in tags if any(tag in epoch for epoch in run["epochs"])]
     step = max(1, len(run["epochs"]) // 20)
     shown = [e for i, e in enumerate(run["epochs"]) if i % step == 0 or i == len(run["epochs"]) - 1]

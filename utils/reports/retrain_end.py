@@ -61,6 +61,8 @@ def write_retraining(
             picture = task.picture(chosen, test, names)
             log.figure("predictions", picture, epochs)
             write_figure(log.folder / "predictions.png", picture, dpi=100)
+        numbers = {key: measured[key] for key in task.shown if measured[key] is not None}
+        log.line("measured on val: " + ", ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
     if export:
         options = {"facts": facts, "images": first_images(test), "normalise": export_normalise}
         result["export"] = export_trained(chosen, log.folder, export, **options)
