@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from models.stored import trained_network
 from tests.cutouts import scenes
 from tests.harness import FLAGS as SIZED
 from tests.harness import (
@@ -114,6 +115,20 @@ def test_masks_are_predicted_in_the_size_of_the_picture(whole, tmp_path, monkeyp
     printed = capsys.readouterr()
     assert "left out: 1 that cannot be decoded" in printed.out
     assert "no.png" in printed.err
+
+
+def test_a_checkpoint_becomes_a_file_that_gives_scores_for_every_pixel(whole):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    words = ["--evaluate", str(whole["retrain"]), "--device", "cpu", "--export", "onnx"]
+    assert SCRIPTS["retrain"].main(words) == 0
+    session = onnxruntime.InferenceSession(whole["retrain"] / "network.onnx")
+    [scores] = session.run(None, {"images": np.zeros((3, 3, 16, 16), np.float32)})
+    network = trained_network(torch.load(whole["retrain"] / "checkpoint.pt"), whole["retrain"]).eval()
+    with torch.no_grad():
+        expected = network(torch.zeros(3, 3, 16, 16))[0]
+    assert np.allclose(scores, expected.numpy(), atol=1e-3)
 
 
 @pytest.mark.parametrize(
