@@ -61,7 +61,7 @@ from utils.training.pretext import retrained
 from utils.training.schedule import drop_path_ramp
 from utils.training.scoring import ScoreError, Scorer, evaluating, require_finite
 from utils.training.state import Training
-from utils.training.task import TASKS, Task, choose_score
+from utils.training.task import TASKS, Task, choose_score, reads
 
 
 @dataclass
@@ -451,7 +451,9 @@ def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec, cla
     """The network that a genotype of this search will be retrained as, for data of so many classes."""
     task = TASKS[retrained(config.task)].retrain()
     size = config.deploy_image_size or preset.image_size
-    retrain_preset = find_dataset(config.data, config.dataset, size).preset  # another stem for larger images
+    retrain_preset = find_dataset(
+        config.data, config.dataset, size, targets=reads(config.task)
+    ).preset  # another stem for larger images
     space = spec.search_space
     blocks = (config.deploy_layers,) if config.deploy_layers else space.depths[1] if space.stacked else config.blocks
     deployed = replace(
@@ -550,7 +552,8 @@ def assemble(run: Session) -> Search:
     """Read the data and build what searches on them. Refuses what does not fit together."""
     config = run.config
     choose_score(config.score, TASKS[config.task].search())  # or refuses it
-    source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
+    options = {"cutout": config.cutout, "flip": config.flip, "targets": reads(config.task)}
+    source = find_dataset(config.data, config.dataset, config.image_size, **options)
     classes = num_outputs(source, config.num_class, run.note)
     spec = search_spec(config, source.preset, TASKS[config.task].search().outputs(classes))
     spec.require_size(*shown_size(config.task, source.preset.image_size))

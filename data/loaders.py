@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from data.augment import Draws, crop, cut_out, draw, normalise
+from data.dense.annotated import Annotated
 from data.images import DataError, Images
 from data.large_images import LargeImages, collate, evaluation_transform, training_transform
 from data.policies import each, make_policy
@@ -175,12 +176,16 @@ class LargeImageLoader(Loader):
         **options,
     ) -> None:
         super().__init__(images, preset, **options)
-        if self.augment:
-            transform = training_transform(preset, resolution_jitter, policy, erasing)
-        else:
-            transform = evaluation_transform(preset)
-        self.batches = Batches(LargeImages(images, transform), partial(collate, side=preset.image_size))
+        self.batches = self.prepared(resolution_jitter, policy, erasing)
         self.reader = reader or Reader(workers, pin_memory=self.device.type != "cpu", processes=self.world_size)
+
+    def prepared(self, resolution_jitter: bool, policy: str, erasing: float) -> Batches:
+        """Whole batches of transformed images."""
+        if self.augment:
+            transform = training_transform(self.preset, resolution_jitter, policy, erasing)
+        else:
+            transform = evaluation_transform(self.preset)
+        return Batches(LargeImages(self.images, transform), partial(collate, side=self.preset.image_size))
 
     def __iter__(self) -> Iterator[Batch]:
         plan = list(self._shares())
@@ -207,11 +212,15 @@ def make_loader(
 
     ``reader``: of files, where several loaders are to share what it learned about workers; else one of ``workers``.
     """
-    if preset.is_small:
+    if isinstance(images, Annotated):
+        from data.dense.loader import DenseLoader  # which is built from this file
+
+        kind = DenseLoader
+    elif preset.is_small:
         return TensorLoader(images, preset, **options)
-    return LargeImageLoader(
-        images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options
-    )
+    else:
+        kind = LargeImageLoader
+    return kind(images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options)
 
 
 def forever(loader: Loader, first: int) -> Iterator[Batch]:

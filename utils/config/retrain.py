@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from data.policies import POLICIES
 from utils.config.common import DATA, NETWORK, OPTIMISATION, CommonConfig
+from utils.config.dense import require_retrain
 from utils.config.flags import flag, parse
 from utils.reports.export_needs import SUFFIXES
 from utils.system import numbers
@@ -68,9 +69,7 @@ class RetrainConfig(CommonConfig):
     evaluate: str | None = flag(
         None, "train nothing: accuracies of this checkpoint on --data", AROUND, metavar="CHECKPOINT"
     )
-    predict: str | None = flag(
-        None, "with --evaluate: classes of an image or a folder of images", AROUND, metavar="PATH"
-    )
+    predict: str | None = flag(None, "with --evaluate: of an image or a folder of images", AROUND, metavar="PATH")
     compile: bool = flag(
         False,
         "torch.compile of the blocks, for GPUs: on CPUs it takes minutes and steps get slower",
@@ -81,6 +80,11 @@ class RetrainConfig(CommonConfig):
     export_normalise: bool = flag(
         False, "put the normalisation into that file: it takes images in [0, 1]", AROUND, type=bool
     )
+
+    def check(self) -> None:
+        """Raise ValueError for flags that contradict each other."""
+        super().check()
+        require_retrain(vars(self))
 
 
 def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:

@@ -111,8 +111,10 @@ def write(log: RunLog, *, result: Mapping[str, Any]) -> None:
     write_json(folder / RESULT, result)
 
 
-CURVES = {"loss": ("shared/loss", "train/loss", "valid/loss"), "top1": ("shared/top1", "train/top1", "valid/top1")}
-PICTURES = ("loss.png", "top1.png", "derived.png", "pareto.png")
+CURVES = {
+    name: tuple(f"{side}/{name}" for side in ("shared", "train", "valid")) for name in ("loss", "top1", "miou", "fit")
+}
+PICTURES = ("loss.png", "top1.png", "miou.png", "fit.png", "derived.png", "pareto.png", "predictions.png")
 
 
 def _draw_curves(run: Mapping[str, Any]) -> None:
@@ -173,6 +175,8 @@ ROWS = [
     ("peak memory (MB)", lambda d: d["cost"]["peak_memory_bytes"] / 1e6),
     ("last valid/top1 (%)", _get("last_epoch", "valid/top1")),
     ("best valid/top1 (%)", _get("best_top1")),
+    ("mean IoU (%)", _get("val_miou")),
+    ("AP at an IoU of 0.5 (%)", _get("val_ap50")),
     ("score of the derived", _get("score")),
     ("ranked by", _get("ranked_by")),
     ("of the best, random seeds of NAO", _get("nao", "top_from_seed")),
@@ -186,7 +190,8 @@ ROWS = [
 def _details(run: Mapping[str, Any], name: str) -> list[str]:
     """Learning curves, the ranked table and the commands to go on, of one run."""
     lines = [f"## {name}", ""]
-    tags = ("shared/loss", "controller/reward", "controller/entropy", "train/loss", "valid/loss", "valid/top1")
+    tags = ("shared/loss", "controller/reward", "controller/entropy", "train/loss", "valid/loss")
+    tags += ("valid/top1", "valid/miou", "valid/fit")
     tags = [tag for tag in tags if any(tag in epoch for epoch in run["epochs"])]
     step = max(1, len(run["epochs"]) // 20)
     shown = [e for i, e in enumerate(run["epochs"]) if i % step == 0 or i == len(run["epochs"]) - 1]

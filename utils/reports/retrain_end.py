@@ -14,6 +14,7 @@ from utils.reports import metrics, report
 from utils.reports.evaluate import first_images, output_names
 from utils.reports.export_trained import export_trained
 from utils.reports.log import RunLog, write_json
+from utils.system.files import write_figure
 
 
 def write_retraining(
@@ -55,6 +56,13 @@ def write_retraining(
         "sharing": network.genotype.sharing,
         "recipe": asdict(recipe),
     }
+    if hasattr(task, "picture"):
+        with log.decoration("the picture of predictions"):
+            picture = task.picture(chosen, test, names)
+            log.figure("predictions", picture, epochs)
+            write_figure(log.folder / "predictions.png", picture, dpi=100)
+        numbers = {key: measured[key] for key in task.shown if measured[key] is not None}
+        log.line("measured on val: " + ", ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
     if export:
         options = {"facts": facts, "images": first_images(test), "normalise": export_normalise}
         result["export"] = export_trained(chosen, log.folder, export, **options)

@@ -14,6 +14,7 @@ from utils.config import CommonConfig
 from utils.reports.log import RunLog, make_folder, write_json
 from utils.reports.report import RESULT
 from utils.runs import resume
+from utils.runs.same_data import require_same_data
 from utils.system.checkpoint import fitting
 from utils.system.device import choose_kernels, describe_machine, pick_device
 from utils.system.errors import UsageError
@@ -82,7 +83,7 @@ class Session:
         """Refuse data whose content is not what an earlier part of the run had. Raises UsageError."""
         if self.saved is not None:
             with fitting(self.path):
-                resume.require_same_data(self.saved, facts, self.path.parent.name)
+                require_same_data(self.saved, facts, self.path.parent.name)
 
     def open_run(self, derived: Mapping[str, Any]) -> RunLog:
         """Make the folder of the run, or go on in it, and write config.json. First process only."""
