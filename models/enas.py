@@ -8,6 +8,7 @@ from torch import nn
 
 from models.auxiliary import AuxiliaryHead
 from models.loose_ends import LooseCell, PooledHead, loose_parts, plan_stack
+from models.loose_supernet import SharedCell
 from models.plan import CellPlan
 from models.spec import NetworkSpec
 from models.stacked_cost import Part
@@ -20,7 +21,8 @@ def plan(spec: NetworkSpec, genotype: Genotype | None) -> tuple[CellPlan, ...]:
     if layers < 1:
         raise ValueError(f"a stack needs at least one layer, not {layers}")
     second = 2 * (layers // 3) + 1
-    return plan_stack(spec, genotype, cells=layers + 2, reductions=(layers // 3, second), aux_after=second + 1)
+    reductions = (layers // 3, second)
+    return plan_stack(spec, genotype, cells=layers + 2, reductions=reductions, aux_after=second + 1, beforehand=True)
 
 
 def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> LooseCell:
@@ -28,6 +30,12 @@ def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> LooseC
     encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
     given, names = genotype.given(int(plan.is_reduction)), spec.search_space.operations
     return LooseCell(plan, encoding, given, names, further=True, steady=("identity",))
+
+
+def shared_cell(plan: CellPlan, spec: NetworkSpec) -> SharedCell:
+    """A cell of the supernet."""
+    space = spec.search_space
+    return SharedCell(plan, space.operations, space.nodes, beforehand=True)
 
 
 def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:

@@ -24,12 +24,18 @@ STEMS = ("plain", "plain", "imagenet", "imagenet")  # small images, retrained an
 
 
 def plan_stack(
-    spec: NetworkSpec, genotype: Genotype | None, *, cells: int, reductions: Sequence[int], aux_after: int
+    spec: NetworkSpec,
+    genotype: Genotype | None,
+    *,
+    cells: int,
+    reductions: Sequence[int],
+    aux_after: int,
+    beforehand: bool = False,
 ) -> tuple[CellPlan, ...]:
     """List the cells of a stack, in which each reduction doubles the channels and halves the map.
 
     A cell of a genotype gives as many times its width as there are loose ends; without a genotype, for the supernet, as
-    much as one, and reductions halve both states beforehand.
+    much as one. ``beforehand``: reductions of the supernet halve both states before they do anything else.
     """
     stem, width = ALL_STEMS[spec.stem], spec.filters
     if width < 2 or width % 2:
@@ -45,7 +51,7 @@ def plan_stack(
         reads, halved = (reads[1], out_width), is_reduction
         if is_reduction:
             stage += 1
-            if genotype is None:  # the older state of the next cell is halved already
+            if beforehand and genotype is None:  # the older state of the next cell is halved already
                 reads, halved = (width, out_width), False
     return tuple(plans)
 

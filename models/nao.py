@@ -8,10 +8,13 @@ from torch import nn
 
 from models.auxiliary import AuxiliaryHead
 from models.loose_ends import LooseCell, PooledHead, loose_parts, plan_stack
+from models.loose_supernet import SharedCell
 from models.plan import CellPlan
 from models.spec import NetworkSpec
 from models.stacked_cost import Part
 from ops.genotype import Genotype
+
+SHARED = 5  # so many operations have weights in the supernet: those of ENAS
 
 
 def plan(spec: NetworkSpec, genotype: Genotype | None) -> tuple[CellPlan, ...]:
@@ -24,6 +27,12 @@ def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> LooseC
     """A cell of the network of a genotype."""
     encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
     return LooseCell(plan, encoding, genotype.given(int(plan.is_reduction)), spec.search_space.operations)
+
+
+def shared_cell(plan: CellPlan, spec: NetworkSpec) -> SharedCell:
+    """A cell of the supernet, whose genotypes have the first operations alone, as NAONet-B has."""
+    space = spec.search_space
+    return SharedCell(plan, space.operations[:SHARED], space.nodes, beforehand=False)
 
 
 def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:

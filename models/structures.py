@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from models import darts, enas, enas_supernet, loose_ends, mixture, nao, staged
+from models import darts, enas, loose_ends, loose_supernet, mixture, nao, staged
 from models.heads import HEADS, HeadBuilder
 from models.plan import CellPlan
 from models.spec import NetworkSpec
@@ -23,9 +23,8 @@ class Structure:
 
     ``stems``: those that fit, for retraining and search on small images, then for both on large ones. ``plan``: the
     cells, of a genotype, or of the supernet where there is none. ``cell``: a cell of the chosen network, by its plan,
-    the shape and its genotype. ``shared_cell``: one of the supernet, which holds all operations; None where there is no
-    supernet. Cells take ``(s0, s1, encoding, keep=, through=)`` and give the two states that the next one reads; see
-    models.cell.
+    the shape and its genotype. ``shared_cell``: one of the supernet, which holds all operations. Cells take
+    ``(s0, s1, encoding, keep=, through=)`` and give the two states that the next one reads; see models.cell.
     ``initialise``: gives all layers fresh weights. ``heads``: those that the space has in place of the common ones.
     ``shared_key``: where the supernet keeps the weight that a chosen network has under a key of a cell, None where
     their weights are not the same ones. ``search_drop_path``: that of a search at the end of its ramp, unless told.
@@ -35,7 +34,7 @@ class Structure:
     stems: tuple[str, str, str, str]
     plan: Planner
     cell: Callable[[CellPlan, NetworkSpec, Genotype], nn.Module]
-    shared_cell: Callable[[CellPlan, NetworkSpec], nn.Module] | None
+    shared_cell: Callable[[CellPlan, NetworkSpec], nn.Module]
     initialise: Callable[[nn.Module], None]
     heads: Mapping[str, HeadBuilder] = field(default_factory=dict)
     shared_key: Callable[[list[str], tuple[int, ...]], list[str]] | None = None
@@ -64,8 +63,8 @@ STRUCTURES = {
         stems=loose_ends.STEMS,
         plan=enas.plan,
         cell=enas.chosen_cell,
-        shared_cell=enas_supernet.shared_cell,
-        initialise=enas_supernet.initialise,
+        shared_cell=enas.shared_cell,
+        initialise=loose_supernet.initialise,
         heads={"classify": enas.classify},
         search_drop_path=0.0,
         parts=enas.parts,
@@ -83,8 +82,8 @@ STRUCTURES = {
         stems=loose_ends.STEMS,
         plan=nao.plan,
         cell=nao.chosen_cell,
-        shared_cell=None,
-        initialise=loose_ends.initialise,
+        shared_cell=nao.shared_cell,
+        initialise=loose_supernet.initialise,
         heads={"classify": nao.classify},
         parts=nao.parts,
     ),

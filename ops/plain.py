@@ -38,12 +38,11 @@ class EvenPool(nn.Module):
 
     def __init__(self, averages: bool, stride: int) -> None:
         super().__init__()
-        self.averages, self.stride = averages, stride
+        self.pool, self.stride = F.avg_pool2d if averages else F.max_pool2d, stride
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s))."""
-        pool = F.avg_pool2d if self.averages else F.max_pool2d
-        return pool(F.pad(x, (0, 1, 0, 1)), 2, self.stride)
+        return self.pool(F.pad(x, (0, 1, 0, 1)), 2, self.stride)
 
 
 def pool(averages: bool, side: int, channels: int, stride: int, affine: bool) -> nn.Module:

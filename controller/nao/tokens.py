@@ -44,7 +44,7 @@ class Tokens:
         Where the two inputs of a node must differ, the second is not the first.
         """
         legal = self.legal[position][None]  # (1, vocabulary)
-        if getattr(self.space, "distinct", False) and position % 4 == 2:
+        if self.space.distinct and position % 4 == 2:
             return legal & (torch.arange(self.vocabulary) != chosen[position - 2][:, None])  # (n, vocabulary)
         return legal
 

@@ -20,7 +20,7 @@ def test_families_and_members_differ_without_colour(space):
     assert len(set().union(*dashes.values())) == len(dashes), "families differ in theirs"
 
 
-@pytest.mark.parametrize("name", ["DARTS_V2", "AmoebaNet", "NASNet", "ENAS"])
+@pytest.mark.parametrize("name", ["DARTS_V2", "AmoebaNet", "NASNet", "ENAS", "NAONet-A"])
 def test_only_the_states_that_a_cell_gives_are_joined_to_its_output(name):
     genotype = parse_genotype(name)
     for index, (axes, encoding) in enumerate(zip(draw(genotype).axes, genotype.cells, strict=True)):

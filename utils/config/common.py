@@ -55,7 +55,7 @@ class CommonConfig:
         OPTIMISATION,
         type=numbers.probability,
         names=["droppath"],
-        said="0.35, retraining on large images 0.5",
+        said="0.35, retraining on large images 0.5, a search of enas 0",
     )
     child_lr_max: float = flag(0.025, "first learning rate", OPTIMISATION, type=numbers.positive)
     child_lr_min: float = flag(0.0, "the learning rate that cosine ends at", OPTIMISATION, type=numbers.non_negative)
