@@ -109,15 +109,14 @@ def retrain(r: Retraining) -> None:
 def train(r: Retraining, epoch: int) -> dict[str, float]:
     """Phase 1 of an epoch: every training image once."""
     config, training, steps = r.config, r.training, len(r.train)
-    highest = r.dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
-    drop_path = drop_path_ramp(epoch, config.epochs, highest, r.recipe.drop_path_until)
+    drop_path = drop_paths(r, epoch, steps)
     meter = r.task.meter(training.device, training.heads)
     try:
         train_pass(
             training.wrapped,
             r.train,
             r.task,
-            arguments=[[(drop_path,)]] * steps,
+            arguments=[[(p,)] for p in by_cell(r, drop_path)],
             seeds=[derived_seed(config.seed, "drop_path", epoch, step, training.world.rank) for step in range(steps)],
             optimizer=training.optimizer,
             precision=training.precision,
@@ -133,8 +132,25 @@ def train(r: Retraining, epoch: int) -> dict[str, float]:
     return {
         **{f"train/{name}": value for name, value in metrics.items()},
         "train/lr": training.schedule.lr(epoch),
-        "train/drop_path": drop_path,
+        "train/drop_path": drop_path[-1],
     }
+
+
+def drop_paths(r: Retraining, epoch: int, steps: int) -> list[float]:
+    """The drop path of every step of an epoch."""
+    config, recipe = r.config, r.recipe
+    highest = r.dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
+    at = [epoch + (step + 1) / steps if recipe.drop_path_by_step else epoch for step in range(steps)]
+    return [drop_path_ramp(e, config.epochs, highest, recipe.drop_path_until) for e in at]
+
+
+def by_cell(r: Retraining, drop_path: Sequence[float]) -> list[float | torch.Tensor]:
+    """The same as the network takes it: where it grows from cell to cell, (cells,) for every step."""
+    if not r.recipe.drop_path_by_layer:
+        return list(drop_path)
+    cells = len(r.network.blocks)
+    share = torch.arange(1, cells + 1, device=r.training.device) / cells
+    return [p * share if p else p for p in drop_path]
 
 
 def validate(r: Retraining) -> dict[str, float]:
@@ -237,6 +253,7 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
     if config.inherit and run.saved is None:
         path = resume.checkpoint_in(Path(config.inherit).expanduser())
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
+    network.drop_before_head(recipe.dropout)
     network.to(run.device)
     if config.sync_bn and run.world.size > 1:
         synchronise_norms(network)
@@ -248,7 +265,7 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=recipe.nesterov,
-        spare_norms=True,
+        spare_norms=not recipe.decay_norms,
     )
     training = Training(
         "retrain",

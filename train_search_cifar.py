@@ -5,7 +5,8 @@
 
 An epoch trains the shared weights of a supernet on sampled genotypes, then the strategy on the scores that its
 genotypes reach with these weights, then validates. At the end sampled genotypes are ranked and the best are written
-to genotypes.json, which retrainer_cifar.py reads (docs/method.md, section 4).
+to genotypes.json, which retrainer_cifar.py reads (docs/method.md, section 4). A search by gradients trains a mixture of
+all genotypes, moves it with every step, and ends with the genotype that it stands for (section 23).
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from controller.nao.learning import Settings
 from controller.pictures import likely_pictures
 from controller.policy import Squash
 from controller.ranking import Ranked, Ranker, genotype_document, rank
+from controller.relaxation import Relaxation
 from controller.sampling import PATHS, POLICY, NothingFitsError, uniform
-from controller.statistics import Seen, shares, spread, warnings
-from controller.strategies import Strategy, make_strategy
+from controller.statistics import Seen, derived_operations, shares, skip_collapse, spread, warnings
+from controller.strategies import GRADIENT, Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loader_sets import make_search_loaders
 from data.loaders import Batch, Loader, forever
@@ -54,6 +56,7 @@ from utils.system.device import keep_freed_memory
 from utils.system.errors import UsageError
 from utils.system.processes import synchronise_norms
 from utils.system.seeds import derived_seed
+from utils.training.architect import Architect
 from utils.training.engine import NotFiniteError, train_pass
 from utils.training.last import LastWeights
 from utils.training.optim import make_sgd
@@ -66,13 +69,17 @@ from utils.training.task import TASKS, Task, choose_score, reads
 
 @dataclass
 class Search:
-    """The parts of a search. ``training`` holds the shared weights and where the run stands."""
+    """The parts of a search. ``training`` holds the shared weights and where the run stands.
+
+    ``architect``: what moves a strategy of another kind, which has no phase of its own.
+    """
 
     config: SearchConfig
     dataset: Dataset
     task: Task
     supernet: SuperNet
-    strategy: Strategy
+    strategy: Strategy | Relaxation
+    architect: Architect | None
     draws: Draws
     constraints: Constraints
     seen: Seen
@@ -95,8 +102,8 @@ def search(s: Search) -> None:
             if training.enters("weights"):
                 s.known.forget()
                 drop_path = drop_path_ramp(epoch, config.epochs, highest)
-                training.add(train_weights(s, epoch, drop_path))
-            if training.enters("strategy"):
+                training.add(train_mixture(s, epoch) if s.architect else train_weights(s, epoch, drop_path))
+            if not s.architect and training.enters("strategy"):
                 training.add(teach(s, epoch, steps=config.controller_steps))
             if training.enters("report"):
                 training.add(validate(s, epoch, steps=config.valid_steps))
@@ -143,10 +150,50 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
         **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
         "shared/lr": training.schedule.lr(epoch),
         "shared/drop_path": drop_path,
+        "images/trained": s.weights.num_images * config.paths,
         "controller/distinct": len(set(paths)) / len(paths),
         "controller/seen": len(s.seen),
         **shares(paths),
         **({"controller/accepted": accepted} if s.constraints.filter else {}),
+    }
+
+
+def train_mixture(s: Search, epoch: int) -> dict[str, float]:
+    """Phase 1 of a search by gradients: each batch moves the architecture, on a reward batch, and then the weights."""
+    config, training, steps = s.config, s.training, len(s.weights)
+    batches = forever(s.rewards, epoch * steps + training.at.step)
+    meter = s.task.meter(training.device, training.heads)
+
+    def move(_step: int, batch: Batch) -> None:
+        valid = next(batches)
+        count_scored(s, [valid, *([batch] * 3 if config.order == 2 else [])], 1)
+        s.architect.step(batch, valid)
+
+    try:
+        train_pass(
+            training.wrapped,
+            s.weights,
+            s.task,
+            arguments=[[(s.strategy.mixture(),)]] * steps,
+            seeds=[derived_seed(config.seed, "mixture", epoch, step, training.world.rank) for step in range(steps)],
+            optimizer=training.optimizer,
+            precision=training.precision,
+            meter=meter,
+            clip=config.grad_clip,
+            progress=training,
+            before=None if epoch < config.warmup_epochs else move,
+        )
+    except NotFiniteError as error:
+        raise NotFiniteError(error.step, f"epoch {epoch}") from None
+    metrics, genotype = meter.read(training.world.all_reduce_sum), s.draws.sample(1, "derived", epoch)[0]
+    s.seen.add([genotype])
+    return {
+        **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
+        "shared/lr": training.schedule.lr(epoch),
+        "images/trained": s.weights.num_images,
+        "controller/seen": len(s.seen),
+        "darts/entropy": s.strategy.entropy(),
+        **{f"darts/ops/{name}": number for name, number in derived_operations(genotype).items()},
     }
 
 
@@ -185,23 +232,32 @@ def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
 def rewards(s: Search, genotypes: Sequence[Genotype], batches: Sequence[Batch], where: str) -> list[float]:
     """The reward of each genotype: its score on the batches, or the one that is known, within soft limits."""
     unscored = s.known.missing(genotypes)
+    count_scored(s, batches, len(unscored))
     for genotype, metrics in zip(unscored, s.scorer.metrics(unscored, batches), strict=True):
         s.known.scores[genotype] = require_finite(metrics["score"], f"{where}, genotype {genotype}")
     return [s.constraints.reward(s.known.scores[genotype], genotype) for genotype in genotypes]
 
 
+def count_scored(s: Search, batches: Sequence[Batch], genotypes: int) -> None:
+    """Put on record how many images of all processes pass through the shared weights for scores."""
+    images, record = genotypes * sum(len(batch.images) for batch in batches), s.training.at.record
+    record["images/scored"] = record.get("images/scored", 0) + images * s.training.world.size
+
+
 def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
-    """Phase 3: freshly sampled genotypes, one validation batch each. Nothing is learned from it."""
+    """Phase 3: freshly sampled genotypes, or the mixture, one validation batch each. Nothing is learned from it."""
     at = s.training.at
     if not steps:
         return {}
-    genotypes = s.draws.sample(steps, "report", epoch)
+    genotypes = [s.strategy.mixture()] * steps if s.architect else s.draws.sample(steps, "report", epoch)
     batches = forever(s.valid, epoch * steps + at.step)
     names = ["loss", s.task.measure, *(["score"] if s.scorer.name != s.task.measure else [])]
     with evaluating(s.supernet):
         for step, batch in enumerate(islice(batches, steps - at.step), at.step):
             [metrics] = s.scorer.metrics([genotypes[step]], [batch])
-            require_finite(metrics["score"], f"epoch {epoch}, genotype {genotypes[step]}")
+            count_scored(s, [batch], 1)
+            shown = "the mixture" if s.architect else f"genotype {genotypes[step]}"
+            require_finite(metrics["score"], f"epoch {epoch}, {shown}")
             at.rows.append([metrics[name] for name in names])
             at.step = step + 1
             s.training.stop.check()
@@ -211,6 +267,8 @@ def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
 
 def unusual_draws(s: Search, epoch: int, record: Mapping[str, float]) -> list[str]:
     """What is wrong with the strategy after this epoch, by what it draws; nothing, mostly."""
+    if s.architect:
+        return skip_collapse(s.draws.sample(1, "derived", epoch)[0])
     if epoch < s.config.warmup_epochs or not s.config.controller_steps:
         return []
     entropy, notes = record.get("controller/entropy"), s.training.notes
@@ -469,22 +527,15 @@ def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec, cla
     return deployment
 
 
-def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Search:
-    """Networks, optimizers and loaders, every random number of them from the seed."""
-    config, device = run.config, run.device
-    loaders, (side, _) = make_loaders(run, dataset), shown_size(config.task, dataset.preset.image_size)
-    deployment = make_deployment(config, dataset.preset, spec, classes)
-    constraints = make_constraints(run, deployment)
-    torch.manual_seed(derived_seed(config.seed, "supernet"))
-    supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(device)
-    for loader in loaders.values():
-        spec.require_batch(side, loader.smallest_batch, loader.part.name, loader.remedy)
-    if config.sync_bn and run.world.size > 1:
-        synchronise_norms(supernet)
-    torch.manual_seed(derived_seed(config.seed, "controller"))
-    strategy = make_strategy(
+def choose_strategy(config: SearchConfig, device: torch.device) -> Strategy | Relaxation:
+    """Who searches: by the scores of genotypes, or by gradients, with numbers that are where the gradients are."""
+    cells = num_cells(config.sharing, config.blocks)
+    if config.searcher in GRADIENT:
+        options = {"lr": config.arch_lr, "weight_decay": config.arch_weight_decay, "device": device}
+        return GRADIENT[config.searcher](cells, config.sharing, config.space, **options)
+    return make_strategy(
         config.searcher,
-        num_cells(config.sharing, config.blocks),
+        cells,
         config.sharing,
         config.space,
         lr=config.controller_lr,
@@ -499,13 +550,34 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
         ppo_epochs=config.ppo_epochs,
         nao=Settings(config.nao_pool, config.nao_replace, config.nao_best, epochs=config.nao_epochs),
     )
+
+
+def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Search:
+    """Networks, optimizers and loaders, every random number of them from the seed."""
+    config, device = run.config, run.device
+    loaders, (side, _) = make_loaders(run, dataset), shown_size(config.task, dataset.preset.image_size)
+    deployment = make_deployment(config, dataset.preset, spec, classes)
+    constraints = make_constraints(run, deployment)
+    torch.manual_seed(derived_seed(config.seed, "supernet"))
+    supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(device)
+    supernet.drop_before_head(config.dropout)
+    for loader in loaders.values():
+        spec.require_batch(side, loader.smallest_batch, loader.part.name, loader.remedy)
+    if config.sync_bn and run.world.size > 1:
+        synchronise_norms(supernet)
+    torch.manual_seed(derived_seed(config.seed, "controller"))
+    strategy = choose_strategy(config, device)
     seen, known, last = Seen(), Known(), LastWeights(supernet, config.average_last)
     averaging = {"last": last} if config.average_last > 1 else {}
     training = Training(
         "search",
         supernet,
         make_sgd(
-            supernet.parameters(), config.child_lr_max, momentum=config.momentum, weight_decay=config.weight_decay
+            supernet.parameters(),
+            config.child_lr_max,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
         ),
         run.precision,
         replace(run.schedule, warmup=config.lr_warmup_epochs, by_step=config.lr_by_step),
@@ -530,12 +602,16 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
         by_path=BN_STATS[config.bn_stats].calibrated,
         total=run.world.all_reduce_sum,
     )
+    architect = None
+    if config.searcher in GRADIENT:
+        architect = Architect(supernet, strategy, training.optimizer, task, config.order, run.world.mean)
     return Search(
         config=config,
         dataset=dataset,
         task=task,
         supernet=supernet,
         strategy=strategy,
+        architect=architect,
         draws=Draws(strategy, constraints, run.world, config.seed, config.canonical),
         constraints=constraints,
         seen=seen,

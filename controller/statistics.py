@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ops.genotype import Genotype
 from ops.space import SPACES
 
+SKIPS = ("skip_connect", "identity")
 UNIFORM = 0.01  # nats a choice: less is no preference that a search can see; one sure choice of 40 gives 0.04
 
 
@@ -24,6 +25,29 @@ def shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
         **{f"operations/{name}": ops.count(i) / len(ops) for i, name in enumerate(space.operations)},
         **{f"inputs/{name}": inputs.count(i) / len(inputs) for i, name in enumerate(space.states)},
     }
+
+
+def derived_operations(genotype: Genotype) -> dict[str, int]:
+    """How many edges have each operation, ``<cell>/<operation>``: of normal cells and reductions, or by number."""
+    kinds = ("normal", "reduction") if genotype.sharing == "type" else map(str, range(len(genotype.cells)))
+    names = SPACES[genotype.space].operations
+    return {
+        f"{kind}/{name}": cell[1::2].count(op)
+        for kind, cell in zip(kinds, genotype.cells, strict=True)
+        for op, name in enumerate(names)
+    }
+
+
+def skip_collapse(genotype: Genotype) -> list[str]:
+    """Say that half of the edges of the first encoding, the normal cells', only pass on what they read; else nothing.
+
+    A search by gradients is known to drift there (docs/method.md, section 23).
+    """
+    ops = genotype.cells[0][1::2]
+    skips = sum(SPACES[genotype.space].operations[op] in SKIPS for op in ops)
+    if 2 * skips < len(ops):
+        return []
+    return [f"{skips} of the {len(ops)} edges of the normal cell are skip connections: the search has collapsed"]
 
 
 class Seen:

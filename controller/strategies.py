@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from controller.nao.strategy import Nao
 from controller.policy import Controller, Policy, Squash
 from controller.random_search import RandomSearch
 from controller.reinforce import Reinforce
+from controller.relaxation import Relaxation, relax
 from controller.sampling import Fits
 from ops.genotype import Genotype
 
@@ -87,6 +89,9 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "evolution": _evolution,
     "nao": _nao,
 }
+# Those that gradients move, and no scores: another protocol, that of controller.relaxation.Relaxation.
+GRADIENT: dict[str, Callable[..., Relaxation]] = {"darts": relax}
+SEARCHERS: Mapping[str, object] = ChainMap(GRADIENT, STRATEGIES)  # a view, so that a new entry is a choice
 
 
 def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Strategy:

@@ -71,6 +71,7 @@ class Backbone(nn.Module):
         """Run stems, cells and heads on images (N, 3, H, W), or what is left of that on what :meth:`stem` gave.
 
         Returns what the head gives, (N, classes) for a classifier, and as much for each auxiliary head.
+        ``drop_path``: the probability that a path drops, or one for each cell, (cells,).
         """
         features = self.features(images, genotype, drop_path)
         return self.head(features), [head(features) for head in self.aux_heads]
@@ -80,8 +81,17 @@ class Backbone(nn.Module):
         if not self.training or (isinstance(drop_path, int | float) and drop_path == 0):
             return None
         paths = max(len(cell) for cell in genotype.cells) // 2
+        if isinstance(drop_path, Tensor) and drop_path.dim():  # one for each cell
+            drop_path = drop_path.repeat_interleave(paths).view(-1, 1, 1, 1, 1)
         masks = keep_masks(len(self.blocks) * paths, like.shape[0], drop_path, like)
         return masks.unflatten(0, (len(self.blocks), paths))
+
+    def drop_before_head(self, share: float) -> None:
+        """Let training drop this share of what the head reads. Raises UsageError for a head that cannot."""
+        if share and not hasattr(self.head, "dropout"):
+            raise UsageError(f"--dropout {share}: the head {self.spec.head} of the space {self.spec.space} has none")
+        if share:
+            self.head.dropout = share
 
     @property
     def num_classes(self) -> int:

@@ -1,6 +1,6 @@
 """A cell: the wiring of its nodes, written once for supernet and network (docs/method.md, section 2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from models.plan import CellPlan
 from ops.layout import concatenate
 from ops.mish import Mish
+from ops.mixture import MixedEdge, MixedEdges
 from ops.primitives import pointwise
-from ops.space import Space, edges
+from ops.space import Edge, Space, edges
 from ops.squeeze_excite import SqueezeExcite
 
 EdgeBuilder = Callable[[int, str], nn.Module]
@@ -35,6 +36,22 @@ def add(a: Tensor, b: Tensor, keep: Sequence[Tensor] | None = None) -> Tensor:
     return a + b if keep is None else torch.addcmul(a * keep[0], b, keep[1])
 
 
+def mixed(operations: Iterable[nn.Module], states: Sequence[Tensor], edge: MixedEdge) -> Tensor:
+    """Run an edge that has not chosen: the weighted sum of operations of the weighted sum of states.
+
+    As in :func:`add`, smaller maps are resized to the largest first, states and results alike.
+    """
+    state = weighted_sum(edge.input, states)  # (N, W, H, H)
+    return weighted_sum(edge.op, [operation(state) for operation in operations])  # (N, out, H', H')
+
+
+def weighted_sum(weights: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    """The sum of maps, each with its weight; smaller ones are resized to the largest."""
+    size = [max(side) for side in zip(*(x.shape[-2:] for x in maps), strict=True)]
+    first, *others = (w * resize(x, size) for w, x in zip(weights.unbind(), maps, strict=True))
+    return sum(others, first)
+
+
 class Output(nn.Module):
     """Join the nodes of a cell, which lie side by side, to what the next cells read."""
 
@@ -54,7 +71,7 @@ class Cell(nn.Module):
     """Wire the nodes of one cell. ``build_edge(node, side)`` makes the module of an edge.
 
     An edge of the chosen network is one operation; an edge of the supernet is a list of all of them, of which
-    the encoding picks one.
+    the encoding picks one, or which it mixes by the weights that take its place.
     """
 
     def __init__(self, plan: CellPlan, space: Space, build_edge: EdgeBuilder) -> None:
@@ -73,7 +90,7 @@ class Cell(nn.Module):
         self,
         s0: Tensor,
         s1: Tensor,
-        encoding: Sequence[int],
+        encoding: Sequence[int] | MixedEdges,
         *,
         keep: Tensor | None = None,
         through: Through | None = None,
@@ -84,10 +101,9 @@ class Cell(nn.Module):
         (2 * nodes, N, 1, 1, 1), or None. ``through``: applies an operation to a state, where it may be known already.
         """
         states = [resize(s0, s1.shape[-2:]), s1]  # (N, W, H, H) each
-        for n, pair in enumerate(edges(encoding)):
+        for n, pair in enumerate(encoding.pairs() if isinstance(encoding, MixedEdges) else edges(encoding)):
             x, y = (
-                self._edge(self.nodes[n][side], edge.op, states[edge.input], through)
-                for side, edge in zip(SIDES, pair, strict=True)
+                self._edge(self.nodes[n][side], edge, states, through) for side, edge in zip(SIDES, pair, strict=True)
             )
             # (N, W, H, H), or in a reduction (N, 2W, ...): each edge H, H/2 or H/4, by what it reads and does
             node = add(x, y, None if keep is None else keep[2 * n : 2 * n + 2])
@@ -102,6 +118,10 @@ class Cell(nn.Module):
             return node
         return self.calibrate(resize(node, (s1.shape[-2] // 2, s1.shape[-1] // 2)))
 
-    def _edge(self, edge: nn.Module, op: int, state: Tensor, through: Through | None) -> Tensor:
-        operation = edge[op] if isinstance(edge, nn.ModuleList) else edge
+    def _edge(
+        self, held: nn.Module, edge: Edge | MixedEdge, states: Sequence[Tensor], through: Through | None
+    ) -> Tensor:
+        if isinstance(edge, MixedEdge):
+            return mixed(held, states, edge)
+        operation, state = held[edge.op] if isinstance(held, nn.ModuleList) else held, states[edge.input]
         return operation(state) if through is None else through(operation, state)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.dense_heads import detect, segment
 from models.plan import CellPlan
@@ -30,8 +31,11 @@ class Features(NamedTuple):
 class PooledLinear(nn.Linear):
     """Average a map over its pixels and apply one linear map without bias.
 
-    Reads the last features, or with ``of`` those of an auxiliary head of this number.
+    Reads the last features, or with ``of`` those of an auxiliary head of this number. ``dropout``: the share of the
+    averages that training drops.
     """
+
+    dropout = 0.0
 
     def __init__(self, width: int, outputs: int, of: int | None = None) -> None:
         super().__init__(width, outputs, bias=False)
@@ -44,7 +48,10 @@ class PooledLinear(nn.Linear):
 
     def forward(self, features: Features) -> Tensor:
         """Turn features into (N, outputs)."""
-        return super().forward(self.pooled(features))  # (N, C) -> (N, outputs)
+        averages = self.pooled(features)  # (N, C)
+        if self.dropout and self.training:
+            averages = functional.dropout(averages, self.dropout)
+        return super().forward(averages)  # (N, C) -> (N, outputs)
 
 
 def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:

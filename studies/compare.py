@@ -5,7 +5,8 @@
 
 For each seed the search script trains shared weights on uniform paths, every searcher searches on them while they do
 not change, and what it picks is trained from scratch (docs/method.md, section 18). What stands behind ``--`` is for the
-search script, and ``--retrain "FLAGS"`` for the retrainer.
+search script, and ``--retrain "FLAGS"`` for the retrainer. With ``--methods`` each method searches on shared weights of
+its own: see studies/methods.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import train_search_cifar as script
 from controller.strategies import STRATEGIES
 from ops.genotype import Genotype, GenotypeError
+from studies import methods
 from studies.comparison import MEDIAN, RANDOM, judge, write_comparison
 from studies.folder import study_folder
 from studies.frozen import search_frozen, train_weights, weights_flags
@@ -44,7 +46,8 @@ SAID = {*OF_THE_STUDY, "device", "searcher", "warmup_epochs", "controller_steps"
 SAID -= {"blocks", "sharing"}
 COMPARE = {
     "prog": "python -m studies.compare",
-    "about": "Compare searchers on the same shared weights, by what they pick trained from scratch.",
+    "about": "Compare searchers on the same shared weights, by what they pick trained from scratch. With --methods, "
+    "compare whole methods, each in its own search: see --methods all --help.",
     "example": "python -m studies.compare --save first --standalone_epochs 12 -- --data digits --blocks '[1,1]' "
     "--child_out_filters 16 --epochs 20 --recipe tuned",
 }
@@ -178,7 +181,11 @@ def train_alone(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a comparison; see --help. Exits with 2 for what is refused and 1 for a fault during the work."""
-    config = parse_study(CompareConfig, sys.argv[1:] if argv is None else argv, **COMPARE)
+    words = list(sys.argv[1:] if argv is None else argv)
+    own = words[: words.index("--")] if "--" in words else words
+    if any(word.partition("=")[0] == "--methods" for word in own):
+        return methods.main(words)
+    config = parse_study(CompareConfig, words, **COMPARE)
     with command("studies.compare", GenotypeError, again="the same command") as state, stop_requests(World()) as stop:
         c = prepare(config)
         stop.check()

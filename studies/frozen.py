@@ -31,15 +31,20 @@ def weights_flags(config: SearchConfig) -> list[str]:
 
 def train_weights(flags: Sequence[str], result: Path, seed: int) -> dict[str, Any]:
     """Run the search script, or go on with its run; which one it was. What it says is in the log.txt of the run."""
-    save, said = f"seed{seed}", io.StringIO()
+    return {"run": run_search([*flags, "--seed", str(seed)], result, f"seed{seed}").name}
+
+
+def run_search(flags: Sequence[str], result: Path, save: str) -> Path:
+    """Run the search script without a word on the console; the folder of its run. Raises WorkError."""
+    said = io.StringIO()
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(said):
-            script.main([*flags, "--seed", str(seed), "--save", save, "--result", str(result)])
+            script.main([*flags, "--save", save, "--result", str(result)])
     except SystemExit as end:
         if end.code > 128:  # stopped, with a checkpoint
             raise
         raise WorkError(" ".join(said.getvalue().split())) from None
-    return {"run": runs_called(save, result / "search")[-1].name}
+    return runs_called(save, result / "search")[-1]
 
 
 def search_frozen(

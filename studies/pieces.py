@@ -118,7 +118,7 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["studies.frozen", "studies.standalone"])
+    context.set_forkserver_preload(["studies.frozen", "studies.standalone", "studies.method_runs"])
     return context
 
 

@@ -22,10 +22,12 @@ SYSTEM = "utils/system/"  # imports nothing of ours but itself
 OF_OPS = {f"ops.genotype.{word}" for word in ("SHARINGS", "GenotypeError", "MAX_BLOCKS", "MAX_STAGES")}  # for utils
 CONFIG = "utils/config/"  # reads the tables that own choices of flags, and nothing else of the rooms
 OF_CONFIG = {
-    "controller.strategies.CONTROLLERS",
-    *("controller.strategies.STRATEGIES", "models.stems.STEMS", "models.supernet.BN_STATS", "ops.primitives.ANTIALIAS"),
+    *("controller.strategies.CONTROLLERS", "controller.strategies.SEARCHERS", "controller.strategies.GRADIENT"),
+    "controller.relaxation.RELAXATIONS",
+    *("models.stems.STEMS", "models.supernet.BN_STATS", "ops.primitives.ANTIALIAS"),
     *("models.proxies.PROXIES", "ops.space.SPACES", "ops.space.SLNAS"),
     *("controller.learning.ADVANTAGES", "controller.learning.OPTIMIZERS", "controller.sampling.PATHS"),
+    "controller.sampling.POLICY",
     *("data.datasets.KINDS", "data.policies.POLICIES", "data.sources.BAD_IMAGES", "data.sources.CACHES"),
 }
 STANDARD_LIBRARY_ONLY = ("ops/genotype.py", "ops/encodings.py", "ops/named.py", "ops/space.py")

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from controller.statistics import spread
+from controller.statistics import derived_operations, skip_collapse, spread
+from ops.genotype import Genotype, parse_genotype
 
 
 def accuracies(chances, images, seed):
@@ -49,3 +50,31 @@ def test_one_candidate_leaves_it_open():
     assert found.noise_share is None
     assert math.isfinite(found.std)
     assert "open" in found.sentence()
+
+
+def darts(skips: int, of_reduction: int = 0) -> Genotype:
+    """A genotype with so many skip connections in its normal cells, and in its reductions."""
+    cells = [[2] * n + [3] * (8 - n) for n in (skips, of_reduction)]
+    return Genotype.from_lists([[v for op in ops for v in (0, op)] for ops in cells], space="darts")
+
+
+@pytest.mark.parametrize(("skips", "found"), [(0, 0), (3, 0), (4, 1), (8, 1)])
+def test_a_normal_cell_that_half_passes_on_what_it_reads_has_collapsed(skips, found):
+    lines = skip_collapse(darts(skips, of_reduction=8))
+    assert len(lines) == found
+    assert not found or f"{skips} of the 8 edges" in lines[0]
+
+
+def test_published_cells_and_our_own_space_have_not_collapsed():
+    for name in ("DARTS_V1", "DARTS_V2"):
+        assert not skip_collapse(parse_genotype(name))
+    assert not skip_collapse(Genotype.widest(2))
+
+
+def test_derived_operations_are_counted_by_cell():
+    counts = derived_operations(darts(3, 1))
+    assert counts["normal/skip_connect"] == 3
+    assert counts["normal/sep_conv_3x3"] == 5
+    assert counts["reduction/skip_connect"] == 1
+    assert sum(counts.values()) == 16
+    assert set(derived_operations(Genotype.widest(3, "stage"))) >= {"0/shuffle_3x3", "2/conv_1x1"}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from controller.learning import ADVANTAGES, OPTIMIZERS
-from controller.strategies import CONTROLLERS, STRATEGIES, make_strategy
+from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
 from data.policies import POLICIES, make_policy
 from models.deployment import Deployment
@@ -37,6 +37,7 @@ PARSERS = {SearchConfig: parse_search, RetrainConfig: parse_retrain}
 CPU = torch.device("cpu")
 TABLES = {
     "searcher": STRATEGIES,
+    "searcher by gradients": GRADIENT,
     "controller": CONTROLLERS,
     "controller_optimizer": OPTIMIZERS,
     "advantage": ADVANTAGES,
@@ -125,6 +126,7 @@ def use_of(name: str, monkeypatch) -> object:
     deployment, images = Deployment(NetworkSpec((0,), 4, 3), "type", 8), torch.zeros(2, 3, 8, 8)
     return {
         "searcher": lambda: make_strategy("toy", 2, "type"),
+        "searcher by gradients": lambda: GRADIENT["toy"](2, "type"),
         "controller": lambda: make_strategy("rl", 2, "type", controller="toy"),
         "controller_optimizer": lambda: make_strategy("rl", 2, "type", optimizer="toy"),
         "advantage": lambda: make_strategy("rl", 2, "type", advantage="toy"),

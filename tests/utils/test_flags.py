@@ -74,6 +74,9 @@ SEARCH = {
     "advantage": "baseline",
     "entropy_in_loss": 0,
     "ppo_epochs": 1,
+    "order": 1,
+    "arch_lr": 3e-4,
+    "arch_weight_decay": 1e-3,
     "nao_pool": 600,
     "nao_replace": 300,
     "nao_best": 100,
@@ -140,6 +143,15 @@ def test_a_recipe_of_a_search_sets_what_is_not_given_and_the_published_one_is_th
     assert (given.controller_lr, given.canonical, given.advantage) == (3.5e-5, False, "normalised")
     with pytest.raises(SystemExit):  # what contradicts itself with the recipe's parts
         parse_search(["--recipe", "tuned", "--controller_samples", "1"])
+
+
+def test_a_search_by_gradients_halves_the_images_unless_told_and_has_a_recipe():
+    assert parse_search(["--searcher", "darts"]).reward_fraction == 0.5
+    assert parse_search(["--searcher", "darts", "--reward_fraction", "0.2"]).reward_fraction == 0.2
+    config = parse_search(["--searcher", "darts", "--space", "darts", "--recipe", "darts"])
+    assert (config.batch_size, config.epochs, config.child_out_filters, config.blocks) == (64, 50, 16, (8,))
+    assert (config.child_lr_max, config.child_lr_min, config.weight_decay) == (0.025, 0.001, 3e-4)
+    assert (config.grad_clip, config.order, config.cutout, config.child_use_aux_heads) == (5, 1, 0, False)
 
 
 def test_the_controller_of_enas_has_no_temperature_unless_given():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data.policies import POLICIES
 from utils.config.common import DATA, NETWORK, OPTIMISATION, CommonConfig
@@ -11,7 +11,7 @@ from utils.config.dense import require_retrain
 from utils.config.flags import flag, parse
 from utils.reports.export_needs import SUFFIXES
 from utils.system import numbers
-from utils.training.recipes import RECIPES
+from utils.training.recipes import OTHER_FLAGS, RECIPES
 
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
 RECIPE = "recipe (the default of each part is the recipe's)"
@@ -42,7 +42,9 @@ class RetrainConfig(CommonConfig):
     aux_weight: float = flag(0.4, "of the auxiliary losses", OPTIMISATION, type=numbers.non_negative)
     resolution_jitter: bool = flag(False, "large images: shrink and grow back first", DATA, type=bool)
 
-    recipe: str = flag("published", "what the parts below start from", RECIPE, choices=RECIPES)
+    recipe: str = flag(
+        "published", "what the parts below start from, and with another method's its schedule", RECIPE, choices=RECIPES
+    )
     augment: str | None = flag(None, "policy on every image", RECIPE, choices=POLICIES)
     mixup: float | None = flag(None, "parameter of its beta distribution, 0 for off", RECIPE, type=numbers.non_negative)
     cutmix: float | None = flag(
@@ -58,6 +60,10 @@ class RetrainConfig(CommonConfig):
     drop_path_until: float | None = flag(
         None, "share of the epochs in which drop path rises", RECIPE, type=numbers.share
     )
+    drop_path_by_layer: bool | None = flag(None, "cell i of n drops the share i / n of it", RECIPE, type=bool)
+    drop_path_by_step: bool | None = flag(None, "it rises with every step", RECIPE, type=bool)
+    dropout: float | None = flag(None, "share of what the head reads", RECIPE, type=numbers.probability)
+    decay_norms: bool | None = flag(None, "weight decay on norms and biases too", RECIPE, type=bool)
     holdout: float = flag(0.0, "share of train/ that the best epoch is chosen on", DATA, type=numbers.probability)
 
     seeds: tuple[int, ...] | None = flag(
@@ -80,6 +86,12 @@ class RetrainConfig(CommonConfig):
     export_normalise: bool = flag(
         False, "put the normalisation into that file: it takes images in [0, 1]", AROUND, type=bool
     )
+
+    def completed(self) -> RetrainConfig:
+        """The same with the schedule that the recipe has, but for what was given."""
+        others = OTHER_FLAGS.get(self.recipe, {})
+        filled = replace(self, **{name: value for name, value in others.items() if name not in self.given})
+        return CommonConfig.completed(filled)
 
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""

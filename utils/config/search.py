@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from controller.learning import ADVANTAGES, OPTIMIZERS
-from controller.sampling import PATHS
-from controller.strategies import CONTROLLERS, STRATEGIES
+from controller.relaxation import RELAXATIONS
+from controller.sampling import PATHS, POLICY
+from controller.strategies import CONTROLLERS, GRADIENT, SEARCHERS
 from models.proxies import PROXIES
 from models.supernet import BN_STATS
 from ops.space import SLNAS, SPACES
@@ -20,6 +21,7 @@ from utils.training.search_recipes import SEARCH_RECIPES
 from utils.training.task import SCORES
 
 STRATEGY, CONTROLLER, NAO, RESULT = "strategy", "controller", "NAO", "result"
+ARCHITECTURE = "architecture by gradients"
 SHARED_WEIGHTS = "shared weights"
 SHARED = "shared"  # rank by the shared weights; all other rankers need no training
 RANKERS: Mapping[str, object] = ChainMap(PROXIES, {SHARED: None})  # a view, so that a new entry is a choice
@@ -45,7 +47,7 @@ class SearchConfig(CommonConfig):
 
     recipe: str = flag("published", "what other flags start from", STRATEGY, choices=SEARCH_RECIPES)
     canonical: bool = flag(False, "one encoding for all that describe the same network", STRATEGY, type=bool)
-    searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=STRATEGIES)
+    searcher: str = flag("rl", "who proposes genotypes", STRATEGY, choices=SEARCHERS)
     score: str | None = flag(
         None, "what is rewarded and ranked by", STRATEGY, choices=SCORES, said="the task's measure"
     )
@@ -75,11 +77,15 @@ class SearchConfig(CommonConfig):
 
     bn_stats: str = flag("batch", "batch-norm statistics when a genotype is scored", NETWORK, choices=BN_STATS)
     calibration_steps: int = flag(4, "training batches for --bn_stats recalibrate", NETWORK, type=numbers.positive_int)
-    reward_fraction: float = flag(0.2, "share of train/ kept for rewards", DATA, type=numbers.fraction)
+    reward_fraction: float = flag(
+        0.2, "share of train/ kept for rewards", DATA, type=numbers.fraction, said="0.2, --searcher darts 0.5"
+    )
 
     paths: int = flag(1, "genotypes a step trains on, gradients averaged", SHARED_WEIGHTS, type=numbers.positive_int)
     path_sampling: str = flag("policy", "who draws them after the warm-up", SHARED_WEIGHTS, choices=PATHS)
     bn_affine: bool = flag(True, "scale and shift in the batch norms of cells", SHARED_WEIGHTS, type=bool)
+    nesterov: bool = flag(False, "of the momentum", SHARED_WEIGHTS, type=bool)
+    dropout: float = flag(0.0, "share of what the head reads", SHARED_WEIGHTS, type=numbers.probability)
     grad_clip: float | None = flag(None, "largest gradient norm", SHARED_WEIGHTS, type=numbers.positive, said="none")
     lr_by_step: bool = flag(False, "the learning rate changes from step to step", SHARED_WEIGHTS, type=bool)
     lr_warmup_epochs: int = flag(0, "epochs in which it rises", SHARED_WEIGHTS, type=numbers.count)
@@ -112,6 +118,12 @@ class SearchConfig(CommonConfig):
         type=numbers.positive_int,
     )
 
+    order: int = flag(
+        1, "of the gradient: 2 looks through the next step of the weights", ARCHITECTURE, type=numbers.whole(1, 2)
+    )
+    arch_lr: float = flag(3e-4, "learning rate", ARCHITECTURE, type=numbers.positive)
+    arch_weight_decay: float = flag(1e-3, "of Adam, in its gradient", ARCHITECTURE, type=numbers.non_negative)
+
     nao_pool: int = flag(600, "genotypes in the pool", NAO, type=numbers.positive_int)
     nao_replace: int = flag(300, "the worst of them, which a round replaces", NAO, type=numbers.positive_int)
     nao_best: int = flag(100, "the best of them, from which it steps", NAO, type=numbers.positive_int)
@@ -126,10 +138,13 @@ class SearchConfig(CommonConfig):
         """The same with the parts of the recipe that were not given."""
         parts = asdict(SEARCH_RECIPES[self.recipe])
         share = parts.pop("warmup_share")
-        parts["warmup_epochs"] = int(share * self.epochs)
+        epochs = self.epochs if "epochs" in self.given else parts["epochs"]
+        parts["warmup_epochs"] = int(share * epochs)
         controller = self.controller if "controller" in self.given else parts["controller"]
         if controller == "enas":  # which has no temperature
             parts["controller_temperature"] = 1.0
+        if self.searcher in GRADIENT:
+            parts["reward_fraction"] = 0.5
         space = SPACES[self.space]
         if space.stacked and "blocks" not in self.given:  # inside, the depth of a stack is the one number of its blocks
             parts["blocks"] = space.depths[0] if self.layers is None else (self.layers,)
@@ -149,6 +164,7 @@ class SearchConfig(CommonConfig):
         if self.nao_best > self.nao_pool:
             raise ValueError(f"--nao_best {self.nao_best} is more than --nao_pool {self.nao_pool} has")
         self.require_space()
+        self.require_gradients()
         operations = len(SPACES[self.space].operations)
         if self.path_sampling == "fair" and self.paths % operations:
             raise ValueError(
@@ -169,6 +185,32 @@ class SearchConfig(CommonConfig):
                 raise ValueError(f"--{name}: --space {space.name} {kind}")
         if space.stacked and self.sharing != "type":
             raise ValueError(f"--sharing {self.sharing}: --space {space.name} shares its cells by type")
+
+    def require_gradients(self) -> None:
+        """Refuse what a search by gradients cannot have, and its own flags where another strategy searches."""
+        named = " or ".join(GRADIENT)
+        if self.searcher not in GRADIENT:
+            moved = {"order": 1, "arch_lr": 3e-4, "arch_weight_decay": 1e-3}
+            for name, default in moved.items():
+                if getattr(self, name) != default:
+                    raise ValueError(
+                        f"--{name} is for --searcher {named}: --searcher {self.searcher} takes no gradients"
+                    )
+            return
+        if self.space not in RELAXATIONS:
+            spaces = ", ".join(RELAXATIONS)
+            raise ValueError(f"--searcher {self.searcher} does not search --space {self.space}: it knows {spaces}")
+        unfit = {
+            **dict.fromkeys(("max_params", "max_macs", "max_latency_ms"), "derives one genotype, within no limits"),
+            **{
+                "paths": "samples no paths",
+                "path_sampling": "samples no paths",
+                "drop_prob": "mixes, and drops no path",
+            },
+        }
+        for name, why in unfit.items():
+            if name in self.given and getattr(self, name) not in (0, 1 if name == "paths" else POLICY):
+                raise ValueError(f"--{name}: --searcher {self.searcher} {why}")
 
 
 def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:

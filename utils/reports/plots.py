@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 WIDTH = 3.35  # inches: one column of a page
 STYLES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "v", "D", "P", "x", "+", "1", "2")
 
 
 def _figure(width: float = WIDTH, height: float = 2.6) -> Figure:
@@ -71,6 +72,21 @@ def scatters(panels: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str
         axes.set_title(title, fontsize=7)
         axes.locator_params(axis="x", nbins=4)
         _label(axes, x, y if i % columns == 0 else "")
+    return figure
+
+
+def clouds(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], y: str) -> Figure:
+    """Draw points of several names, each with a marker of its own, a panel for each title of a horizontal axis."""
+    figure = _figure(WIDTH * max(1.0, 0.85 * len(panels)))
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (x, series) in zip(grid, panels.items(), strict=True):
+        for i, (name, points) in enumerate(series.items()):
+            marker, style = MARKERS[i % len(MARKERS)], {"markersize": 4, "alpha": 0.8, "markeredgewidth": 1}
+            axes.plot(*zip(*points, strict=True), marker, label=name, **style)
+        _label(axes, x, y if axes is grid[0] else "")
+        axes.locator_params(axis="x", nbins=5)
+        axes.get_legend().remove()
+    figure.legend(*grid[0].get_legend_handles_labels(), fontsize=6, frameon=False, loc="outside right upper")
     return figure
 
 

@@ -43,6 +43,10 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def mean(self, values: Tensor) -> Tensor:
+        """Average a tensor over all processes, in place; all of them get it."""
+        return self.all_reduce_sum(values).div_(self.size) if self.size > 1 else values
+
     def all_reduce_max(self, value: int) -> int:
         """Find the largest of the processes' numbers; all of them get it."""
         if self.size == 1:

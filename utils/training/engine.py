@@ -104,13 +104,14 @@ def train_pass(
     clip: float | None = None,
     average: Any = None,
     progress: Progress | None = None,
+    before: Callable[[int, Batch], None] | None = None,
 ) -> None:
     """Train on every batch that is left of the pass, once; what was counted is in the meter.
 
     ``arguments[step]``: what the model takes besides the images of that step, a path and its drop path for one; the
     batch passes once with each of them, and their gradients are averaged. ``seeds[step]``: of what the step draws from
     the global generator. ``clip``: largest gradient norm. ``average``: of the weights, told
-    of every step.
+    of every step. ``before``: called with the number and the batch of every step before its gradients are taken.
     """
     progress = progress or Unattended()
     parameters = () if clip is None else list(model.parameters())
@@ -121,6 +122,8 @@ def train_pass(
         for step, batch in progress.steps(loader):
             if seeds is not None:
                 torch.manual_seed(seeds[step])
+            if before is not None:
+                before(step, batch)
             targets, share = task.targets(batch), 1 / len(arguments[step])
             optimizer.zero_grad()
             losses = []

@@ -12,7 +12,9 @@ class Recipe:
     """The parts of a training recipe; 0 means off.
 
     ``augment``: policy; ``mixup``, ``cutmix``: beta parameters; ``random_erasing``: probability; ``ema``: decay of
-    the weight average; ``lr_warmup_epochs``: linear; ``drop_path_until``: share of the epochs that its ramp takes.
+    the weight average; ``lr_warmup_epochs``: linear; ``drop_path_until``: share of the epochs that its ramp takes;
+    ``drop_path_by_layer``: cell i of n drops i / n of it; ``drop_path_by_step``: it grows with every step;
+    ``dropout``: share of what the head reads; ``decay_norms``: weight decay on all parameters.
     """
 
     augment: str = "none"
@@ -24,6 +26,10 @@ class Recipe:
     nesterov: bool = False
     label_smoothing: float = 0.1
     drop_path_until: float = 0.7
+    drop_path_by_layer: bool = False
+    drop_path_by_step: bool = False
+    dropout: float = 0.0
+    decay_norms: bool = False
 
 
 RECIPES = {
@@ -38,6 +44,47 @@ RECIPES = {
         nesterov=True,
         drop_path_until=1.0,
     ),
+    # Other methods, as they were published for CIFAR-10 (docs/method.md, section 26).
+    "darts": Recipe(label_smoothing=0.0, drop_path_until=1.0, decay_norms=True),
+    "enas": Recipe(
+        nesterov=True,
+        label_smoothing=0.0,
+        drop_path_until=1.0,
+        drop_path_by_layer=True,
+        drop_path_by_step=True,
+        dropout=0.2,
+        decay_norms=True,
+    ),
+    "nao": Recipe(
+        label_smoothing=0.0,
+        drop_path_until=1.0,
+        drop_path_by_layer=True,
+        drop_path_by_step=True,
+        dropout=0.4,
+        decay_norms=True,
+    ),
+}
+
+# The same for the three of them; what differs stands below.
+_COSINE = {"lr_schedule": "cosine", "child_lr_max": 0.025, "child_lr_min": 0.0, "weight_decay": 3e-4, "drop_prob": 0.2}
+_ALIKE = {"momentum": 0.9, "grad_clip": 5.0, "aux_weight": 0.4}
+
+# What a recipe says of flags that have a default of their own, where they are not given.
+OTHER_FLAGS: dict[str, dict[str, Any]] = {
+    "darts": {**_ALIKE, **_COSINE, "epochs": 600, "batch_size": 96},
+    "nao": {**_ALIKE, **_COSINE, "epochs": 600, "batch_size": 128},
+    "enas": {
+        **_ALIKE,
+        "epochs": 630,
+        "batch_size": 144,
+        "child_lr_max": 0.05,
+        "child_lr_min": 1e-4,
+        "lr_schedule": "cosine_restarts",
+        "child_lr_T_0": 10,
+        "child_lr_T_mul": 2,
+        "weight_decay": 4e-4,
+        "drop_prob": 0.4,
+    },
 }
 
 

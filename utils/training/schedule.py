@@ -53,6 +53,6 @@ SCHEDULES: dict[str, Callable[[Schedule, float], float]] = {
 }
 
 
-def drop_path_ramp(epoch: int, epochs: int, highest: float, until: float = 1.0) -> float:
+def drop_path_ramp(epoch: float, epochs: int, highest: float, until: float = 1.0) -> float:
     """The drop-path probability ``highest * epoch / epochs``, constant once ``until`` of the epochs are over."""
     return highest * min(epoch, until * epochs) / epochs

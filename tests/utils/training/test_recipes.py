@@ -21,7 +21,12 @@ FLAGS = {
     "nesterov": (True, False),
     "label_smoothing": (0.2, 0.0),
     "drop_path_until": (0.5, 0.25),
+    "drop_path_by_layer": (True, False),
+    "drop_path_by_step": (True, False),
+    "dropout": (0.3, 0.0),
+    "decay_norms": (True, False),
 }
+METHODS_ONLY = ("drop_path_by_layer", "drop_path_by_step", "dropout", "decay_norms")
 SMALL = ["--image_size", "16", "--blocks", "[1,1]", "--batch_size", "240", "--no-tensorboard"]
 STRONG = [*SMALL, "--recipe", "strong", "--epochs", "2", "--precision", "bf16", "--lr_warmup_epochs", "1"]
 
@@ -41,10 +46,11 @@ def test_a_recipe_without_further_flags_is_as_the_table_says():
     assert chosen() == RECIPES["published"] == Recipe()
     assert chosen("--recipe", "strong") == RECIPES["strong"]
     off = {"mixup": 0, "cutmix": 0, "random_erasing": 0, "ema": 0, "lr_warmup_epochs": 0, "nesterov": False}
+    off |= dict.fromkeys(METHODS_ONLY, 0)
     published = asdict(RECIPES["published"])
     assert {**published, **off, "augment": "none", "label_smoothing": 0.1, "drop_path_until": 0.7} == published
     strong = asdict(RECIPES["strong"])
-    assert all(strong[name] for name in strong)
+    assert all(bool(strong[name]) != (name in METHODS_ONLY) for name in strong)
     assert strong["drop_path_until"] > published["drop_path_until"]
 
 

@@ -1,0 +1,164 @@
+"""Comparisons of methods as users run them, tiny; see studies/methods.py."""
+
+import json
+import signal
+
+import pytest
+
+from models.cost import network_cost
+from models.spec import NetworkSpec
+from ops.genotype import Genotype
+from studies import compare, method_plans, methods
+from studies.budgets import Budget, Cost
+from studies.method_plans import Plan, seconds_of
+from studies.method_runs import fitting_filters
+from studies.method_tables import DRAWN
+from tests.miniature import tree
+from tests.studies.stopping import make_until_the_third
+from utils.config import parse_search
+
+SEARCH = ["--data", "digits", "--train_images", "300", "--no-flip", "--batch_size", "60", "--valid_steps", "1"]
+SEARCH += ["--controller_steps", "2", "--controller_samples", "2", "--derive_samples", "2"]
+SIZES = ["--seeds", "0,1", "--search_filters", "4", "--blocks", "[1]", "--params", "8e4", "--train_epochs", "1"]
+RANDOM = f"{DRAWN}slnas"
+TIMES = {"search_s", "derive_s", "train_s"}
+
+
+def comparison(result, *more: str, behind=(), names: str = "slnas,random") -> int:
+    """Run a comparison in this process; its exit status."""
+    words = ["--methods", names, *SIZES, "--budget", "images=1000", "--device", "cpu", "--result", str(result)]
+    words += ["--retrain", "--stem quarter --batch_size 75", *more, "--", *SEARCH]
+    try:
+        return compare.main([*words, *behind])
+    except SystemExit as end:
+        return end.code
+
+
+def study_of(folder) -> dict:
+    """study.json, without what a clock says."""
+    study = json.loads((folder / "study.json").read_text())
+    for row in study["methods"].values():
+        for key in TIMES & row.keys():
+            assert all(value > 0 for value in row.pop(key))
+    return study
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Where a comparison was run without an interruption."""
+    result = tmp_path_factory.mktemp("whole")
+    assert comparison(result) == 0
+    return result / "studies" / "study"
+
+
+def test_every_method_has_the_same_budget_and_its_winner_the_same_parameters_and_training(whole):
+    study = study_of(whole)
+    assert list(study["methods"]) == ["slnas", "random", RANDOM]
+    for name, row in study["methods"].items():
+        assert all(abs(parameters - 8e4) <= 8e3 for parameters in row["parameters"])
+        assert row["agrees"] == [True, True]
+        assert len(row["top1"]) == len(row["macs"]) == 2
+        if name == RANDOM:
+            assert "epochs" not in row
+            assert row["less_random"] == [0, 0]
+            continue
+        assert row["epochs"] == study["methods"]["random"]["epochs"] == [2, 2]
+        for seed, images in zip((0, 1), row["images"], strict=True):
+            piece = json.loads((whole / f"searches/{name}-seed{seed}.json").read_text())
+            lines = (whole / "search" / piece["run"] / "metrics.jsonl").read_text().splitlines()
+            records = [json.loads(line) for line in lines]
+            assert {record["images/trained"] for record in records} == {239}
+            shown = [record["images/scored"] for record in records]
+            assert shown[0] in (59, 60), "a batch for the report, and nothing else in the warm-up"
+            assert abs(shown[1] - 60 * (1 + records[1]["controller/evaluations"])) <= 5, "of 60 images, or of 59"
+            assert images == 2 * 239 + sum(shown) <= 1000
+            best = json.loads((whole / "search" / piece["run"] / "genotypes.json").read_text())["candidates"][0]
+            assert row["genotypes"][seed]["cells"] == best["cells"]
+    assert (whole / "methods.png").stat().st_size > 5000
+
+
+def test_the_table_names_what_was_measured_and_marks_what_was_not(whole):
+    text = (whole / "study.md").read_text()
+    measured, published = text.split("## Published, not measured here")
+    for name, row in study_of(whole)["methods"].items():
+        mean = sum(row["top1"]) / 2
+        assert f"| {name} | slnas | {mean:.2f} ±" in measured
+    assert "| darts | 3.3 M | 2.76 % | 4 | 95.74 | 94.23 | 79.74 |" in published
+    assert "95.74" not in measured
+
+
+def test_a_stopped_comparison_goes_on_to_the_same_table(whole, tmp_path, monkeypatch, capfd):
+    with monkeypatch.context() as patch:
+        patch.setattr(methods, "make", make_until_the_third)
+        assert comparison(tmp_path) == 128 + signal.SIGTERM
+    assert capfd.readouterr().err == "studies.compare: stopped by SIGTERM; the same command goes on from here\n"
+    folder = tmp_path / "studies" / "study"
+    assert 3 <= len(list((folder / "searches").iterdir())) <= 4
+    assert not (folder / "study.json").exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in (folder / "searches").iterdir()}
+    assert comparison(tmp_path) == 0
+    assert {name: (folder / "searches" / name).stat().st_mtime_ns for name in kept} == kept
+    assert study_of(folder) == study_of(whole)
+
+
+@pytest.mark.parametrize(
+    ("more", "behind", "names", "words"),
+    [
+        ([], [], "slnas,luck", ["luck", "slnas, enas, darts, nao, random, evolution"]),
+        (["--budget", "images=200"], [], "random", ["--budget images=200", "one epoch of random", " images"]),
+        (["--budget", "epochs=3"], [], "random", ["epochs=3", "seconds=600"]),
+        (["--params", "100"], [], "random", ["--params 100", "slnas"]),
+        (["--retrain", "--stem 'quarter"], [], "random", ["--retrain", "quotation"]),
+        (["--random", "--searcher rl"], [], "random", ["--searcher", "behind --random"]),
+        ([], ["--epochs", "3"], "random", ["--epochs", "behind --"]),
+        ([], ["--data", "nowhere"], "random", ["nowhere"]),
+        (["--params", "3e4"], [], "slnas,random", ["other settings", "30000", "80000"]),
+        ([], ["--child_lr_max", "0.2"], "slnas,random", ["other settings", "--child_lr_max"]),
+    ],
+)
+def test_wrong_use_is_refused_in_one_line_and_touches_nothing(whole, more, behind, names, words, capsys):
+    result = whole.parent.parent
+    before = tree(result).keys()
+    assert comparison(result, *more, behind=behind, names=names) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert [word for word in words if word not in error] == []
+    assert tree(result).keys() == before
+
+
+def test_seconds_that_hold_no_epoch_are_refused_when_the_first_ones_were_timed(tmp_path, capsys):
+    assert comparison(tmp_path, "--budget", "seconds=0.01", names="random") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "--budget seconds=0.01 is too small for one epoch of random, which takes " in error
+    assert (tmp_path / "studies/study/timing/random.json").is_file()
+    assert not (tmp_path / "studies/study/searches").exists()
+
+
+def test_seconds_hold_as_many_epochs_as_their_first_ones_take():
+    words = ["--recipe", "tuned", "--searcher", "random"]
+    plan = Plan("random", "slnas", tuple(words), parse_search(words))
+    cost = seconds_of(plan, {"first_s": 1.0, "second_s": 3.0, "first_strategy_s": 0, "second_strategy_s": 2})
+    assert cost == Cost(1.0, 3.0)
+    for seconds, epochs in ((2.9, 0), (3, 1), (4, 2), (7, 3), (8, 4), (40, 20)):  # half of them are a warm-up
+        if epochs:
+            assert plan.within(Budget("seconds", seconds), cost).epochs == epochs
+        else:
+            with pytest.raises(method_plans.UsageError, match="3 seconds"):
+                plan.within(Budget("seconds", seconds), cost)
+
+
+def test_restarts_are_spread_over_the_epochs_that_fit():
+    words = ["--recipe", "enas"]
+    plan = Plan("enas", "slnas", tuple(words), parse_search(words))
+    assert parse_search(plan.adapted(30)).child_lr_T_0 == 2
+    assert parse_search(plan.adapted(150)).child_lr_T_0 == 10
+
+
+@pytest.mark.parametrize("parameters", [3000, 50_000])
+def test_filters_are_those_whose_network_is_nearest(parameters):
+    genotype, spec = Genotype.widest(2), NetworkSpec((1,), 4, 10)
+    found, cost = fitting_filters(genotype, spec, 32, parameters)
+    each = {f: network_cost(genotype, NetworkSpec((1,), f, 10), 32).parameters for f in range(2, 71, 2)}
+    assert abs(cost.parameters - parameters) == min(abs(value - parameters) for value in each.values())
+    assert each[found] == cost.parameters
