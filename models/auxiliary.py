@@ -13,8 +13,10 @@ class Classifier(nn.Linear):
     """Average the last map over its pixels and apply one linear map.
 
     ``rectified``: in training the map goes through ReLU first. That is so where the last cell feeds the auxiliary head,
-    whose first ReLU works in place in the published code.
+    whose first ReLU works in place in the published code. ``dropout``: the share of the averages that training drops.
     """
+
+    dropout = 0.0
 
     def __init__(self, width: int, outputs: int, bias: bool = True, rectified: bool = False) -> None:
         super().__init__(width, outputs, bias=bias)
@@ -23,7 +25,10 @@ class Classifier(nn.Linear):
     def forward(self, features: Features) -> Tensor:
         """Turn features, the last of which are (N, C, h, w), into (N, outputs)."""
         x = F.relu(features.last) if self.rectified and self.training else features.last
-        return super().forward(x.mean(dim=(2, 3)))  # (N, C) -> (N, outputs)
+        averages = x.mean(dim=(2, 3))  # (N, C)
+        if self.dropout and self.training:
+            averages = F.dropout(averages, self.dropout)
+        return super().forward(averages)  # (N, C) -> (N, outputs)
 
 
 class AuxiliaryHead(nn.Module):

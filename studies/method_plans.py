@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import train_search_cifar as script
+from controller.strategies import GRADIENT
 from studies.budgets import Budget, Cost, epochs_within, first_period
 from studies.method_runs import time_search
 from studies.pieces import Piece, make
@@ -124,6 +125,9 @@ def images_of(s: script.Search, plan: Plan) -> Cost:
     c = plan.searched
     trained = s.weights.num_images * c.paths
     report = c.valid_steps * max(s.valid.sizes)
+    if c.searcher in GRADIENT:  # before every step on the weights one on the architecture
+        further = 3 * max(s.weights.sizes) if c.order == 2 else 0
+        return Cost(trained + report, trained + report + len(s.weights) * (max(s.rewards.sizes) + further))
     update = c.controller_samples * c.reward_batches * max(s.rewards.sizes)
     if plan.spreads_rounds:
         scoring = NAO_ROUNDS * c.nao_pool * c.reward_batches * max(s.rewards.sizes)

@@ -31,7 +31,7 @@ from studies.method_tables import DRAWN, judge_methods, write_methods
 from studies.options import ALONE, STUDY, StudyConfig, parse_study
 from studies.pieces import Piece, key_of, make
 from studies.standalone import alone_flags, require_own, settings_of
-from utils.config import BLOCKS, parse_retrain
+from utils.config import BLOCKS, parse_retrain, parse_search
 from utils.config.flags import flag
 from utils.reports.log import RunLog
 from utils.runs.resume import flags_of
@@ -125,7 +125,7 @@ def prepare(config: MethodsConfig) -> Comparison:
         words += allowed(words_of(name, getattr(config, name)), f"--{name}")
         plans.append(make_plan(name, space, words, config.budget))
     alone = alone_flags(
-        flags_of(plans[0].searched),
+        flags_of(parse_search(config.rest)),  # data alone: a method's recipe has no part in the trainings
         config.device,
         {"recipe": config.train_recipe, "epochs": config.train_epochs},
         words_of("retrain", config.retrain),

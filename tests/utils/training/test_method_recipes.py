@@ -7,6 +7,7 @@ import torch
 
 from models.network import Network
 from ops.genotype import Genotype
+from ops.space import SPACES
 from tests.harness import finished, metrics, refusal
 from utils.config import parse_retrain, parse_search
 from utils.training.recipes import OTHER_FLAGS, RECIPES
@@ -85,9 +86,10 @@ def test_the_restarts_of_enas_end_with_its_last_epoch():
         assert end == schedule["epochs"]
 
 
-def network() -> Network:
+def network(space: str = "slnas") -> Network:
     torch.manual_seed(0)
-    return Network(Genotype.widest(2), [1, 1], 4, 3, "quarter")
+    blocks, stem = ((1, 1), "quarter") if space == "slnas" else ((3,), "plain")
+    return Network(Genotype.widest(2, space=space), blocks, 4, 3, stem)
 
 
 def test_drop_path_can_have_a_probability_for_every_cell():
@@ -103,15 +105,17 @@ def test_drop_path_can_have_a_probability_for_every_cell():
     assert masks["each"][3].max() == pytest.approx(10)
 
 
-def test_dropout_drops_in_training_only_and_keeps_the_mean():
-    plain, dropping, images = network(), network(), torch.randn(8, 3, 32, 32)
+@pytest.mark.parametrize("space", SPACES)
+def test_dropout_drops_in_training_only_and_keeps_the_mean(space):
+    plain, dropping, images = network(space), network(space), torch.randn(8, 3, 16, 16)
     dropping.drop_before_head(0.5)
     assert torch.equal(plain.eval()(images)[0], dropping.eval()(images)[0])
     plain.train()
     dropping.train()
-    expected = plain(images)[0]
+    features = plain.features(images, plain.genotype)
+    expected = plain.head(features)
     torch.manual_seed(0)
-    drawn = torch.stack([dropping(images)[0] for _ in range(200)])
+    drawn = torch.stack([dropping.head(features) for _ in range(200)])
     assert not torch.equal(drawn[0], drawn[1])
     error = drawn.std(0) / 200**0.5
     assert ((drawn.mean(0) - expected).abs() < 5 * error).all()
