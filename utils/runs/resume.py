@@ -22,6 +22,7 @@ FREE = {
     "workers",
     "cache",
     "report_freq",
+    "advise",
     "tensorboard",
     "device",
     "gpu",

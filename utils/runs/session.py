@@ -14,6 +14,7 @@ from utils.config import CommonConfig
 from utils.reports.log import RunLog, make_folder, write_json
 from utils.reports.report import RESULT
 from utils.runs import resume
+from utils.runs.clock import Clock
 from utils.system.checkpoint import fitting
 from utils.system.device import choose_kernels, describe_machine, pick_device
 from utils.system.errors import UsageError
@@ -43,6 +44,7 @@ class Session:
     lines: list[str] = field(default_factory=list)
     complete: bool = False
     log: RunLog | None = None
+    clock: Clock = field(default_factory=Clock)
 
     def note(self, text: str) -> None:
         """Say something, in log.txt too: at once, or when there is one."""
