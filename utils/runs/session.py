@@ -132,6 +132,7 @@ class Session:
 @contextmanager
 def session(config: CommonConfig, kind: str) -> Iterator[Session]:
     """Find and lock the earlier run if one is asked for, take the device, connect the processes."""
+    clock = Clock()
     world, path, saved, refusal = launched(), None, None, None
     with ExitStack() as held:
         if config.resume:
@@ -149,7 +150,7 @@ def session(config: CommonConfig, kind: str) -> Iterator[Session]:
         choose_kernels(deterministic=config.deterministic, tf32=config.tf32)
         precision = choose_precision(config.precision, device, backend=config.amp_backend, opt_level=config.opt_level)
         with connected(world, device):
-            run = Session(kind, config, world, device, precision, held, path, saved)
+            run = Session(kind, config, world, device, precision, held, path, saved, clock=clock)
             run.settle(refusal)
             if config.resume and path is None:
                 run.note(f"there is no run called {config.save} to go on with: starting one")
