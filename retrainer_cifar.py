@@ -40,6 +40,7 @@ from utils.reports.export_trained import export_trained
 from utils.reports.predict import predict_pictures
 from utils.reports.retrain_end import write_retraining
 from utils.runs import resume, seeds
+from utils.runs.clock import DATA, WRITING
 from utils.runs.same_data import require_classes
 from utils.runs.session import Session, session
 from utils.system import checkpoint
@@ -49,6 +50,7 @@ from utils.system.errors import UsageError
 from utils.system.processes import launched, synchronise_norms
 from utils.system.seeds import derived_seed
 from utils.system.terminal import say, tell
+from utils.training.advice import advise
 from utils.training.best import Best
 from utils.training.ema import WeightAverage
 from utils.training.engine import NotFiniteError, evaluate, train_pass
@@ -160,7 +162,7 @@ def validate(r: Retraining) -> dict[str, float]:
     network = r.evaluated if training.compiled else folded(r.evaluated)  # compiled blocks are one piece already
     metrics = evaluate(
         network.eval(),
-        r.valid,
+        training.clock.waiting(r.valid),
         r.task,
         precision=training.precision,
         meter=r.task.meter(training.device, training.heads),
@@ -178,22 +180,28 @@ def finish(r: Retraining) -> None:
     if config.holdout:
         best = log.folder / "best.pt"
         chosen = trained_network(checkpoint.load(best, r.training.device), best).to(r.training.device)
-    write_retraining(
-        log,
-        chosen,
-        r.network,
-        r.task,
-        r.test,
-        best=r.best,
-        last=r.training.notes["last_top1"],
-        recipe=r.recipe,
-        facts=r.dataset.facts(),
-        holdout=bool(config.holdout),
-        generator=torch.Generator().manual_seed(derived_seed(config.seed, "shift")),
-        export=config.export,
-        export_normalise=config.export_normalise,
-        epochs=config.epochs,
-    )
+    advice, options = None, {"clip": config.grad_clip, "workers": config.workers, "compiles": True}
+    if config.advise:
+        advice = advise(r.training, r.task, r.train, [(0.0,)], **options)
+    with r.training.clock.part(WRITING):
+        write_retraining(
+            log,
+            chosen,
+            r.network,
+            r.task,
+            r.test,
+            best=r.best,
+            last=r.training.notes["last_top1"],
+            recipe=r.recipe,
+            facts=r.dataset.facts(),
+            holdout=bool(config.holdout),
+            generator=torch.Generator().manual_seed(derived_seed(config.seed, "shift")),
+            export=config.export,
+            export_normalise=config.export_normalise,
+            epochs=config.epochs,
+            clock=r.training.clock,
+            advice=advice,
+        )
 
 
 def network_spec(config: RetrainConfig, preset: Preset, candidate: Candidate, outputs: int) -> NetworkSpec:
@@ -279,6 +287,7 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
         flags=resume.flags_of(config),
         facts={"network": network.arguments(), **dataset.facts()},
         compiled=config.compile,
+        clock=run.clock,
         extras={"best": best} if average is None else {"best": best, "average": average},
     )
     task = TASKS[config.task].retrain(recipe.label_smoothing, config.aux_weight)
@@ -297,7 +306,7 @@ def assemble(run: Session, candidate: Candidate) -> Retraining:
     spec = network_spec(config, source.preset, candidate, outputs)
     spec.require_size(*shown_size(config.task, source.preset.image_size))
     options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
-    with run.world.main_first():
+    with run.clock.part(DATA), run.world.main_first():
         dataset = load(source, **options, labels=reads_labels(config.task), log=run.note)
     run.require_same_data(dataset.facts())
     return build(run, dataset, candidate, spec)

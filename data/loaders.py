@@ -7,6 +7,7 @@ number of workers or processes, nor on what was read before. So a run continues 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -101,6 +102,10 @@ class Loader:
         """Choose the pass that iterating yields, from batch ``start`` on."""
         self.epoch, self.start = epoch, start
 
+    def read_by(self, _workers: int) -> Loader | None:
+        """The same loader with so many workers; None where no worker reads."""
+        return None
+
     def order(self) -> Tensor:
         """All positions, in the order of this pass."""
         if not self.shuffle:
@@ -186,6 +191,13 @@ class LargeImageLoader(Loader):
         else:
             transform = evaluation_transform(self.preset)
         return Batches(LargeImages(self.images, transform), partial(collate, side=self.preset.image_size))
+
+    def read_by(self, workers: int) -> Loader:
+        """The same loader with so many workers, which says nothing where they cannot be had."""
+        other, own = copy(self), self.reader
+        options = {"pin_memory": own.pin_memory, "processes": own.processes, "shared": own.shared}
+        other.reader = Reader(workers, note=lambda _text: None, **options)
+        return other
 
     def __iter__(self) -> Iterator[Batch]:
         plan = list(self._shares())

@@ -14,6 +14,7 @@ from typing import Any
 
 from utils.reports import plots
 from utils.reports.log import RunLog, write_json
+from utils.runs.clock import PARTS, Clock, legend, percent
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_figure, write_text
 from utils.system.terminal import complain, say, show
@@ -62,6 +63,7 @@ def costs(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "total_s": total,
+        "percent": percent(run["result"].get("time_s", {})),
         f"{device}_hours": total * processes / 3600,
         "epochs": len(epochs),
         "images": images,
@@ -95,14 +97,15 @@ def changed_flags(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in config["flags"].items() if k in defaults and v != defaults[k]}
 
 
-def write(log: RunLog, *, result: Mapping[str, Any]) -> None:
+def write(log: RunLog, *, result: Mapping[str, Any], clock: Clock) -> None:
     """End a run: pictures and reports, each of which may fail alone, then result.json, which says that all is there.
 
-    A run that is killed before goes on here when it is resumed.
+    A run that is killed before goes on here when it is resumed. ``clock``: of the run; it is read after the picture.
     """
     folder = log.folder
     with log.decoration("the picture of the curves"):
         _draw_curves(read_run(folder))
+    result = {**result, "time_s": clock.seconds()}
     with log.decoration("report.json"):
         write_json(folder / "report.json", document({**read_run(folder), "result": result}))
     with log.decoration("report.md"):
@@ -139,6 +142,9 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
     lines += _table(["setting", *names], [[key, *values[key]] for key in flags])
     rows = [[label, *(_shown(get(d)) for d in documents)] for label, get in ROWS]
     lines += _table(["", *names], [row for row in rows if any(cell != "" for cell in row[1:])])
+    parts = {part for d in documents for part in d["cost"]["percent"]}
+    if parts:
+        lines += [legend(parts, gpu=any("GPU_hours" in d["cost"] for d in documents)), ""]
     for run, name in zip(runs, names, strict=True):
         lines += _details(run, name)
     return "\n".join(lines).rstrip() + "\n"
@@ -168,6 +174,7 @@ ROWS = [
         (f"seconds: {n}", _get("cost", "seconds", n))
         for n in ("weights", "strategy", "report", "derive", "train", "valid")
     ],
+    *[(f"time, {n} (%)", _get("cost", "percent", n)) for n in PARTS],
     ("CPU-hours", _get("cost", "CPU_hours")),
     ("GPU-hours", _get("cost", "GPU_hours")),
     ("images seen", _get("cost", "images")),
@@ -197,6 +204,7 @@ def _details(run: Mapping[str, Any], name: str) -> list[str]:
     shown = [e for i, e in enumerate(run["epochs"]) if i % step == 0 or i == len(run["epochs"]) - 1]
     lines += _table(["epoch", *tags], [[e["epoch"], *(e.get(tag) for tag in tags)] for e in shown])
     lines += [f"![{name}]({run['folder'] / name})" for name in PICTURES if (run["folder"] / name).is_file()] + [""]
+    lines += [line for text in run["result"].get("advice", []) for line in (text, "")]
     candidates = run["genotypes"].get("candidates", [])
     if candidates:
         rows = [

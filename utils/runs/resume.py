@@ -23,6 +23,7 @@ FREE = {
     "workers",
     "cache",
     "report_freq",
+    "advise",
     "tensorboard",
     "device",
     "gpu",
