@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from data.datasets import Dataset, find_dataset, load, num_outputs
+from data.dense.predicting import picture_batches
 from data.images import DataError
 from data.loader_sets import make_retrain_loaders
 from data.loaders import Loader, make_loader
@@ -39,6 +40,8 @@ from utils.reports.export_trained import export_trained
 from utils.reports.predict import predict_pictures
 from utils.reports.retrain_end import write_retraining
 from utils.runs import resume, seeds
+from utils.runs.clock import DATA, WRITING
+from utils.runs.same_data import require_classes
 from utils.runs.session import Session, session
 from utils.system import checkpoint
 from utils.system.command import Command, command
@@ -47,6 +50,7 @@ from utils.system.errors import UsageError
 from utils.system.processes import launched, synchronise_norms
 from utils.system.seeds import derived_seed
 from utils.system.terminal import say, tell
+from utils.training.advice import advise
 from utils.training.best import Best
 from utils.training.ema import WeightAverage
 from utils.training.engine import NotFiniteError, evaluate, train_pass
@@ -55,7 +59,7 @@ from utils.training.optim import make_sgd
 from utils.training.recipes import Recipe, choose_recipe
 from utils.training.schedule import drop_path_ramp
 from utils.training.state import Training
-from utils.training.task import TASKS, Task
+from utils.training.task import TASKS, Task, reads, require_measures
 
 
 @dataclass
@@ -158,7 +162,7 @@ def validate(r: Retraining) -> dict[str, float]:
     network = r.evaluated if training.compiled else folded(r.evaluated)  # compiled blocks are one piece already
     metrics = evaluate(
         network.eval(),
-        r.valid,
+        training.clock.waiting(r.valid),
         r.task,
         precision=training.precision,
         meter=r.task.meter(training.device, training.heads),
@@ -176,22 +180,28 @@ def finish(r: Retraining) -> None:
     if config.holdout:
         best = log.folder / "best.pt"
         chosen = trained_network(checkpoint.load(best, r.training.device), best).to(r.training.device)
-    write_retraining(
-        log,
-        chosen,
-        r.network,
-        r.task,
-        r.test,
-        best=r.best,
-        last=r.training.notes["last_top1"],
-        recipe=r.recipe,
-        facts=r.dataset.facts(),
-        holdout=bool(config.holdout),
-        generator=torch.Generator().manual_seed(derived_seed(config.seed, "shift")),
-        export=config.export,
-        export_normalise=config.export_normalise,
-        epochs=config.epochs,
-    )
+    advice, options = None, {"clip": config.grad_clip, "workers": config.workers, "compiles": True}
+    if config.advise:
+        advice = advise(r.training, r.task, r.train, [(0.0,)], **options)
+    with r.training.clock.part(WRITING):
+        write_retraining(
+            log,
+            chosen,
+            r.network,
+            r.task,
+            r.test,
+            best=r.best,
+            last=r.training.notes["last_top1"],
+            recipe=r.recipe,
+            facts=r.dataset.facts(),
+            holdout=bool(config.holdout),
+            generator=torch.Generator().manual_seed(derived_seed(config.seed, "shift")),
+            export=config.export,
+            export_normalise=config.export_normalise,
+            epochs=config.epochs,
+            clock=r.training.clock,
+            advice=advice,
+        )
 
 
 def network_spec(config: RetrainConfig, preset: Preset, candidate: Candidate, outputs: int) -> NetworkSpec:
@@ -277,6 +287,7 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
         flags=resume.flags_of(config),
         facts={"network": network.arguments(), **dataset.facts()},
         compiled=config.compile,
+        clock=run.clock,
         extras={"best": best} if average is None else {"best": best, "average": average},
     )
     task = TASKS[config.task].retrain(recipe.label_smoothing, config.aux_weight)
@@ -286,12 +297,16 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
 def assemble(run: Session, candidate: Candidate) -> Retraining:
     """Read the data and build what trains the candidate on them. Refuses what does not fit together."""
     config = run.config
-    source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
+    require_measures(config.task)
+    if config.export and reads(config.task) == "boxes":
+        raise UsageError("--export: boxes are found outside of the network")
+    options = {"cutout": config.cutout, "flip": config.flip, "targets": reads(config.task)}
+    source = find_dataset(config.data, config.dataset, config.image_size, **options)
     outputs = TASKS[config.task].retrain().outputs(num_outputs(source, config.num_class, run.note))
     spec = network_spec(config, source.preset, candidate, outputs)
     spec.require_size(*shown_size(config.task, source.preset.image_size))
     options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
-    with run.world.main_first():
+    with run.clock.part(DATA), run.world.main_first():
         dataset = load(source, **options, labels=reads_labels(config.task), log=run.note)
     run.require_same_data(dataset.facts())
     return build(run, dataset, candidate, spec)
@@ -342,13 +357,21 @@ def use_checkpoint(config: RetrainConfig) -> None:
     names = output_names(state["classes"], network.num_classes)
     with checkpoint.fitting(path):
         preset = as_trained(state["image_size"], state["statistics"]["mean"], state["statistics"]["std"])
-    if config.predict:
+    task_name = resume.trained_task(config, state, path)
+    task = TASKS[task_name].retrain()
+    if config.export and reads(task_name) == "boxes":
+        raise UsageError(f"--export: {path} finds boxes, and these are found outside of the network")
+    if config.predict and hasattr(task, "predict"):
+        pictures = Pictures(Path(config.predict).expanduser(), bad=say_skipped)
+        images = task.predict(network, pictures, picture_batches(pictures, preset, config.batch_size, device), names)
+    elif config.predict:
         pictures = Pictures(Path(config.predict).expanduser(), bad=say_skipped)
         batches = pictures.batches(preset, config.batch_size, device)
         images = predict_pictures(network, pictures, batches, names, Path("predictions.csv"))
     else:
+        require_measures(task_name)
         loader = make_loader(
-            checkpoint_data(config, state, path, preset).val,
+            checkpoint_data(config, state, path, preset, reads(task_name)).val,
             preset,
             stream="test",
             batch_size=config.batch_size,
@@ -358,7 +381,6 @@ def use_checkpoint(config: RetrainConfig) -> None:
             augment=False,
             shuffle=False,
         )
-        task = TASKS[config.task].retrain()
         generator = torch.Generator().manual_seed(derived_seed(config.seed, "shift"))
         found = task.measures(network, loader, names, generator)
         shown = ("images", "per_class", *task.shown)
@@ -369,16 +391,21 @@ def use_checkpoint(config: RetrainConfig) -> None:
         say(export_trained(network, path.parent, config.export, **options)["line"])
 
 
-def checkpoint_data(config: RetrainConfig, state: Mapping[str, Any], path: Path, preset: Preset) -> Dataset:
-    """The data that a checkpoint was trained on, or those given now, which must have the same classes."""
+def checkpoint_data(
+    config: RetrainConfig, state: Mapping[str, Any], path: Path, preset: Preset, targets: str
+) -> Dataset:
+    """The data that a checkpoint was trained on, or those given now, which must have the same classes.
+
+    ``targets``: what its task reads of an image.
+    """
     with checkpoint.fitting(path):
         given = config.data if "data" in config.given else state["flags"]["data"]
         kind = config.dataset if {"data", "dataset"} & config.given else state["flags"]["dataset"]
-    source = find_dataset(given, kind, preset.image_size)
+    source = find_dataset(given, kind, preset.image_size, targets=targets)
     if not source.name.startswith("cifar"):  # whose class names come with the download
-        resume.require_classes(path, state["classes"], source.name, source.classes)
+        require_classes(path, state["classes"], source.name, source.classes)
     dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=say_aside)
-    resume.require_classes(path, state["classes"], dataset.name, dataset.classes)
+    require_classes(path, state["classes"], dataset.name, dataset.classes)
     return dataset
 
 
@@ -401,7 +428,8 @@ def train_seeds(config: RetrainConfig, state: Command) -> None:
         if state.log is not None:
             state.log.close()
     if launched().is_main:
-        tell(seeds.summarise(folders, Path(config.result).expanduser() / "retrain", config.save))
+        measure = TASKS[config.task].retrain().shown[0]
+        tell(seeds.summarise(folders, Path(config.result).expanduser() / "retrain", config.save, measure))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

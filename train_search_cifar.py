@@ -48,6 +48,7 @@ from utils.config import SHARED, SearchConfig, parse_search
 from utils.reports import plots
 from utils.reports.log import write_json
 from utils.reports.search_end import write_search
+from utils.runs.clock import CONTROLLER, DATA, EVALUATION, WRITING
 from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
 from utils.runs.session import Session, session
@@ -56,6 +57,7 @@ from utils.system.device import keep_freed_memory
 from utils.system.errors import UsageError
 from utils.system.processes import synchronise_norms
 from utils.system.seeds import derived_seed
+from utils.training.advice import advise
 from utils.training.architect import Architect
 from utils.training.engine import NotFiniteError, train_pass
 from utils.training.last import LastWeights
@@ -64,7 +66,7 @@ from utils.training.pretext import retrained
 from utils.training.schedule import drop_path_ramp
 from utils.training.scoring import ScoreError, Scorer, evaluating, require_finite
 from utils.training.state import Training
-from utils.training.task import TASKS, Task, choose_score
+from utils.training.task import TASKS, Task, choose_score, reads
 
 
 @dataclass
@@ -121,7 +123,8 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
     """Phase 1: the shared weights, each batch along the paths of one genotype or more."""
     config, training, steps = s.config, s.training, len(s.weights)
     s.constraints.take_acceptance()
-    paths = draw_paths(s, epoch, steps * config.paths)
+    with training.clock.part(CONTROLLER):
+        paths = draw_paths(s, epoch, steps * config.paths)
     accepted = s.constraints.take_acceptance()
     s.seen.add(paths)
     if epoch == 0:  # too little memory shows in the first step, not in the third hour
@@ -212,13 +215,17 @@ def teach(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
     at, training, each = s.training.at, s.training, s.config.reward_batches
     if epoch < s.config.warmup_epochs or not steps:
         return {}
-    batches = forever(s.rewards, (epoch * steps + at.step) * each)
+    batches, clock = forever(s.rewards, (epoch * steps + at.step) * each), training.clock
     with training.reporter("strategy", steps) as reporter, evaluating(s.supernet):
         for step in range(at.step, steps):
-            shown = list(islice(batches, each))
-            genotypes = s.draws.ask(s.config.controller_samples, "propose", epoch, step)
-            s.seen.add(genotypes)
-            at.rows.append(s.strategy.tell(rewards(s, genotypes, shown, f"epoch {epoch}")))
+            with clock.part(DATA):
+                shown = list(islice(batches, each))
+            with clock.part(CONTROLLER):
+                genotypes = s.draws.ask(s.config.controller_samples, "propose", epoch, step)
+                s.seen.add(genotypes)
+            found = rewards(s, genotypes, shown, f"epoch {epoch}")
+            with clock.part(CONTROLLER):
+                at.rows.append(s.strategy.tell(found))
             at.step = step + 1
             reporter(step)
             training.stop.check()
@@ -249,8 +256,10 @@ def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:
     at = s.training.at
     if not steps:
         return {}
-    genotypes = [s.strategy.mixture()] * steps if s.architect else s.draws.sample(steps, "report", epoch)
-    batches = forever(s.valid, epoch * steps + at.step)
+    clock = s.training.clock
+    with clock.part(CONTROLLER):
+        genotypes = [s.strategy.mixture()] * steps if s.architect else s.draws.sample(steps, "report", epoch)
+    batches = clock.waiting(forever(s.valid, epoch * steps + at.step))
     names = ["loss", s.task.measure, *(["score"] if s.scorer.name != s.task.measure else [])]
     with evaluating(s.supernet):
         for step, batch in enumerate(islice(batches, steps - at.step), at.step):
@@ -273,7 +282,8 @@ def unusual_draws(s: Search, epoch: int, record: Mapping[str, float]) -> list[st
         return []
     entropy, notes = record.get("controller/entropy"), s.training.notes
     notes.setdefault("entropy", entropy)
-    drawn = s.draws.sample(20, "sample", epoch)
+    with s.training.clock.part(CONTROLLER):
+        drawn = s.draws.sample(20, "sample", epoch)
     return warnings(
         drawn,
         entropy=entropy,
@@ -289,7 +299,7 @@ def show_epoch(s: Search, epoch: int, unusual: Sequence[str]) -> None:
     for text in unusual:
         log.line(f"warning: {text}")
     if log.writer and (epoch % s.config.report_freq == 0 or epoch == s.config.epochs - 1):
-        with log.decoration("pictures of the controller"):
+        with s.training.clock.part(WRITING), log.decoration("pictures of the controller"):
             for tag, picture in likely_pictures(s.strategy, plots.heat_map):
                 log.figure(tag, picture, epoch)
 
@@ -308,7 +318,7 @@ def scores(s: Search, candidates: Sequence[Genotype]) -> list[dict[str, float]]:
 
         if is_shared:
             keep_freed_memory(training.device)  # nothing is drawn any more, which would get slower by it
-            found = s.scorer.metrics(candidates, s.rewards, step)
+            found = s.scorer.metrics(candidates, training.clock.waiting(s.rewards), step)
             if not any(math.isfinite(metrics["score"]) for metrics in found):
                 raise ScoreError(f"any of {len(found)} genotypes")
             return found
@@ -350,21 +360,24 @@ def require_whole_images(task: str, rankers: Sequence[str]) -> None:
 
 def derive(s: Search) -> None:
     """Rank sampled genotypes by --rank_by; write the best, and what each will cost to retrain."""
-    config, training, constraints = s.config, s.training, s.constraints
+    config, training, constraints, clock = s.config, s.training, s.constraints, s.training.clock
     began = time.perf_counter()
     s.rewards.set_epoch(0)
-    drawn = s.draws.finalists(config.derive_samples, "derive")
+    with clock.part(CONTROLLER):
+        drawn = s.draws.finalists(config.derive_samples, "derive")
     candidates = sorted(genotype for genotype in set(drawn) if constraints.weight or constraints.meets(genotype))
     if not candidates:
         raise UsageError(constraints.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
-    known = dict(zip(candidates, scores(s, candidates), strict=True))
+    with clock.part(EVALUATION):
+        known = dict(zip(candidates, scores(s, candidates), strict=True))
     ranked = rank(candidates, lambda genotype: known[genotype]["score"], len(candidates))
     if training.world.is_main:
         finite = [r for r in ranked if math.isfinite(r.score)]
         front = pareto_front(finite, lambda r: r.score, lambda r: constraints.cost(front_cost(config), r.genotype))
         measures = {g: metrics[s.task.measure] for g, metrics in known.items() if s.task.measure in metrics}
-        write_genotypes(s, ranked, front, measures)
-        write_result(s, finite, front, measures, time.perf_counter() - began)
+        with clock.part(WRITING):
+            write_genotypes(s, ranked, front, measures)
+            write_result(s, finite, front, measures, time.perf_counter() - began)
 
 
 def front_cost(config: SearchConfig) -> str:
@@ -440,6 +453,10 @@ def write_result(
     if hasattr(s.strategy, "report"):
         result[s.config.searcher] = told = s.strategy.report([candidate.genotype for candidate in ranked])
         lines.insert(0, f"{s.config.searcher}: " + ", ".join(f"{k} {v:.4g}" for k, v in told.items() if v is not None))
+    if s.config.advise:
+        path = (best.genotype, 0.0)
+        options = {"clip": s.config.grad_clip, "workers": s.config.workers}
+        result["advice"] = advise(s.training, s.task, s.weights, [path] * s.config.paths, **options)
     write_search(
         log,
         best=best.genotype,
@@ -450,6 +467,7 @@ def write_result(
         result=result,
         lines=lines,
         epochs=s.config.epochs,
+        clock=s.training.clock,
     )
 
 
@@ -509,7 +527,9 @@ def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec, cla
     """The network that a genotype of this search will be retrained as, for data of so many classes."""
     task = TASKS[retrained(config.task)].retrain()
     size = config.deploy_image_size or preset.image_size
-    retrain_preset = find_dataset(config.data, config.dataset, size).preset  # another stem for larger images
+    retrain_preset = find_dataset(
+        config.data, config.dataset, size, targets=reads(config.task)
+    ).preset  # another stem for larger images
     space = spec.search_space
     blocks = (config.deploy_layers,) if config.deploy_layers else space.depths[1] if space.stacked else config.blocks
     deployed = replace(
@@ -584,6 +604,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
         config.report_freq,
         flags=flags_of(config),
         facts={"network": supernet.arguments(), **dataset.facts()},
+        clock=run.clock,
         extras={"strategy": strategy, "seen": seen, "known": known, "limits": constraints, **averaging},
     )
     task = TASKS[config.task].search()
@@ -626,14 +647,15 @@ def assemble(run: Session) -> Search:
     """Read the data and build what searches on them. Refuses what does not fit together."""
     config = run.config
     choose_score(config.score, TASKS[config.task].search())  # or refuses it
-    source = find_dataset(config.data, config.dataset, config.image_size, cutout=config.cutout, flip=config.flip)
+    options = {"cutout": config.cutout, "flip": config.flip, "targets": reads(config.task)}
+    source = find_dataset(config.data, config.dataset, config.image_size, **options)
     classes = num_outputs(source, config.num_class, run.note)
     spec = search_spec(config, source.preset, TASKS[config.task].search().outputs(classes))
     spec.require_size(*shown_size(config.task, source.preset.image_size))
     if warning := ill_posed(config.task, source.name, source.preset):
         run.note(warning)
     require_whole_images(config.task, [] if config.rank_by == SHARED else [config.rank_by])
-    with run.world.main_first():
+    with run.clock.part(DATA), run.world.main_first():
         options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
         dataset = load(source, **options, labels=reads_labels(config.task), log=run.note)
     run.require_same_data(dataset.facts())

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 
 from data import presets, sources, torchvision_sets
+from data.dense import source as dense
+from data.dense.annotated import Annotated
 from data.images import DataError, Images
 from data.presets import Preset
 from data.sources import Source
@@ -21,13 +23,22 @@ def _of_torchvision(name: str) -> Callable[[str, Path, int | None], Source]:
     return lambda _data, root, size: torchvision_sets.source(name, root, size)
 
 
+def _without_labels(name: str) -> Callable[[str, Path, int | None], Source]:
+    def find(_data: str, _root: Path, _size: int | None) -> Source:
+        raise DataError(f"--dataset {name} has masks or boxes, which --task segment or --task detect reads")
+
+    return find
+
+
 # By name, what finds a data set of that kind: told --data, the same as a path, and an image size or None.
 KINDS: dict[str, Callable[[str, Path, int | None], Source]] = {
     "auto": lambda data, root, size: KINDS[_recognise(data, root)](data, root, size),
     "digits": lambda _data, _root, size: sources.digits(size),
     **{name: _of_torchvision(name) for name in torchvision_sets.TORCHVISION},
     "folder": lambda _data, root, size: sources.folder(root, size),
+    **{name: _without_labels(name) for name in dense.LAYOUTS},
 }
+LABELS = "labels"  # what an image has, besides masks and boxes
 
 
 @dataclass(frozen=True)
@@ -63,11 +74,14 @@ def find_dataset(
     *,
     cutout: int | None = None,
     flip: bool | None = None,
+    targets: str = LABELS,
 ) -> Source:
     """Recognise ``--data``: the word ``digits``, a folder with ``train/`` and ``val/``, or a root of torchvision's.
 
     A root that does not exist yet is the set of :data:`data.torchvision_sets.TORCHVISION` that its name says.
-    ``cutout`` and ``flip`` replace what the preset says. Nothing is decoded. Raises DataError.
+    ``cutout`` and ``flip`` replace what the preset says. ``targets``: what a task reads of an image, ``labels``,
+    ``masks`` or ``boxes``; the last two lie in layouts of their own (data.dense.layouts). Nothing is
+    decoded. Raises DataError.
     """
     if image_size is not None and image_size < MIN_SIZE:
         raise DataError(f"image size {image_size} is below {MIN_SIZE} pixels")
@@ -75,8 +89,11 @@ def find_dataset(
         root = Path(data).expanduser()
     except RuntimeError:  # ~ of nobody
         raise DataError(f"{data} does not exist: there is no such home folder") from None
-    source = KINDS[dataset](data, root, image_size)
-    if cutout is not None and not source.preset.is_small:
+    if targets == LABELS:
+        source = KINDS[dataset](data, root, image_size)
+    else:
+        source = dense.source(root, dataset, image_size, targets)
+    if cutout is not None and not (source.preset.is_small and targets == LABELS):
         raise DataError("--cutout is for small images; large ones are cropped instead")
     changes = {key: value for key, value in {"cutout": cutout, "flip": flip}.items() if value is not None}
     return replace(source, preset=replace(source.preset, **changes))
@@ -85,7 +102,7 @@ def find_dataset(
 def num_outputs(source: Source, asked: int | None, log: Callable[[str], None]) -> int:
     """Outputs of the network: the data's classes, or more if asked for. Raises DataError for fewer."""
     found = len(source.classes)
-    if found == 1:
+    if found == 1 and source.targets != "boxes":
         log(f"warning: {source.name} has a single class ({source.classes[0]}): any network gets all of it right")
     if asked is not None and asked < found:
         raise DataError(f"--num_class {asked} is less than the {found} classes of {source.name}")
@@ -139,6 +156,8 @@ def load(
         parts = parts._replace(train=parts.train.unlabelled(), val=parts.val.unlabelled())
     classes = parts.classes or source.classes
     for side, images in (("train", parts.train), ("val", parts.val)):
+        if isinstance(images, Annotated):
+            continue
         missing = set(range(len(classes))) - set(images.labels.tolist())
         if missing and labels:
             raise DataError(f"{source.name}: class {classes[min(missing)]!r} has no image left in {side}")

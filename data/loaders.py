@@ -7,6 +7,7 @@ number of workers or processes, nor on what was read before. So a run continues 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from data.augment import Draws, crop, cut_out, draw, normalise
+from data.dense.annotated import Annotated
 from data.images import DataError, Images
 from data.large_images import LargeImages, collate, evaluation_transform, training_transform
 from data.policies import each, make_policy
@@ -100,6 +102,10 @@ class Loader:
         """Choose the pass that iterating yields, from batch ``start`` on."""
         self.epoch, self.start = epoch, start
 
+    def read_by(self, _workers: int) -> Loader | None:
+        """The same loader with so many workers; None where no worker reads."""
+        return None
+
     def order(self) -> Tensor:
         """All positions, in the order of this pass."""
         if not self.shuffle:
@@ -175,12 +181,23 @@ class LargeImageLoader(Loader):
         **options,
     ) -> None:
         super().__init__(images, preset, **options)
-        if self.augment:
-            transform = training_transform(preset, resolution_jitter, policy, erasing)
-        else:
-            transform = evaluation_transform(preset)
-        self.batches = Batches(LargeImages(images, transform), partial(collate, side=preset.image_size))
+        self.batches = self.prepared(resolution_jitter, policy, erasing)
         self.reader = reader or Reader(workers, pin_memory=self.device.type != "cpu", processes=self.world_size)
+
+    def prepared(self, resolution_jitter: bool, policy: str, erasing: float) -> Batches:
+        """Whole batches of transformed images."""
+        if self.augment:
+            transform = training_transform(self.preset, resolution_jitter, policy, erasing)
+        else:
+            transform = evaluation_transform(self.preset)
+        return Batches(LargeImages(self.images, transform), partial(collate, side=self.preset.image_size))
+
+    def read_by(self, workers: int) -> Loader:
+        """The same loader with so many workers, which says nothing where they cannot be had."""
+        other, own = copy(self), self.reader
+        options = {"pin_memory": own.pin_memory, "processes": own.processes, "shared": own.shared}
+        other.reader = Reader(workers, note=lambda _text: None, **options)
+        return other
 
     def __iter__(self) -> Iterator[Batch]:
         plan = list(self._shares())
@@ -207,11 +224,15 @@ def make_loader(
 
     ``reader``: of files, where several loaders are to share what it learned about workers; else one of ``workers``.
     """
-    if preset.is_small:
+    if isinstance(images, Annotated):
+        from data.dense.loader import DenseLoader  # which is built from this file
+
+        kind = DenseLoader
+    elif preset.is_small:
         return TensorLoader(images, preset, **options)
-    return LargeImageLoader(
-        images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options
-    )
+    else:
+        kind = LargeImageLoader
+    return kind(images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options)
 
 
 def forever(loader: Loader, first: int) -> Iterator[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 import torch
 from torchvision.transforms import v2
@@ -49,6 +50,12 @@ class MixedLoader:
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the pass that iterating yields, from batch ``start`` on."""
         self.loader.set_epoch(epoch, start)
+
+    def read_by(self, workers: int) -> MixedLoader | None:
+        """The same loader with so many workers; None where no worker reads."""
+        loader, other = self.loader.read_by(workers), copy(self)
+        other.loader = loader
+        return loader and other
 
     def __iter__(self) -> Iterator[Batch]:
         loader = self.loader

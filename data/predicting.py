@@ -48,7 +48,7 @@ class Pictures:
             with os.scandir(folder) as listing:
                 found = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            self._refuse(DataError(f"{show(folder)} cannot be read: {error.strerror}"))
+            self.refuse(DataError(f"{show(folder)} cannot be read: {error.strerror}"))
             return
         here = (status.st_dev, status.st_ino)
         if here in above:  # a link to a folder around it leads round and round
@@ -67,7 +67,8 @@ class Pictures:
             else:
                 self.irregular += 1
 
-    def _refuse(self, error: DataError) -> None:
+    def refuse(self, error: DataError) -> None:
+        """Count a file that cannot be decoded, and say so."""
         self.undecodable += 1
         self.bad(error)
 
@@ -84,7 +85,7 @@ class Pictures:
         with ThreadPoolExecutor() as pool:
             for name, found in in_order(pool, one, self.files(), AHEAD):
                 if isinstance(found, DataError):
-                    self._refuse(found)
+                    self.refuse(found)
                     continue
                 names.append(name)
                 pixels.append(found)

@@ -37,6 +37,7 @@ class Source:
     """A data set that was recognised but not read: enough to refuse what cannot work.
 
     ``counts``: number of training and of validation images. ``read``: called by :func:`data.datasets.load`.
+    ``targets``: what its images have, ``labels``, ``masks`` or ``boxes``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Source:
     preset: Preset
     notices: tuple[str, ...]
     read: Callable[..., Parts]
+    targets: str = "labels"
 
 
 def resized(pixels: torch.Tensor, size: int) -> torch.Tensor:

@@ -35,6 +35,8 @@ class Backbone(nn.Module):
         self.head, aux = structure.head(spec.head)(spec, plans)
         self.aux_heads = nn.ModuleList(aux if spec.aux else [])
         structure.initialise(self)
+        if hasattr(self.head, "reset_weights"):  # a head that starts otherwise
+            self.head.reset_weights()
 
     def stem(self, images: Tensor, room: int = 0) -> Stemmed:
         """Run the stems on images (N, 3, H, W). What this gives takes the place of images wherever they are run.

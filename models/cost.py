@@ -13,15 +13,19 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import torch
 
-from models.macs import Cost
+from models.dense_heads import map_widths
+from models.heads import Features
+from models.macs import Cost, count_macs
 from models.network import Network
+from models.plan import CellPlan
 from models.spec import NetworkSpec
 from models.stacked_cost import stacked_cost
 from models.staged_cost import staged_cost
-from models.stems import STEMS
+from models.stems import STEMS, stem_size
 from models.stored import chosen_candidate
 from models.structures import STRUCTURES
 from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS, Genotype, GenotypeError
@@ -33,17 +37,31 @@ from utils.system.terminal import complain, say, show
 
 
 def network_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost:
-    """The cost of ``Network.of(genotype, spec)`` on square images, without auxiliary heads."""
-    if spec.head == "classify":  # summed over parts, which is many times faster
-        structure = STRUCTURES[spec.space]
-        if structure.parts is None:
-            return staged_cost(genotype, spec, image_size)
-        genotype.require_fit(spec.blocks)
-        plans, head = structure.plan(spec, genotype), structure.head("classify")
-        return stacked_cost(plans, lambda plan: structure.parts(plan, spec, genotype), head, spec, image_size)
+    """The cost of ``Network.of(genotype, spec)`` on square images, without auxiliary heads.
+
+    It is summed over parts, each of which is measured once: a network is never built.
+    """
+    genotype.require_fit(spec.blocks)
+    structure = STRUCTURES[spec.space]
+    plans = structure.plan(spec, genotype)
+    if structure.parts is None:
+        body = staged_cost(plans, genotype, spec, image_size)
+    else:
+        body = stacked_cost(plans, lambda plan: structure.parts(plan, spec, genotype), spec, image_size)
+    return body + _head(replace(spec, aux=False), plans, image_size)
+
+
+@cache
+def _head(spec: NetworkSpec, plans: tuple[CellPlan, ...], image_size: int) -> Cost:
+    """The cost of the main head, which may read maps of every stride."""
     with torch.device("meta"):
-        network = Network.of(genotype, replace(spec, aux=False))
-    return Cost(network.num_parameters, network.macs(image_size))
+        head, _ = STRUCTURES[spec.space].head(spec.head)(spec, plans)
+    size, maps = stem_size(spec.stem, image_size), {}
+    for stride, width in map_widths(spec, plans).items():
+        maps[stride] = torch.empty(1, width, size, size, device="meta")
+        size = -(-size // 2) if spec.search_space.stacked else size // 2
+    features = Features(maps[max(maps)], [], maps)
+    return Cost(sum(p.numel() for p in head.parameters()), count_macs(head.eval(), features))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.dense_heads import detect, segment
 from models.plan import CellPlan
 from models.spec import NetworkSpec
 
@@ -86,4 +87,4 @@ HeadBuilder = Callable[[NetworkSpec, Sequence[CellPlan]], tuple[nn.Module, list[
 
 # The head of a name, and the auxiliary heads of a training. A head is a module that takes Features. A space may have
 # heads of its own in their place (models.structures).
-HEADS: dict[str, HeadBuilder] = {"classify": classify, "jigsaw": jigsaw}
+HEADS: dict[str, HeadBuilder] = {"classify": classify, "jigsaw": jigsaw, "segment": segment, "detect": detect}

@@ -10,6 +10,8 @@ from models.stems import STEMS, stem_size
 from ops.space import SPACES, Space
 from utils.system.errors import UsageError
 
+DENSE_HEADS = ("segment", "detect")  # whose maps have to lie on the pixels of the image
+
 
 class SizeError(UsageError):
     """Images or batches that a network of this shape cannot take: one line."""
@@ -68,6 +70,12 @@ class NetworkSpec:
             raise SizeError(
                 f"{said} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
                 f"at least {needed} pixels are needed"
+            )
+        coarsest = STEMS[self.stem].divisor * 2 ** len(self.blocks)
+        if self.head in DENSE_HEADS and image_size % coarsest:
+            raise SizeError(
+                f"image size {image_size} is no multiple of {coarsest}, by which {len(self.blocks)} stages behind the "
+                f"{self.stem} stem divide it: masks and boxes would not lie on the pixels"
             )
 
     def require_batch(

@@ -7,14 +7,12 @@ built of and the size of its map.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from models.heads import HeadBuilder
 from models.macs import Cost, count_macs
 from models.plan import CellPlan
 from models.spec import NetworkSpec
@@ -50,28 +48,17 @@ def _stems(kind: str, filters: int, antialias: str, side: int) -> tuple[Cost, in
         return Cost(sum(p.numel() for p in stems.parameters()), count_macs(stems, image)), older, newer
 
 
-@cache
-def _head(build: HeadBuilder, spec: NetworkSpec, last: CellPlan) -> Cost:
-    with torch.device("meta"):
-        head, _ = build(spec, [last])
-    return Cost(sum(p.numel() for p in head.parameters()), head.weight.numel())
-
-
 def stacked_cost(
     plans: Sequence[CellPlan],
     parts: Callable[[CellPlan], Iterable[Part]],
-    head: HeadBuilder,
     spec: NetworkSpec,
     image_size: int,
 ) -> Cost:
-    """The cost of the network of these cells on square images, without its auxiliary head.
-
-    ``parts``: those of a cell; ``head``: builds one linear map.
-    """
+    """The cost of stems and cells on square images. ``parts``: those of a cell."""
     total, older, newer = _stems(spec.stem, spec.filters, spec.antialias, image_size)
     for plan in plans:
         node = -(-newer // 2) if plan.is_reduction else newer
         for part in parts(plan):
             total += _measured(part.build, part.of, part.channels, (older, newer, node)[part.reads])
         older, newer = newer, node
-    return total + _head(head, replace(spec, aux=False), replace(plans[-1], index=0, feeds_aux=False))
+    return total

@@ -14,7 +14,7 @@ from torch import nn
 
 from models.cell import Output
 from models.macs import Cost, count_macs
-from models.plan import CellPlan, plan_cells
+from models.plan import CellPlan
 from models.spec import NetworkSpec
 from models.stems import build_stems, stem_size
 from ops.genotype import Genotype
@@ -45,17 +45,15 @@ def _stems(kind: str, channels: int, antialias: str, size: int) -> Cost:
     return first + second
 
 
-def staged_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost:
-    """The cost of ``Network.of(genotype, spec)`` on square images."""
-    plans = plan_cells(spec.blocks, spec.filters)
+def staged_cost(plans: Sequence[CellPlan], genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost:
+    """The cost of stems and cells on square images."""
     size = stem_size(spec.stem, image_size)
     total = _stems(spec.stem, spec.filters, spec.antialias, image_size)
     for plan in plans:
         encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
         total += _cell(plan, encoding, size, spec)
         size = size // 2 if plan.is_reduction else size
-    head = plans[-1].out_width * spec.num_classes
-    return total + Cost(head, head)
+    return total
 
 
 def _cell(plan: CellPlan, encoding: Sequence[int], size: int, spec: NetworkSpec) -> Cost:

@@ -4,7 +4,8 @@
 
 It looks at what training would read, `<DIR>/train/<class>/` and `<DIR>/val/<class>/`. Damaged and empty files are
 faults, and so are disguised ones, whose content is not of the format that their name says (training reads them,
-other decoders may not), classes that one side lacks, and images that are in train and in val byte for byte.
+other decoders may not), classes that one side lacks, and images that are in train and in val byte for byte. A folder
+with masks or boxes is looked through for what is missing, of another size, out of range or empty.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.listing import Notes, class_folders, image_names, is_image_name
+from data.prepare.check_dense import check_dense, parts_of
 from data.prepare.console import ENDINGS, ended_by
 from data.prepare.inspection import Finding, inspect_all
 from data.prepare.output_folder import check_writable, one_in_the_other
@@ -37,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with interrupts():
             args = parse(argv)
+            if args.parts:
+                return check_dense(args.folder, args.parts)
             return check(args.folder, quarantine=args.quarantine, workers=args.workers)
     except ENDINGS as error:
         return ended_by(error, COMMAND)
@@ -62,7 +66,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     args = parser.parse_args(argv)
     try:
-        if not any((args.folder / side).is_dir() for side in SIDES):
+        args.parts = parts_of(args.folder)
+        if args.parts and args.quarantine is not None:
+            raise UsageError("--quarantine is for folders of classes: an image with masks or boxes is more than a file")
+        if not args.parts and not any((args.folder / side).is_dir() for side in SIDES):
             raise UsageError(f"no folder with train/<class>/ and val/<class>/: {show(args.folder)}")
         if args.quarantine is not None:
             if one_in_the_other(args.folder, args.quarantine):

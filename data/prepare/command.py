@@ -3,13 +3,15 @@
     python -m data.prepare aid --source ~/downloads/AID --out ../data/exp_data/AID_50 --train_ratio 0.5
 
 Beside the images it writes classes.json, the class names in index order, and split.json, with rule, seed, counts
-per class and the source of every image. Of MNIST and its kin it writes the idx files that training reads.
+per class and the source of every image. Of MNIST and its kin it writes the idx files that training reads. ``scenes``
+composes images with masks and boxes.
 `docs/datasets.md` tells where each archive unpacks to.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from data.prepare.console import ENDINGS, ended_by
 from data.prepare.idx_files import IDX_SETS, write_idx
 from data.prepare.layouts import FACTS
 from data.prepare.plan import Request, make_plan
+from data.prepare.scenes_command import NAME as SCENES
+from data.prepare.scenes_command import make_scenes
 from data.prepare.split_rules import DEFAULT_RATIOS, RULES
 from data.prepare.writing import write
 from utils.system import numbers
@@ -39,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 fault while reading or writing, 2 wrong use or bad input."""
     try:
         with interrupts():
+            words = sys.argv[1:] if argv is None else argv
+            if words and words[0] == SCENES:
+                make_scenes(words[1:])
+                return 0
             request = parse(argv)
             if request.name in IDX_SETS:
                 write_idx(request)
@@ -83,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"split rules (train / val images of the official download), the default first:\n{rules}\n\nexamples:\n"
         "  python -m data.prepare aid --source AID --out AID_50 --train_ratio 0.5\n"
         "  python -m data.prepare sport8 --source event_dataset --out sport8 --split 70-60 --seed 1\n"
-        "  python -m data.prepare mit67 --source indoorCVPR_09 --out mit67 --link\n\n"
+        "  python -m data.prepare mit67 --source indoorCVPR_09 --out mit67 --link\n"
+        "  python -m data.prepare scenes --help    (composed scenes with masks and boxes)\n\n"
         "exit status: 0 done; 1 a fault while reading or writing, nothing is left behind; 2 wrong use or bad input",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -45,6 +45,7 @@ COMMON = {
     "antialias": "conv",
     "lr_schedule": "cosine",
     "tensorboard": True,
+    "advise": False,
 }
 SEARCH = {
     "batch_size": 96,

@@ -94,6 +94,9 @@ class CommonConfig:
         False, "the same bits on every run, on a GPU too, which gets slower by it; a CPU does not", RUN, type=bool
     )
     tf32: bool = flag(False, "on a GPU: faster, coarser float32 products", RUN, type=bool)
+    advise: bool = flag(
+        False, "at the end, measure for some seconds which switches would be faster on this machine", RUN, type=bool
+    )
     resume: str | None = flag(
         None, "go on with a run: its folder, its checkpoint, or auto: the newest by --save", RUN, metavar="PATH"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from data.policies import POLICIES
 from utils.config.common import DATA, NETWORK, OPTIMISATION, CommonConfig
+from utils.config.dense import require_retrain
 from utils.config.flags import flag, parse
 from utils.reports.export_needs import SUFFIXES
 from utils.system import numbers
@@ -74,9 +75,7 @@ class RetrainConfig(CommonConfig):
     evaluate: str | None = flag(
         None, "train nothing: accuracies of this checkpoint on --data", AROUND, metavar="CHECKPOINT"
     )
-    predict: str | None = flag(
-        None, "with --evaluate: classes of an image or a folder of images", AROUND, metavar="PATH"
-    )
+    predict: str | None = flag(None, "with --evaluate: of an image or a folder of images", AROUND, metavar="PATH")
     compile: bool = flag(
         False,
         "torch.compile of the blocks, for GPUs: on CPUs it takes minutes and steps get slower",
@@ -93,6 +92,11 @@ class RetrainConfig(CommonConfig):
         others = OTHER_FLAGS.get(self.recipe, {})
         filled = replace(self, **{name: value for name, value in others.items() if name not in self.given})
         return CommonConfig.completed(filled)
+
+    def check(self) -> None:
+        """Raise ValueError for flags that contradict each other."""
+        super().check()
+        require_retrain(vars(self))
 
 
 def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:

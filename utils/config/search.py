@@ -14,6 +14,7 @@ from models.proxies import PROXIES
 from models.supernet import BN_STATS
 from ops.space import SLNAS, SPACES
 from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
+from utils.config.dense import require_search
 from utils.config.flags import flag, parse
 from utils.system import numbers
 from utils.training.search_recipes import SEARCH_RECIPES
@@ -153,6 +154,7 @@ class SearchConfig(CommonConfig):
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""
         super().check()
+        require_search(vars(self))
         if self.advantage == "normalised" and self.controller_samples < 2:
             raise ValueError(
                 "--advantage normalised compares the genotypes of an update: --controller_samples 2 or more"

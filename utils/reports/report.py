@@ -14,6 +14,7 @@ from typing import Any
 
 from utils.reports import plots
 from utils.reports.log import RunLog, write_json
+from utils.runs.clock import PARTS, Clock, legend, percent
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_figure, write_text
 from utils.system.terminal import complain, say, show
@@ -62,6 +63,7 @@ def costs(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "total_s": total,
+        "percent": percent(run["result"].get("time_s", {})),
         f"{device}_hours": total * processes / 3600,
         "epochs": len(epochs),
         "images": images,
@@ -95,14 +97,15 @@ def changed_flags(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in config["flags"].items() if k in defaults and v != defaults[k]}
 
 
-def write(log: RunLog, *, result: Mapping[str, Any]) -> None:
+def write(log: RunLog, *, result: Mapping[str, Any], clock: Clock) -> None:
     """End a run: pictures and reports, each of which may fail alone, then result.json, which says that all is there.
 
-    A run that is killed before goes on here when it is resumed.
+    A run that is killed before goes on here when it is resumed. ``clock``: of the run; it is read after the picture.
     """
     folder = log.folder
     with log.decoration("the picture of the curves"):
         _draw_curves(read_run(folder))
+    result = {**result, "time_s": clock.seconds()}
     with log.decoration("report.json"):
         write_json(folder / "report.json", document({**read_run(folder), "result": result}))
     with log.decoration("report.md"):
@@ -111,8 +114,10 @@ def write(log: RunLog, *, result: Mapping[str, Any]) -> None:
     write_json(folder / RESULT, result)
 
 
-CURVES = {"loss": ("shared/loss", "train/loss", "valid/loss"), "top1": ("shared/top1", "train/top1", "valid/top1")}
-PICTURES = ("loss.png", "top1.png", "derived.png", "pareto.png")
+CURVES = {
+    name: tuple(f"{side}/{name}" for side in ("shared", "train", "valid")) for name in ("loss", "top1", "miou", "fit")
+}
+PICTURES = ("loss.png", "top1.png", "miou.png", "fit.png", "derived.png", "pareto.png", "predictions.png")
 
 
 def _draw_curves(run: Mapping[str, Any]) -> None:
@@ -137,6 +142,9 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
     lines += _table(["setting", *names], [[key, *values[key]] for key in flags])
     rows = [[label, *(_shown(get(d)) for d in documents)] for label, get in ROWS]
     lines += _table(["", *names], [row for row in rows if any(cell != "" for cell in row[1:])])
+    parts = {part for d in documents for part in d["cost"]["percent"]}
+    if parts:
+        lines += [legend(parts, gpu=any("GPU_hours" in d["cost"] for d in documents)), ""]
     for run, name in zip(runs, names, strict=True):
         lines += _details(run, name)
     return "\n".join(lines).rstrip() + "\n"
@@ -166,6 +174,7 @@ ROWS = [
         (f"seconds: {n}", _get("cost", "seconds", n))
         for n in ("weights", "strategy", "report", "derive", "train", "valid")
     ],
+    *[(f"time, {n} (%)", _get("cost", "percent", n)) for n in PARTS],
     ("CPU-hours", _get("cost", "CPU_hours")),
     ("GPU-hours", _get("cost", "GPU_hours")),
     ("images seen", _get("cost", "images")),
@@ -173,6 +182,8 @@ ROWS = [
     ("peak memory (MB)", lambda d: d["cost"]["peak_memory_bytes"] / 1e6),
     ("last valid/top1 (%)", _get("last_epoch", "valid/top1")),
     ("best valid/top1 (%)", _get("best_top1")),
+    ("mean IoU (%)", _get("val_miou")),
+    ("AP at an IoU of 0.5 (%)", _get("val_ap50")),
     ("score of the derived", _get("score")),
     ("ranked by", _get("ranked_by")),
     ("of the best, random seeds of NAO", _get("nao", "top_from_seed")),
@@ -186,12 +197,14 @@ ROWS = [
 def _details(run: Mapping[str, Any], name: str) -> list[str]:
     """Learning curves, the ranked table and the commands to go on, of one run."""
     lines = [f"## {name}", ""]
-    tags = ("shared/loss", "controller/reward", "controller/entropy", "train/loss", "valid/loss", "valid/top1")
+    tags = ("shared/loss", "controller/reward", "controller/entropy", "train/loss", "valid/loss")
+    tags += ("valid/top1", "valid/miou", "valid/fit")
     tags = [tag for tag in tags if any(tag in epoch for epoch in run["epochs"])]
     step = max(1, len(run["epochs"]) // 20)
     shown = [e for i, e in enumerate(run["epochs"]) if i % step == 0 or i == len(run["epochs"]) - 1]
     lines += _table(["epoch", *tags], [[e["epoch"], *(e.get(tag) for tag in tags)] for e in shown])
     lines += [f"![{name}]({run['folder'] / name})" for name in PICTURES if (run["folder"] / name).is_file()] + [""]
+    lines += [line for text in run["result"].get("advice", []) for line in (text, "")]
     candidates = run["genotypes"].get("candidates", [])
     if candidates:
         rows = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,8 @@ from utils.reports import metrics, report
 from utils.reports.evaluate import first_images, output_names
 from utils.reports.export_trained import export_trained
 from utils.reports.log import RunLog, write_json
+from utils.runs.clock import EVALUATION, Clock
+from utils.system.files import write_figure
 
 
 def write_retraining(
@@ -32,13 +34,17 @@ def write_retraining(
     export: str | None,
     export_normalise: bool,
     epochs: int,
+    clock: Clock,
+    advice: Sequence[str] | None = None,
 ) -> None:
     """Measure the ``chosen`` network on the loader ``test`` and write what the run gave; pictures may fail alone.
 
     ``network``: that of the run. ``best``, ``last``: validation of the best and of the last epoch. ``facts``: of data.
+    ``clock``: of the run. ``advice``: of --advise.
     """
     names = output_names(facts["classes"], network.num_classes)
-    measured = task.measures(chosen, test, names, generator)
+    with clock.part(EVALUATION):
+        measured = task.measures(chosen, test, names, generator)
     write_json(log.folder / "measures.json", measured)
     aux, chosen_on = network.num_aux_parameters, "holdout" if holdout else "val"
     result = {
@@ -54,7 +60,15 @@ def write_retraining(
         "genotype": network.genotype.to_lists(),
         "sharing": network.genotype.sharing,
         "recipe": asdict(recipe),
+        **({} if advice is None else {"advice": advice}),
     }
+    if hasattr(task, "picture"):
+        with log.decoration("the picture of predictions"):
+            picture = task.picture(chosen, test, names)
+            log.figure("predictions", picture, epochs)
+            write_figure(log.folder / "predictions.png", picture, dpi=100)
+        numbers = {key: measured[key] for key in task.shown if measured[key] is not None}
+        log.line("measured on val: " + ", ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
     if export:
         options = {"facts": facts, "images": first_images(test), "normalise": export_normalise}
         result["export"] = export_trained(chosen, log.folder, export, **options)
@@ -63,7 +77,7 @@ def write_retraining(
         if log.writer is not None and "confusion" in measured:
             picture = metrics.confusion_figure(torch.tensor(measured["confusion"]), names)
             log.figure("measures/confusion", picture, epochs)
-    report.write(log, result=result)
+    report.write(log, result=result, clock=clock)
     say_result(log, measured, best=best, last=last, chosen_on=chosen_on, measure=task.measure)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from utils.reports import plots, report
 from utils.reports.log import RunLog
+from utils.runs.clock import Clock
 from utils.system.files import write_figure
 
 
@@ -22,11 +23,12 @@ def write_search(
     result: Mapping[str, Any],
     lines: Sequence[str],
     epochs: int,
+    clock: Clock,
 ) -> None:
     """Write what a search found; every picture may fail alone.
 
     ``best``: the genotype, which ``draw`` makes a figure of. ``points``: (cost, score) of all candidates and of the
-    front among them; ``cost`` and ``score``: what these are. ``lines``: said at the end.
+    front among them; ``cost`` and ``score``: what these are. ``lines``: said at the end. ``clock``: of the run.
     """
     pictures = {
         "derived": lambda: draw(best),
@@ -37,7 +39,7 @@ def write_search(
             picture = make()
             log.figure(f"genotype/{name}", picture, epochs)
             write_figure(log.folder / f"{name}.png", picture, dpi=200)
-    report.write(log, result=result)
+    report.write(log, result=result, clock=clock)
     for line in lines:
         log.line(line)
     if log.writer is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ FREE = {
     "workers",
     "cache",
     "report_freq",
+    "advise",
     "tensorboard",
     "device",
     "gpu",
@@ -47,7 +48,6 @@ STATE = {  # of a checkpoint that a run can go on from
     "extras": dict,
 }
 TIME = r"(\d{4}-\d\d-\d\d-\d\dh\d\dm\d\ds)(?:-(\d{1,3}))?"  # what utils.reports.log.make_folder puts behind a name
-SHIFT = 2e-3  # of a channel's mean or std: more than decoders of other versions differ by
 
 Config = TypeVar("Config", bound=CommonConfig)
 
@@ -171,11 +171,13 @@ def require_own_network(config: CommonConfig, state: Mapping[str, Any], path: Pa
         require_same_network(config, state, path)
 
 
-def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence[str]) -> None:
-    """Refuse data of other classes than a checkpoint knows, naming the first that differs. Raises UsageError."""
-    differing = class_difference(known, found)
-    if differing:
-        raise UsageError(f"{path} knows other classes than {name}: {differing}")
+def trained_task(config: CommonConfig, state: Mapping[str, Any], path: Path) -> str:
+    """The task that a checkpoint was trained for; of before there were several, ``classify``. Raises UsageError."""
+    with fitting(path):
+        task = state["flags"].get("task", "classify")
+    if "task" in config.given and config.task != task:
+        raise UsageError(f"--task is {config.task} but {show(path)} was trained for {task}")
+    return task
 
 
 def require_same_network(config: CommonConfig, state: Mapping[str, Any], path: Path) -> None:
@@ -183,40 +185,6 @@ def require_same_network(config: CommonConfig, state: Mapping[str, Any], path: P
     for name, value in settled(state).items():
         if name in config.given and _comparable(getattr(config, name)) != _comparable(value):
             raise UsageError(f"--{name} is {getattr(config, name)} but {show(path)} holds a network with {value}")
-
-
-def class_difference(known: Sequence[str], found: Sequence[str]) -> str | None:
-    """The first difference between the class names there and those here, in words."""
-    if len(known) != len(found):
-        return f"{len(known)} there, {len(found)} here"
-    pairs = enumerate(zip(known, found, strict=True))
-    return next((f"class {i} is {a!r} there, {b!r} here" for i, (a, b) in pairs if a != b), None)
-
-
-def require_same_data(state: Mapping[str, Any], facts: Mapping[str, Any], run: str) -> None:
-    """Refuse to go on with other data than a run began with, and say what differs. Where they lie does not matter.
-
-    What a checkpoint does not state, as older ones have no fingerprint, is not compared. Raises UsageError.
-    """
-    differing = []
-    classes = class_difference(state["classes"], facts["classes"])
-    if classes:
-        differing.append(f"other classes: {classes}")
-    for key, what in (
-        ("image_size", "image size"),
-        ("train_images", "training images"),
-        ("val_images", "validation images"),
-    ):
-        if key in state and state[key] != facts[key]:
-            differing.append(f"{what}: {facts[key]}, not {state[key]}")
-    if not differing and state.get("fingerprint") and state["fingerprint"] != facts["fingerprint"]:
-        differing.append("names or sizes of its files, or stored pixels or labels")
-    if not differing:
-        pairs = [zip(state["statistics"][key], facts["statistics"][key], strict=True) for key in ("mean", "std")]
-        if any(abs(a - b) > SHIFT for pair in pairs for a, b in pair):
-            differing.append("mean or deviation of its pixels")
-    if differing:
-        raise UsageError(f"{facts['dataset']} is not what {run} began with; {'; '.join(differing)}")
 
 
 def require_same_processes(state: Mapping[str, Any], size: int) -> None:

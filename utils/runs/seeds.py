@@ -22,26 +22,30 @@ def name_of(save: str, seed: int) -> str:
     return f"{save}-seed{seed}"
 
 
-def summarise(folders: Mapping[int, Path], base: Path, save: str) -> str:
-    """Write ``<save>-seeds.json`` into ``base`` and return what to say. ``folders``: of the seeds just trained.
+def summarise(folders: Mapping[int, Path], base: Path, save: str, measure: str = "top1") -> str:
+    """Write ``<save>-seeds.json`` into ``base`` and return what to say.
+
+    ``folders``: of the seeds just trained. ``measure``: the name of what is compared, as results call it behind val_.
 
     The complete runs of other seeds under that name are counted too, where their settings, network and data are the
     same, so that seeds can be added later. A summary of other settings is left, and a number put behind the name.
     """
     wanted = settings(next(iter(folders.values())))
-    top1 = {seed: read_json(folder / RESULT)["val_top1"] for seed, folder in folders.items()}
+    key = f"val_{measure}"
+    found = {seed: read_json(folder / RESULT)[key] for seed, folder in folders.items()}
     pattern = re.escape(save) + r"-seed(\d+)-.*"
     others = {int(match[1]) for folder in base.iterdir() if (match := re.fullmatch(pattern, folder.name))}
     for seed in sorted(others - folders.keys()):
         for run in runs_called(name_of(save, seed), base):  # the newest of them counts
             if (run / RESULT).is_file() and settings(run) == wanted:
-                top1[seed] = read_json(run / RESULT)["val_top1"]
-    values = list(top1.values())
+                found[seed] = read_json(run / RESULT)[key]
+    values = list(found.values())
     mean, std = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
     path = _free(base, save, wanted)
-    write_json(path, {"val_top1": top1, "mean": mean, "deviation": std, "settings": wanted})
-    more = f" ({len(top1) - len(folders)} of them trained before)" if len(top1) > len(folders) else ""
-    return f"val accuracy over {len(values)} seeds{more}: {mean:.2f} +- {std:.2f} % {values}; written to {path}"
+    write_json(path, {key: found, "mean": mean, "deviation": std, "settings": wanted})
+    more = f" ({len(found) - len(folders)} of them trained before)" if len(found) > len(folders) else ""
+    what = "accuracy" if measure == "top1" else measure
+    return f"val {what} over {len(values)} seeds{more}: {mean:.2f} +- {std:.2f} % {values}; written to {path}"
 
 
 def settings(folder: Path) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from utils.config import CommonConfig
 from utils.reports.log import RunLog, make_folder, write_json
 from utils.reports.report import RESULT
 from utils.runs import resume
+from utils.runs.clock import Clock
+from utils.runs.same_data import require_same_data
 from utils.system.checkpoint import fitting
 from utils.system.device import choose_kernels, describe_machine, pick_device
 from utils.system.errors import UsageError
@@ -43,6 +45,7 @@ class Session:
     lines: list[str] = field(default_factory=list)
     complete: bool = False
     log: RunLog | None = None
+    clock: Clock = field(default_factory=Clock)
 
     def note(self, text: str) -> None:
         """Say something, in log.txt too: at once, or when there is one."""
@@ -82,7 +85,7 @@ class Session:
         """Refuse data whose content is not what an earlier part of the run had. Raises UsageError."""
         if self.saved is not None:
             with fitting(self.path):
-                resume.require_same_data(self.saved, facts, self.path.parent.name)
+                require_same_data(self.saved, facts, self.path.parent.name)
 
     def open_run(self, derived: Mapping[str, Any]) -> RunLog:
         """Make the folder of the run, or go on in it, and write config.json. First process only."""
@@ -130,6 +133,7 @@ class Session:
 @contextmanager
 def session(config: CommonConfig, kind: str) -> Iterator[Session]:
     """Find and lock the earlier run if one is asked for, take the device, connect the processes."""
+    clock = Clock()
     world, path, saved, refusal = launched(), None, None, None
     with ExitStack() as held:
         if config.resume:
@@ -147,7 +151,7 @@ def session(config: CommonConfig, kind: str) -> Iterator[Session]:
         choose_kernels(deterministic=config.deterministic, tf32=config.tf32)
         precision = choose_precision(config.precision, device, backend=config.amp_backend, opt_level=config.opt_level)
         with connected(world, device):
-            run = Session(kind, config, world, device, precision, held, path, saved)
+            run = Session(kind, config, world, device, precision, held, path, saved, clock=clock)
             run.settle(refusal)
             if config.resume and path is None:
                 run.note(f"there is no run called {config.save} to go on with: starting one")

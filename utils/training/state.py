@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.reports.log import RunLog
+from utils.runs.clock import PHASES, REST, WRITING, Clock
 from utils.runs.resume import CHECKPOINT, Position
 from utils.system import checkpoint
 from utils.system.device import compile_blocks, memory_format, peak_memory, synchronise
@@ -24,6 +25,8 @@ from utils.training.precision import Precision
 from utils.training.progress import Reporter, epoch_line
 from utils.training.schedule import Schedule
 from utils.training.task import Batch, Meter
+
+SECONDS = "seconds"  # the note in a checkpoint that says where the time of the run went so far
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Training:
     log: RunLog = field(default_factory=lambda: RunLog(None))
     stop: StopRequest | None = None
     compiled: bool = False
+    clock: Clock = field(default_factory=Clock)
     notes: dict[str, Any] = field(default_factory=dict)  # plain values that outlive an epoch
     seconds: list[float] = field(default_factory=list)  # of the epochs that this process has run
     wrapped: nn.Module = field(init=False)
@@ -87,6 +91,7 @@ class Training:
         self.entered = True
         self.at.begin(phase)
         self.began = time.perf_counter()
+        self.clock.enter(PHASES.get(phase, REST))
         return True
 
     def add(self, metrics: Mapping[str, float]) -> None:
@@ -101,6 +106,7 @@ class Training:
         name = f"time/{self.at.phase}_s"
         self.at.record[name] = self.at.record.get(name, 0.0) + time.perf_counter() - self.began
         self.began = None
+        self.clock.enter(REST)
 
     def close_epoch(self, first: str, num_images: int) -> dict[str, float]:
         """The complete record of the epoch, in metrics.jsonl and TensorBoard; :meth:`end_epoch` is to follow.
@@ -113,7 +119,8 @@ class Training:
         record["memory/peak_bytes"] = peak_memory(self.device)
         if self.precision.patience > 1:
             record["time/skipped_steps"] = self.precision.skipped
-        self.log.epoch(self.at.epoch, record)
+        with self.clock.part(WRITING):
+            self.log.epoch(self.at.epoch, record)
         self.at.next_epoch()
         self.entered = False
         self.world.average_statistics(self.model)
@@ -153,7 +160,7 @@ class Training:
         """The batches of the epoch from the step at which the run stands, each at its learning rate."""
         loader.set_epoch(self.at.epoch, self.at.step)
         with self.reporter("training", len(loader), self.precision.patience) as self.watch:
-            for step, batch in enumerate(loader, self.at.step):
+            for step, batch in enumerate(self.clock.waiting(loader), self.at.step):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.schedule.lr(self.at.epoch, step, len(loader))
                 yield step, batch
@@ -174,6 +181,10 @@ class Training:
 
     def save(self, name: str = CHECKPOINT) -> None:
         """Write the complete state; the first process does it for all, and all of them must call it."""
+        with self.clock.part(WRITING):
+            self._save(name)
+
+    def _save(self, name: str) -> None:
         own = {name: buffer.cpu() for name, buffer in running_statistics(self.model).items()}
         everyones = self.world.gather(own) if self.world.size > 1 else []
         if not self.world.is_main:
@@ -182,7 +193,7 @@ class Training:
             "kind": self.kind,
             "flags": dict(self.flags),
             "position": vars(self.at),
-            "notes": self.notes,
+            "notes": {**self.notes, SECONDS: self.clock.seconds()},
             "model": self.model.state_dict(),
             "statistics_by_rank": everyones,
             "optimizer": self.optimizer.state_dict(),
@@ -207,3 +218,4 @@ class Training:
             for key, extra in self.extras.items():
                 extra.load_state_dict(state["extras"][key])
             self.at, self.notes = Position(**state["position"]), state["notes"]
+            self.clock.add(self.notes.pop(SECONDS, {}))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
@@ -14,7 +15,9 @@ from torch.nn import functional as F
 
 from utils.reports.evaluate import measure_classifier
 from utils.system.errors import UsageError
+from utils.training.detection import Detection
 from utils.training.losses import AUX_WEIGHT, retrain_loss, search_loss
+from utils.training.segmentation import Segmentation
 
 
 class Batch(Protocol):
@@ -47,6 +50,8 @@ class Task(Protocol):
     head: str
     measure: str
     shown: tuple[str, ...]
+    # Besides, where it is not "labels": ``reads``, what the task reads of an image; ``needs``, packages for
+    # ``measures``; ``picture`` and ``predict``. See Segmentation and Detection.
 
     def outputs(self, classes: int) -> int:
         """How many outputs the head has, for data of so many classes."""
@@ -166,7 +171,25 @@ class Jigsaw(Classification):
 
 
 # Each entry has ``search()`` and ``retrain(smoothing, aux_weight)``, which give a Task.
-TASKS = {"classify": Classification, "rotation": Rotation, "jigsaw": Jigsaw}
+TASKS = {
+    "classify": Classification,
+    "rotation": Rotation,
+    "jigsaw": Jigsaw,
+    "segment": Segmentation,
+    "detect": Detection,
+}
+
+
+def reads(name: str) -> str:
+    """What the task of that name reads of an image besides its pixels: ``labels``, ``masks`` or ``boxes``."""
+    return getattr(TASKS[name], "reads", "labels")
+
+
+def require_measures(name: str) -> None:
+    """Raise UsageError where a package is missing that measures a trained network of the task of that name."""
+    missing = [package for package in getattr(TASKS[name], "needs", ()) if find_spec(package) is None]
+    if missing:
+        raise UsageError(f"--task {name} needs {missing[0]} to measure a network: pip install {missing[0]}")
 
 
 class Score(NamedTuple):
@@ -206,6 +229,8 @@ def choose_score(name: str | None, task: Task) -> tuple[str, Score]:
     """
     name = name or task.measure
     score = SCORES.get(name) or Score(name, float, name, name + " {:.6g}")
+    if name == "loss" and getattr(task, "reads", "labels") != "labels":
+        score = score._replace(axis="100 exp(-loss)", sentence="100 exp(-loss) {:.6g}")
     if score.metric not in ("loss", task.measure):
         raise UsageError(f"--score {name}: this task measures {task.measure} and loss, but no {score.metric}")
     return name, score

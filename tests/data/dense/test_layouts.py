@@ -1,0 +1,203 @@
+"""The layouts of masks and boxes: what is read from them, and one line for everything that cannot be read."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.datasets import find_dataset, load
+from data.images import DataError
+from data.prepare.check import main as check
+from tests.cutouts import annotations, scenes
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The same scenes in both layouts."""
+    root = tmp_path_factory.mktemp("scenes")
+    return {name: scenes(root / name, "--layout", name, number=6, size=24) for name in ("masks", "voc")}
+
+
+@pytest.fixture
+def folders(made, tmp_path):
+    return {name: shutil.copytree(folder, tmp_path / name) for name, folder in made.items()}
+
+
+def read(folder, targets, dataset="auto", **more):
+    said = []
+    options = {"image_size": 24, "targets": targets}
+    return load(find_dataset(str(folder), dataset, **options), log=said.append, **more), said
+
+
+def test_masks_are_the_same_in_both_layouts_and_as_they_lie_there(folders):
+    plain, voc = (read(folders[name], "masks")[0] for name in ("masks", "voc"))
+    assert plain.classes == voc.classes == ("background", "blue", "green", "red")
+    assert torch.equal(plain.train.maps, voc.train.maps)
+    mask = np.asarray(Image.open(folders["masks"] / "train" / "masks" / "000002.png"))
+    assert np.array_equal(plain.train.maps[2].numpy(), mask)
+    image = np.asarray(Image.open(folders["masks"] / "train" / "images" / "000002.png"))
+    assert np.array_equal(plain.train.pixels[2].numpy().transpose(1, 2, 0), image)
+
+
+def test_boxes_are_the_same_in_both_layouts_and_as_they_lie_there(folders):
+    plain, voc = (read(folders[name], "boxes")[0] for name in ("masks", "voc"))
+    assert plain.classes == voc.classes == ("blue", "green", "red"), "the background is no class of boxes"
+    document = annotations(folders["masks"], "train")
+    for i, image in enumerate(document["images"]):
+        own = [a for a in document["annotations"] if a["image_id"] == image["id"]]
+        corners = [[x, y, x + w, y + h] for x, y, w, h in (a["bbox"] for a in own)]
+        for found in (plain, voc):
+            _, target = found.train.sample(i)
+            assert torch.allclose(target["boxes"].as_subclass(torch.Tensor), torch.tensor(corners).float(), atol=1e-4)
+            assert target["labels"].tolist() == [a["category_id"] - 1 for a in own]
+
+
+def test_the_official_names_of_cocos_files_are_known(folders):
+    root = folders["masks"]
+    (root / "annotations").mkdir()
+    for side in ("train", "val"):
+        (root / side / "annotations.json").rename(root / "annotations" / f"instances_{side}2017.json")
+        (root / side / "images").rename(root / f"{side}2017")
+    shutil.rmtree(root / "train")
+    shutil.rmtree(root / "val")
+    assert len(read(root, "boxes", "coco")[0].train) == 5
+
+
+def test_one_pair_of_folders_is_split_once_and_for_all(folders):
+    root = folders["masks"]
+    for part in ("images", "masks"):
+        (root / "train" / part).rename(root / part)
+    shutil.rmtree(root / "train")
+    shutil.rmtree(root / "val")
+    (root / "classes.json").unlink()
+    first, said = read(root, "masks")
+    again, _ = read(root, "masks")
+    assert (len(first.train), len(first.val)) == (4, 1)
+    assert first.val.paths == again.val.paths
+    assert not set(first.val.paths) & set(first.train.paths)
+    assert any("every fifth" in line for line in said)
+    assert first.classes[0] == "class 0"
+
+
+def spoil_mask(change):
+    def spoil(folders):
+        path = folders["masks"] / "train" / "masks" / "000001.png"
+        change(path)
+
+    return spoil
+
+
+def save(pixels):
+    return lambda path: Image.fromarray(np.array(pixels, np.uint8)).save(path)
+
+
+def spoil_json(change):
+    def spoil(folders):
+        path = folders["masks"] / "train" / "annotations.json"
+        document = json.loads(path.read_text())
+        change(document)
+        path.write_text(json.dumps(document))
+
+    return spoil
+
+
+def spoil_xml(old, new):
+    def spoil(folders):
+        path = folders["voc"] / "Annotations" / "train_000001.xml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return spoil
+
+
+def bbox(*values):
+    return spoil_json(lambda d: d["annotations"][0].update(bbox=list(values)))
+
+
+MASK = {
+    "missing": (spoil_mask(lambda path: path.unlink()), "has no mask"),
+    "another size": (spoil_mask(save(np.zeros((9, 8)))), "8x9 pixels, but its image"),
+    "out of range": (spoil_mask(save(np.full((24, 24), 7))), "class id 7, but ids go from 0 to 3"),
+    "colours": (spoil_mask(save(np.zeros((24, 24, 3)))), "of mode RGB: a mask holds class ids"),
+    "no picture": (spoil_mask(lambda path: path.write_text("<html>")), "cannot be decoded"),
+    "names": (lambda f: (f["masks"] / "classes.json").write_text("{}"), "no list of class names"),
+}
+COCO = {
+    "outside": (bbox(20, 3, 9, 5), "box [20, 3, 29, 8] lies outside of the image of 24x24"),
+    "negative": (bbox(-3, 3, 9, 5), "lies outside"),
+    "empty": (bbox(3, 3, 0, 5), "box [3, 3, 3, 8] is empty"),
+    "category": (spoil_json(lambda d: d["annotations"][0].update(category_id=9)), "category 9, which is not there"),
+    "image": (spoil_json(lambda d: d["annotations"][0].update(image_id=99)), "image 99, which is not there"),
+    "file": (spoil_json(lambda d: d["images"][0].update(file_name="x.png")), "x.png, which is not there"),
+    "size": (spoil_json(lambda d: d["images"][0].update(width=48)), "24x24 pixels, but its annotations say 48x24"),
+    "keys": (spoil_json(lambda d: d["annotations"][0].pop("bbox")), "no COCO file: KeyError"),
+    "other": (spoil_json(lambda d: d["categories"][0].update(name="x")), "other categories in train than in val"),
+}
+VOC = {
+    "unclosed": (spoil_xml("</annotation>", ""), "cannot be read"),
+    "no number": (spoil_xml("<xmin>", "<xmin>x"), "cannot be read"),
+    "class": (spoil_xml("</name>", "s</name>"), "is none of 3"),
+    "list": (lambda f: (f["voc"] / "ImageSets" / "Main" / "train.txt").write_text("nobody\n"), "lists nobody"),
+    "no list": (lambda f: (f["voc"] / "ImageSets" / "Main" / "val.txt").unlink(), "val.txt cannot be read"),
+    "both": (
+        lambda f: (f["voc"] / "ImageSets" / "Main" / "val.txt").write_text("train_000001\n"),
+        "train_000001 is in train.txt and in val.txt",
+    ),
+}
+BAD = {
+    **{f"mask {name}": ("masks", "masks", *bad) for name, bad in MASK.items()},
+    **{f"coco {name}": ("masks", "boxes", *bad) for name, bad in COCO.items()},
+    **{f"voc {name}": ("voc", "boxes", *bad) for name, bad in VOC.items()},
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_that_names_it_and_the_check_finds_it_too(name, folders, capsys):
+    folder, targets, spoil, text = BAD[name]
+    assert check([str(folders[folder])]) == 0, capsys.readouterr().out
+    spoil(folders)
+    with pytest.raises(DataError) as error:
+        read(folders[folder], targets)
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+    capsys.readouterr()
+    assert check([str(folders[folder])]) == 1
+    assert [line for line in capsys.readouterr().out.splitlines() if text in line]
+
+
+def test_bad_files_are_left_out_where_that_is_asked_for(folders):
+    for name, pixels in (("000001", np.full((24, 24), 9)), ("000003", np.zeros((24, 24, 3)))):
+        save(pixels)(folders["masks"] / "train" / "masks" / f"{name}.png")
+    found, said = read(folders["masks"], "masks", bad_images="skip")
+    assert [path.stem for path in found.train.paths] == ["000000", "000002", "000004"]
+    assert len(found.skipped) == 2
+    assert sum(line.startswith("skipped:") for line in said) == 2
+    lazy, _ = read(folders["masks"], "masks", bad_images="skip", cache="none")
+    assert torch.equal(lazy.train.sample(1)[1]["mask"], found.train.sample(1)[1]["mask"])
+
+
+def test_images_without_objects_are_trained_on_and_the_check_says_so(folders, capsys):
+    spoil_json(lambda d: d["annotations"].clear())(folders)
+    spoil_mask(save(np.zeros((24, 24))))(folders)
+    found, said = read(folders["masks"], "boxes")
+    assert found.train.sample(0)[1]["boxes"].shape == (0, 4)
+    assert any("5 images have no object" in line for line in said)
+    assert check([str(folders["masks"])]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("notice: no object:") == 6
+
+
+def test_a_layout_that_is_not_what_the_task_reads_is_one_line(folders, tmp_path):
+    for data, dataset, targets, text in (
+        (tmp_path, "auto", "masks", "holds neither"),
+        (tmp_path, "auto", "boxes", "holds neither"),
+        (tmp_path / "none", "auto", "masks", "is no folder"),
+        (folders["voc"], "digits", "masks", "--dataset digits has no masks"),
+        (folders["voc"], "voc", "labels", "--task segment"),
+    ):
+        with pytest.raises(DataError, match=text):
+            read(data, targets, dataset)

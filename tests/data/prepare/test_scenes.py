@@ -1,0 +1,128 @@
+"""Composed scenes: masks and boxes are exact, and the seed decides everything."""
+
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.prepare.command import main
+from tests.cutouts import COLOURS, annotations, cutouts, disc, scenes
+from tests.miniature import refused, tree
+
+
+def read(path):
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def test_every_pixel_of_a_mask_has_the_colour_of_its_class(tmp_path):
+    folder = scenes(tmp_path, size=48)
+    assert json.loads((folder / "classes.json").read_text()) == ["background", *COLOURS]
+    seen = set()
+    for path in sorted((folder / "train" / "masks").iterdir()):
+        image, mask = read(folder / "train" / "images" / path.name), read(path)
+        for label, colour in enumerate(COLOURS.values(), 1):
+            inside = np.abs(image[mask == label] - colour).max(1, initial=0)
+            assert (inside < 130).all(), "half transparent at the least"
+            assert (inside == 0).mean() > 0.5 if len(inside) else True
+            outside = np.abs(image[mask != label] - colour).max(1)
+            assert (outside > 0).all()
+            seen |= {label} & set(mask.flat)
+    assert seen == {1, 2, 3}
+
+
+def test_boxes_are_as_tight_as_the_mask_of_their_object(tmp_path):
+    folder = scenes(tmp_path, "--objects", "1", size=48)
+    document = annotations(folder, "train")
+    for image in document["images"]:
+        [found] = [a for a in document["annotations"] if a["image_id"] == image["id"]]
+        mask = read(folder / "train" / "masks" / image["file_name"])
+        rows, columns = np.nonzero(mask)
+        x, y, width, height = found["bbox"]
+        assert (x, y, x + width, y + height) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert found["area"] == len(rows)
+        assert set(mask.flat) == {0, found["category_id"]}
+
+
+def test_objects_stay_visible_and_boxes_hold_their_pixels(tmp_path):
+    folder = scenes(tmp_path, "--objects", "5", size=48, number=20)
+    document = annotations(folder, "train")
+    assert max(sum(a["image_id"] == i["id"] for a in document["annotations"]) for i in document["images"]) > 1
+    for image in document["images"]:
+        mask = read(folder / "train" / "masks" / image["file_name"])
+        own = [a for a in document["annotations"] if a["image_id"] == image["id"]]
+        for label in {a["category_id"] for a in own}:
+            assert sum(a["area"] for a in own if a["category_id"] == label) == (mask == label).sum()
+        assert all(a["area"] > 20 for a in own)
+
+
+def test_the_seed_decides_and_more_scenes_begin_alike(tmp_path):
+    first = tree(scenes(tmp_path / "a", number=6))
+    again, other = tree(scenes(tmp_path / "b", number=6)), tree(scenes(tmp_path / "c", "--seed", "1", number=6))
+    more = tree(scenes(tmp_path / "d", number=11))
+    pictures = [name for name in first if name.endswith(".png")]
+    assert [name for name in pictures if first[name] != again[name]] == []
+    assert all(first[name] == more[name] for name in pictures)
+    assert any(first[name] != other[name] for name in pictures)
+
+
+def test_no_picture_is_on_both_sides(tmp_path):
+    record = json.loads((scenes(tmp_path, number=40) / "split.json").read_text())
+    used = {side: {file for files in record["files"][side].values() for file in files} for side in ("train", "val")}
+    assert used["train"]
+    assert used["val"]
+    assert not used["train"] & used["val"]
+    assert "composed" in record["kind"]
+
+
+def test_voc_layout_has_the_same_scenes(tmp_path):
+    plain, voc = scenes(tmp_path / "plain"), scenes(tmp_path / "voc", "--layout", "voc")
+    stems = (voc / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
+    assert stems == (voc / "ImageSets" / "Main" / "train.txt").read_text().split()
+    document = annotations(plain, "train")
+    assert len(stems) == len(document["images"])
+    for image, stem in zip(document["images"], stems, strict=True):
+        masks = plain / "train" / "masks" / image["file_name"], voc / "SegmentationClass" / f"{stem}.png"
+        assert np.array_equal(*map(read, masks))
+        boxes = [list(a["bbox"]) for a in document["annotations"] if a["image_id"] == image["id"]]
+        xml = ElementTree.parse(voc / "Annotations" / f"{stem}.xml")
+        corners = [[int(e.text) for e in box] for box in xml.iter("bndbox")]
+        assert [[x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1] for x1, y1, x2, y2 in corners] == boxes
+
+
+def test_what_cannot_be_composed_ends_in_one_line(tmp_path, capsys):
+    def ended(*words, status=2):
+        assert main(["scenes", *map(str, words)]) == status
+
+    out = ["--out", tmp_path / "out"]
+    ended("--source", tmp_path / "none", *out)
+    refused(capsys, "is no folder")
+    (tmp_path / "empty").mkdir()
+    ended("--source", tmp_path / "empty", *out)
+    refused(capsys, "no subfolders", "--class")
+    disc(tmp_path / "one" / "red" / "a.png", (255, 0, 0))
+    ended("--source", tmp_path / "one", *out)
+    refused(capsys, "class red has 1 usable pictures")
+    ended("--source", tmp_path / "one", *out, "--size", 8)
+    refused(capsys, "--size 8")
+    ended("--source", tmp_path / "one", *out, "--scenes", 1)
+    refused(capsys, "--scenes")
+    Image.new("RGB", (9, 9)).save(tmp_path / "one" / "red" / "b.png")
+    Image.new("RGBA", (9, 9), (1, 2, 3, 255)).save(tmp_path / "one" / "red" / "c.png")
+    Image.new("RGBA", (9, 9), (1, 2, 3, 0)).save(tmp_path / "one" / "red" / "d.png")
+    ended("--source", tmp_path / "one", *out)
+    printed = capsys.readouterr().out
+    assert [part for part in ("no alpha", "opaque everywhere", "transparent everywhere") if part not in printed] == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("layout", ["masks", "voc"])
+def test_one_class_for_all_and_a_folder_that_is_replaced(layout, tmp_path):
+    source = cutouts(tmp_path / "cutouts")
+    words = ["scenes", "--source", str(source), "--out", str(tmp_path / "o"), "--scenes", "4", "--size", "16"]
+    words += ["--class", "disc", "--layout", layout]
+    assert main(words) == 0
+    assert json.loads((tmp_path / "o" / "classes.json").read_text()) == ["background", "disc"]
+    assert main(words) == 2
+    assert main([*words, "--force"]) == 0
