@@ -100,9 +100,9 @@ def method_lines(study: Mapping[str, Any]) -> list[str]:
         "",
         *_measured(study),
         "Results are mean ± std over seeds; *less random* is the difference, seed by seed, to the random genotype of",
-        "the same space, trained alike without any search. Seconds, images and sizes are means: *images* passed",
-        "through the shared weights in the epochs of the search, each as often as it did, to train them and for",
-        "scores; the derivation behind them has images of its own, and is no part of the budget.",
+        "the same space, or the median one of several, trained alike without any search. Seconds, images and sizes are",
+        "means: *images* passed through the shared weights in the epochs of the search, each as often as it did, to",
+        "train them and for scores; the derivation behind them has images of its own, and is no part of the budget.",
         "",
     ]
     for name, row in study["methods"].items():

@@ -43,7 +43,7 @@ from utils.system.seeds import derived_seed
 from utils.system.signals import StopRequest, stop_requests
 from utils.system.terminal import show
 from utils.training.recipes import RECIPES
-from utils.training.task import TASKS
+from utils.training.task import TASKS, final_measure
 
 TEN_MINUTES = Budget("seconds", 600.0)
 SEARCHED = tuple(name for name, space in SPACES.items() if space.searched)
@@ -79,6 +79,9 @@ class MethodsConfig(StudyConfig):
     blocks: tuple[int, ...] = flag((1, 1), "of slnas, searched and trained", SIZES, type=BLOCKS)
     enas_layers: int = flag(3, "of enas, likewise: two more cells", SIZES, type=numbers.positive_int)
     darts_layers: int = flag(5, "of darts, likewise", SIZES, type=numbers.positive_int)
+    random_genotypes: int = flag(
+        1, "trained a seed and space without a search; their median counts", SIZES, type=numbers.positive_int
+    )
     params: float = flag(0.3e6, "of every network that is trained, to 10 %", SIZES, type=numbers.positive)
 
     train_recipe: str = flag("published", "--recipe of the trainings", ALONE, choices=RECIPES)
@@ -90,14 +93,14 @@ class MethodsConfig(StudyConfig):
 class Comparison:
     """What is to be done. ``alone``: flags of the trainings but for the width; the rest by space.
 
-    ``deployed``: the network that is trained; ``drawn``: a genotype of every seed, without any search.
+    ``deployed``: the network that is trained; ``drawn``: genotypes of every seed, without any search.
     """
 
     config: MethodsConfig
     plans: tuple[Plan, ...]
     alone: tuple[str, ...]
     deployed: Mapping[str, Deployment]
-    drawn: Mapping[str, Sequence[Genotype]]
+    drawn: Mapping[str, Sequence[Sequence[Genotype]]]
     settings: Mapping[str, Any]
 
 
@@ -135,21 +138,22 @@ def prepare(config: MethodsConfig) -> Comparison:
         "budget": str(config.budget),
         "searches": {plan.name: plan.settings() for plan in plans},
         "parameters": config.params,
+        **({} if config.random_genotypes == 1 else {"random genotypes a seed": config.random_genotypes}),
     }
     deployed, drawn = {}, {}
     for space in dict.fromkeys(plan.space for plan in plans):
-        drawn[space] = [random_genotype(space, seed) for seed in config.seeds]
-        found, deployed[space] = settings_of(alone, drawn[space][0], depths[space])
-        require_reachable(drawn[space], deployed[space], config.params)
+        drawn[space] = [random_genotypes(space, config.random_genotypes, seed) for seed in config.seeds]
+        found, deployed[space] = settings_of(alone, drawn[space][0][0], depths[space])
+        require_reachable([g for own in drawn[space] for g in own], deployed[space], config.params)
         settings |= {"trained alone": {k: v for k, v in found.items() if k not in ("network", "--child_out_filters")}}
         settings.setdefault("depths", {})[space] = list(depths[space])
     return Comparison(config, tuple(plans), alone, deployed, drawn, json.loads(json.dumps(settings)))
 
 
-def random_genotype(space: str, seed: int) -> Genotype:
-    """A uniform genotype of the space, as no search would have it."""
+def random_genotypes(space: str, n: int, seed: int) -> tuple[Genotype, ...]:
+    """Uniform genotypes of the space, without any search; the first ones stay when more are asked for."""
     generator = torch.Generator().manual_seed(derived_seed(seed, "random genotype", space))
-    return uniform(1, 2, "type", generator, space)[0]
+    return tuple(uniform(1, 2, "type", generator, space)[0] for _ in range(n))
 
 
 def require_reachable(genotypes: Sequence[Genotype], deployment: Deployment, parameters: float) -> None:
@@ -202,6 +206,12 @@ def trainings(
     return found
 
 
+def medians(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> list[Mapping[str, Any]]:
+    """Of trainings of several genotypes, each once a seed, the median one of every seed; of two, the worse."""
+    by_seed = zip(*results, strict=True)
+    return [sorted(own, key=lambda one: one[f"valid/{measure}"])[(len(own) - 1) // 2] for own in by_seed]
+
+
 def genotype_of(found: Mapping[str, Any]) -> Genotype:
     """The winner of a search."""
     plain = found["genotype"]
@@ -220,8 +230,12 @@ def main(argv: Sequence[str]) -> int:
             state.started(log)
             found = searches(c, log, stop)
             picked = {name: [genotype_of(one) for one in own] for name, own in found.items()}
-            picked |= {DRAWN + space: own for space, own in c.drawn.items()}
+            n, measure = config.random_genotypes, final_measure(TASKS[c.plans[0].searched.task].retrain())
+            numbered = {space: [f"{DRAWN}{space} {k}" for k in range(n)] for space in c.drawn}
+            for space, own in c.drawn.items():
+                picked |= dict(zip(numbered[space], zip(*own, strict=True), strict=True))
             results = trainings(c, picked, log, stop)
-            measure = TASKS[c.plans[0].searched.task].retrain().measure
+            for space, names in numbered.items():
+                results[DRAWN + space] = medians([results.pop(name) for name in names], measure)
             write_methods(log, judge_methods(c.settings, config.seeds, measure, found, results))
     return 0

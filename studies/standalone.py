@@ -16,6 +16,7 @@ from models.deployment import Deployment
 from ops.genotype import Candidate, Genotype, num_cells
 from studies.pieces import Piece, key_of
 from utils.config import RetrainConfig, parse_retrain
+from utils.reports.evaluate import output_names
 from utils.runs.handover import carried_flags
 from utils.runs.resume import flags_of
 from utils.runs.seeds import OWN
@@ -23,6 +24,7 @@ from utils.runs.session import session
 from utils.system.errors import UsageError, WorkError
 from utils.system.seeds import derived_seed
 from utils.system.signals import stop_requests
+from utils.training.task import final_measure
 
 QUIET = ["--report_freq", "1000000"]
 # What the study says itself, or what trains nothing or not from scratch.
@@ -118,6 +120,11 @@ def train_alone(flags: Sequence[str], genotype: Genotype, blocks: Sequence[int],
                 metrics = retrainer.train(r, epoch)
                 training.at.next_epoch()
         metrics |= retrainer.validate(r)
+        final = final_measure(r.task)
+        if final != r.task.measure:
+            names = output_names(r.dataset.classes, r.network.num_classes)
+            measured = r.task.measures(r.evaluated, r.valid, names, torch.Generator().manual_seed(seed))
+            metrics[f"valid/{final}"] = measured[final]
     return {
         "cells": genotype.to_lists(),
         "seed": seed,

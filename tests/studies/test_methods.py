@@ -162,3 +162,17 @@ def test_filters_are_those_whose_network_is_nearest(parameters):
     each = {f: network_cost(genotype, NetworkSpec((1,), f, 10), 32).parameters for f in range(2, 71, 2)}
     assert abs(cost.parameters - parameters) == min(abs(value - parameters) for value in each.values())
     assert each[found] == cost.parameters
+
+
+def test_the_median_of_random_genotypes_is_one_of_them_seed_by_seed():
+    def trained(*values):
+        return [{"valid/top1": value, "seed": seed} for seed, value in enumerate(values)]
+
+    found = methods.medians([trained(1, 9), trained(5, 7), trained(3, 8)], "top1")
+    assert [one["valid/top1"] for one in found] == [3, 8]
+    assert [one["seed"] for one in found] == [0, 1]
+    assert methods.medians([trained(4)], "top1") == trained(4)
+    assert methods.medians([trained(4), trained(2)], "top1") == trained(2), "of two, the worse"
+    one, more = (methods.random_genotypes("darts", n, 3) for n in (1, 3))
+    assert more[0] == one[0]
+    assert len(set(more)) == 3

@@ -57,6 +57,7 @@ class Detection:
     head: ClassVar[str] = "detect"
     reads: ClassVar[str] = "boxes"
     measure: ClassVar[str] = "fit"
+    final: ClassVar[str] = "ap50"
     shown: ClassVar[tuple[str, ...]] = ("ap", "ap50", "ap75")
     needs: ClassVar[tuple[str, ...]] = ("pycocotools",)
 

@@ -51,7 +51,8 @@ class Task(Protocol):
     measure: str
     shown: tuple[str, ...]
     # Besides, where it is not "labels": ``reads``, what the task reads of an image; ``needs``, packages for
-    # ``measures``; ``picture`` and ``predict``. See Segmentation and Detection.
+    # ``measures``; ``picture`` and ``predict``; ``final``, the name among these measures that finished networks are
+    # compared by where it takes too long to be the measure of an epoch. See Segmentation and Detection.
 
     def outputs(self, classes: int) -> int:
         """How many outputs the head has, for data of so many classes."""
@@ -178,6 +179,11 @@ TASKS = {
     "segment": Segmentation,
     "detect": Detection,
 }
+
+
+def final_measure(task: Task) -> str:
+    """What finished networks are compared by: higher is better."""
+    return getattr(task, "final", task.measure)
 
 
 def reads(name: str) -> str:
