@@ -42,6 +42,7 @@ from utils.system.processes import World, launched
 from utils.system.seeds import derived_seed
 from utils.system.signals import StopRequest, stop_requests
 from utils.system.terminal import show
+from utils.training.pretext import retrained
 from utils.training.recipes import RECIPES
 from utils.training.task import TASKS, final_measure
 
@@ -230,7 +231,7 @@ def main(argv: Sequence[str]) -> int:
             state.started(log)
             found = searches(c, log, stop)
             picked = {name: [genotype_of(one) for one in own] for name, own in found.items()}
-            n, measure = config.random_genotypes, final_measure(TASKS[c.plans[0].searched.task].retrain())
+            n, measure = config.random_genotypes, final_measure(TASKS[retrained(c.plans[0].searched.task)].retrain())
             numbered = {space: [f"{DRAWN}{space} {k}" for k in range(n)] for space in c.drawn}
             for space, own in c.drawn.items():
                 picked |= dict(zip(numbered[space], zip(*own, strict=True), strict=True))
