@@ -248,7 +248,8 @@ def rewards(s: Search, genotypes: Sequence[Genotype], batches: Sequence[Batch], 
 def count_scored(s: Search, batches: Sequence[Batch], genotypes: int) -> None:
     """Put on record how many images of all processes pass through the shared weights for scores."""
     images, record = genotypes * sum(len(batch.images) for batch in batches), s.training.at.record
-    record["images/scored"] = record.get("images/scored", 0) + images * s.training.world.size
+    # Summed at once, since a run goes on with the record of the first process.
+    record["images/scored"] = record.get("images/scored", 0) + s.training.world.count(images)
 
 
 def validate(s: Search, epoch: int, *, steps: int) -> dict[str, float]:

@@ -115,6 +115,11 @@ def weights(folder: Path, name: str = "checkpoint.pt") -> dict[str, torch.Tensor
     return torch.load(folder / name, weights_only=True)["model"]
 
 
+def close_weights(a: Path, b: Path, **tolerances: float) -> None:
+    """Assert that the weights of two runs are nearly the same."""
+    torch.testing.assert_close(weights(a), weights(b), **tolerances)
+
+
 def candidates(folder: Path) -> list[tuple]:
     """Encodings and scores in genotypes.json."""
     found = json.loads((folder / "genotypes.json").read_text())["candidates"]
@@ -135,30 +140,26 @@ def same_run(a: Path, b: Path, kind: str) -> None:
             assert torch.equal(value, controllers[1]["controller"][key])
 
 
-def torchrun(
-    result: Path, kind: str, *flags: str, fault: str = "none", processes: int = 2, base: list[str] | None = None
-) -> subprocess.CompletedProcess:
-    """Run a script in several processes as torchrun starts them; ``fault``: see one_of_many.py.
-
-    ``base``: flags in place of FLAGS.
-    """
+def job(result: Path, kind: str, *flags: str, fault: str = "none", base: list[str] | None = None) -> list[str]:
+    """What one run of a script is for one_of_many.py, which says what a ``fault`` is. ``base``: in place of FLAGS."""
     result.mkdir(parents=True, exist_ok=True)
+    return [str(result), kind, fault, *(FLAGS[kind] if base is None else base), "--result", str(result), *flags]
+
+
+def torchrun(result: Path, kind: str, *flags: str, processes: int = 2, **options) -> subprocess.CompletedProcess:
+    """Run a script in several processes as torchrun starts them; ``options``: those of :func:`job`."""
+    return torchrun_jobs(job(result, kind, *flags, **options), processes=processes)
+
+
+def torchrun_jobs(*jobs: list[str], processes: int = 2) -> subprocess.CompletedProcess:
+    """Run several jobs in the same processes, one after the other: starting them takes longer than a small run."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0"]
-    script = [
-        str(ROOT / "tests" / "one_of_many.py"),
-        str(result),
-        kind,
-        fault,
-        *(FLAGS[kind] if base is None else base),
-        "--result",
-        str(result),
-        *flags,
-    ]
+    words = [word for job in jobs for word in ("AND", *job)][1:]
     return subprocess.run(
-        [*command, "--standalone", *script],
+        [*command, "--standalone", str(ROOT / "tests" / "one_of_many.py"), *words],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=120 * len(jobs),
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=ROOT,
     )

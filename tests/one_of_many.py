@@ -1,5 +1,7 @@
 """What a process of a several-process test runs: a script, watched. ``one_of_many.py OUT KIND FAULT flags...``
 
+Behind the word AND another script may follow, in the same processes; the status is that of the last one that failed.
+
 OUT gets the weights of this process after every epoch, and its strategy if it has one. FAULT: ``none``; ``crash``, an
 error in process 1 in the third step; ``stop``, SIGTERM to process 1 alone in the third step; ``rank-P-N``, process P
 has no score for the N-th network that it is to rank without training.
@@ -19,7 +21,6 @@ from tests.harness import SCRIPTS
 from utils.system.signals import StopRequest
 from utils.training.state import Training
 
-out, kind, fault, *argv = sys.argv[1:]
 rank = int(os.environ["RANK"])
 close_epoch, check, steps = Training.close_epoch, StopRequest.check, [0]
 score, ranked = ProxyRanker.__call__, [0]
@@ -52,4 +53,13 @@ def faulty_score(self, genotype):
 
 Training.close_epoch, StopRequest.check = watched_epoch, faulty_check
 ProxyRanker.__call__ = faulty_score
-sys.exit(SCRIPTS[kind].main(argv))
+status, words = 0, sys.argv[1:]
+while words:
+    end = words.index("AND") if "AND" in words else len(words)
+    (out, kind, fault, *argv), words = words[:end], words[end + 1 :]
+    steps[0] = ranked[0] = 0
+    try:
+        status = SCRIPTS[kind].main(argv) or status
+    except SystemExit as ended:
+        status = ended.code or status
+sys.exit(status)

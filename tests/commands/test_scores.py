@@ -144,20 +144,30 @@ def test_nothing_is_scored_twice_with_the_same_weights_and_evaluations_are_count
     assert not set(told[:20]) & set(told[20:]), "the weights were trained in between"
 
 
+KNOWING = [*QUICK, *LOSS, "--searcher", "narrow", "--controller_samples", "4", "--controller_steps", "5"]
+KNOWING += ["--reward_batches", "2", "--batch_size", "400"]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A search that knows scores, without a stop."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(strategies.STRATEGIES, "narrow", Narrow)
+        return finished("search", tmp_path_factory.mktemp("straight"), *KNOWING)
+
+
 @pytest.mark.parametrize("checks", [5, 8, 16])
-def test_a_search_that_knows_scores_goes_on_bit_for_bit(checks, narrow, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("narrow")
+def test_a_search_that_knows_scores_goes_on_bit_for_bit(checks, straight, tmp_path, monkeypatch):
     """Stopped behind updates of either epoch, whose scores later updates use again."""
-    flags = [*QUICK, *LOSS, "--searcher", "narrow", "--controller_samples", "4", "--controller_steps", "5"]
-    flags += ["--reward_batches", "2", "--batch_size", "400"]
-    straight = finished("search", tmp_path / "straight", *flags)
     with monkeypatch.context() as patch:
         stop_after(patch, checks, signal.SIGTERM)
-        assert start("search", tmp_path / "parts", *flags) == 128 + signal.SIGTERM
+        assert start("search", tmp_path / "parts", *KNOWING) == 128 + signal.SIGTERM
     folder = only_run(tmp_path / "parts", "search")
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     assert state["position"]["phase"] == "strategy"
     assert 0 < len(state["extras"]["known"]["scores"]) <= 3
-    assert start("search", tmp_path / "parts", *flags, "--resume", "auto") == 0
+    assert start("search", tmp_path / "parts", *KNOWING, "--resume", "auto") == 0
     assert metrics(folder) == metrics(straight)
     assert genotypes(folder)["candidates"] == genotypes(straight)["candidates"]
     left, right = (torch.load(f / "checkpoint.pt", weights_only=True)["extras"] for f in (folder, straight))

@@ -15,6 +15,7 @@ from tests.harness import (
     SCRIPTS,
     evaluated,
     finished,
+    job,
     metrics,
     only_run,
     refusal,
@@ -23,7 +24,7 @@ from tests.harness import (
     same_run,
     start,
     stop_after,
-    torchrun,
+    torchrun_jobs,
 )
 
 FLAGS = "--task segment --image_size 16 --batch_size 8 --epochs 2 --workers 0 --no-tensorboard".split()
@@ -77,20 +78,25 @@ def test_a_stop_at_any_step_changes_nothing(kind, checks, data, whole, tmp_path,
     same_run(whole[kind], only_run(tmp_path, kind), kind)
 
 
-def test_what_two_processes_do(data, tmp_path):
-    done = torchrun(tmp_path, "search", *data, *FLAGS)
+@pytest.fixture(scope="module")
+def pair(data, whole, tmp_path_factory):
+    """Where both scripts ran in two processes."""
+    folder = tmp_path_factory.mktemp("pair")
+    more = {"search": [], "retrain": ["--arch", f"{whole['search'] / 'genotypes.json'}#0"]}
+    done = torchrun_jobs(*(job(folder / kind, kind, *data, *FLAGS, *arch) for kind, arch in more.items()))
     assert done.returncode == 0, done.stderr
-    epochs = [[torch.load(tmp_path / f"epoch{e}-rank{rank}.pt") for rank in (0, 1)] for e in (1, 2)]
+    return folder
+
+
+def test_what_two_processes_do(pair):
+    epochs = [[torch.load(pair / "search" / f"epoch{e}-rank{rank}.pt") for rank in (0, 1)] for e in (1, 2)]
     for first, second in epochs:
         assert all(torch.equal(first[key], second[key]) for key in first)
-    assert all(0 <= line["valid/miou"] <= 100 for line in metrics(only_run(tmp_path, "search")))
+    assert all(0 <= line["valid/miou"] <= 100 for line in metrics(only_run(pair / "search", "search")))
 
 
-def test_two_processes_validate_as_one(data, whole, tmp_path):
-    flags = [*data, *FLAGS, "--arch", f"{whole['search'] / 'genotypes.json'}#0"]
-    done = torchrun(tmp_path, "retrain", *flags)
-    assert done.returncode == 0, done.stderr
-    folder = only_run(tmp_path, "retrain")
+def test_two_processes_validate_as_one(pair):
+    folder = only_run(pair / "retrain", "retrain")
     assert result_of(folder)["val_miou"] == pytest.approx(metrics(folder)[-1]["valid/miou"], abs=1e-3)
 
 

@@ -49,10 +49,17 @@ class World:
 
     def all_reduce_max(self, value: int) -> int:
         """Find the largest of the processes' numbers; all of them get it."""
+        return self._all_reduce(value, dist.ReduceOp.MAX)
+
+    def count(self, value: int) -> int:
+        """Sum the processes' whole numbers without a wait for a GPU; all of them get the sum."""
+        return self._all_reduce(value, dist.ReduceOp.SUM)
+
+    def _all_reduce(self, value: int, operation: dist.ReduceOp) -> int:
         if self.size == 1:
             return value
         shared = torch.tensor(value)
-        dist.all_reduce(shared, dist.ReduceOp.MAX, group=self.control)
+        dist.all_reduce(shared, operation, group=self.control)
         return int(shared)
 
     def broadcast(self, value: Any) -> Any:

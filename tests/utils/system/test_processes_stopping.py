@@ -5,29 +5,33 @@ import shutil
 
 import pytest
 
-from tests.harness import metrics, only_run, same_run, start, torchrun
+from tests.harness import job, metrics, only_run, same_run, start, torchrun, torchrun_jobs
 from utils.system.lock import FolderLock
+
+SHORT = ["--epochs", "1", "--image_size", "16", "--no-tensorboard"]
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """An epoch of each script in two processes, without a stop: the folders that hold them."""
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("search", "retrain")}
-    for kind, folder in folders.items():
-        done = torchrun(folder, kind, "--epochs", "1")
-        assert done.returncode == 0, done.stderr
+    done = torchrun_jobs(*(job(folder, kind, *SHORT) for kind, folder in folders.items()))
+    assert done.returncode == 0, done.stderr
     return folders
 
 
-@pytest.mark.parametrize("kind", ["search", "retrain"])
-def test_two_processes_stop_together_and_go_on_bit_for_bit(kind, straight, tmp_path):
+def test_two_processes_stop_together_and_go_on_bit_for_bit(straight, tmp_path):
     """The signal reaches one of them only. Without --sync_bn, every process has its own batch statistics."""
-    stopped = torchrun(tmp_path / "stopped", kind, "--epochs", "1", fault="stop")
+    stopped = torchrun_jobs(*(job(tmp_path, kind, *SHORT, fault="stop") for kind in straight))
     assert stopped.returncode != 0
-    assert stopped.stderr.count("stopped by SIGTERM") == 1
-    again = torchrun(tmp_path / "stopped", kind, "--resume", "auto")
+    for script in ("train_search_cifar.py", "retrainer_cifar.py"):
+        assert stopped.stderr.count(f"{script}: stopped by SIGTERM") == 1
+    for kind in straight:
+        assert not (only_run(tmp_path, kind) / "result.json").exists()
+    again = torchrun_jobs(*(job(tmp_path, kind, "--resume", "auto") for kind in straight))
     assert again.returncode == 0, again.stderr
-    same_run(only_run(tmp_path / "stopped", kind), only_run(straight[kind], kind), kind)
+    for kind, folder in straight.items():
+        same_run(only_run(tmp_path, kind), only_run(folder, kind), kind)
 
 
 def test_an_error_in_one_process_ends_all(tmp_path):
