@@ -20,7 +20,7 @@ from models.spec import NetworkSpec
 from ops.genotype import Genotype, parse_genotype
 from tests.harness import metrics, only_run, start, stop_after
 
-SMALL = ["--image_size", "16", "--epochs", "2"]
+SMALL = ["--image_size", "16", "--train_images", "450", "--batch_size", "50", "--epochs", "2"]
 LIMIT = "--max_params"
 DEPLOYED = ["--deploy_filters", "6", "--deploy_blocks", "[1,0]", "--deploy_image_size", "12", "--antialias", "all"]
 LEARNED = ("reward", "loss", "baseline", "entropy", "advantage", "best", "generation")
@@ -183,7 +183,7 @@ def test_a_stopped_search_goes_on_bit_for_bit(name, checks, plain, tmp_path, mon
     with monkeypatch.context() as patch:
         stop_after(patch, checks, signal.SIGTERM)
         assert start("search", tmp_path, *plain[name][1]) == 128 + signal.SIGTERM
-    assert start("search", tmp_path, "--resume", "auto") == 0
+    assert start("search", tmp_path, "--batch_size", "50", "--resume", "auto") == 0
     folder, straight = only_run(tmp_path, "search"), plain[name][0]
     assert metrics(folder) == metrics(straight)
     same_state(folder, straight)

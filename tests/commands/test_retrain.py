@@ -69,7 +69,7 @@ def test_printed_command_trains_the_best_candidate(genotype_file, retrained):
 
 
 def test_parameters_and_macs_promised_by_the_search_are_those_of_the_default_retraining(genotype_file, tmp_path):
-    flags = ["--stem", "full", "--blocks", STAGES, "--epochs", "1", "--no-tensorboard"]
+    flags = ["--stem", "full", "--blocks", STAGES, "--epochs", "1", "--no-tensorboard", "--train_images", "120"]
     folder = run("retrain", tmp_path, *flags, "--sharing", "stage", "--arch", f"{genotype_file[0]}#1")
     report = json.loads((folder / "report.json").read_text())
     second = json.loads(genotype_file[0].read_text())["candidates"][1]
@@ -115,7 +115,7 @@ def test_a_checkpoint_rebuilds_the_network_that_was_reported(retrained, name):
 
 def test_same_seed_same_run_and_another_seed_another(tmp_path):
     runs = [
-        metrics(run("retrain", tmp_path, "--epochs", "1", "--no-tensorboard", "--seed", seed))
+        metrics(run("retrain", tmp_path, "--epochs", "1", "--no-tensorboard", "--image_size", "16", "--seed", seed))
         for seed in ("3", "3", "4")
     ]
     assert runs[0] == runs[1]
@@ -124,6 +124,7 @@ def test_same_seed_same_run_and_another_seed_another(tmp_path):
 
 def test_restarts_and_smallest_rate_reach_the_optimizer(tmp_path):
     flags = ["--lr_schedule", "cosine_restarts", "--child_lr_T_0", "1", "--child_lr_T_mul", "2", "--epochs", "3"]
+    flags += ["--train_images", "256", "--image_size", "16", "--no-tensorboard"]
     folder = run("retrain", tmp_path, *flags, "--child_lr_max", "0.5", "--child_lr_min", "0.25", "--droppath", "0")
     lines = metrics(folder)
     assert [line["train/lr"] for line in lines] == pytest.approx([0.5, 0.5, 0.375])

@@ -7,17 +7,27 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.harness import candidates, metrics, only_run, start, torchrun, weights
+from tests.harness import candidates, job, metrics, only_run, start, torchrun, torchrun_jobs, weights
+
+KINDS = ("search", "retrain")
 
 
-@pytest.mark.parametrize(("kind", "steps"), [("search", 8), ("retrain", 9)])
-def test_two_processes_with_half_the_batch_equal_one(kind, steps, tmp_path):
-    assert start(kind, tmp_path / "one", "--epochs", "1", "--batch_size", "160") == 0
-    done = torchrun(tmp_path / "two", kind, "--epochs", "1", "--batch_size", "80", "--sync_bn")
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    """Where both scripts ran in two processes with half the batch."""
+    folder = tmp_path_factory.mktemp("two")
+    flags = ["--epochs", "1", "--batch_size", "80", "--sync_bn"]
+    done = torchrun_jobs(*(job(folder / kind, kind, *flags) for kind in KINDS))
     assert done.returncode == 0, done.stderr
-    one, two = only_run(tmp_path / "one", kind), only_run(tmp_path / "two", kind)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_with_half_the_batch_equal_one(kind, halves, tmp_path):
+    assert start(kind, tmp_path, "--epochs", "1", "--batch_size", "160") == 0
+    one, two = only_run(tmp_path, kind), only_run(halves / kind, kind)
     assert len(list(two.glob("events.out.tfevents.*"))) == 1
-    ranks = [torch.load(tmp_path / "two" / f"epoch1-rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    ranks = [torch.load(halves / kind / f"epoch1-rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     alone = weights(one)
     for key, value in weights(two).items():
         assert torch.equal(ranks[0][key], ranks[1][key]), key
@@ -42,22 +52,21 @@ def few(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("kind", ["search", "retrain"])
-def test_images_count_and_not_processes_where_some_have_none(kind, few, tmp_path):
+def test_images_count_and_not_processes_where_some_have_none(few, tmp_path):
     """Two validation images on three processes, and a last batch that would be one of a single training image."""
     flags = ["--data", str(few), "--epochs", "1", "--batch_size", "1", "--no-tensorboard"]
-    done = torchrun(tmp_path, kind, *flags, processes=3)
+    done = torchrun_jobs(*(job(tmp_path, kind, *flags) for kind in KINDS), processes=3)
     assert done.returncode == 0, done.stderr
-    folder = only_run(tmp_path, kind)
-    [record] = metrics(folder)
-    assert all(math.isfinite(value) for value in record.values()), record
-    if kind == "retrain":
-        result = json.loads((folder / "result.json").read_text())
-        assert record["valid/loss"] == pytest.approx(result["val_loss"], rel=1e-4), "measured by the first alone"
+    for kind in KINDS:
+        [record] = metrics(only_run(tmp_path, kind))
+        assert all(math.isfinite(value) for value in record.values()), record
+    result = json.loads((only_run(tmp_path, "retrain") / "result.json").read_text())
+    assert record["valid/loss"] == pytest.approx(result["val_loss"], rel=1e-4), "measured by the first alone"
 
 
 def test_several_seeds_train_in_several_processes_one_after_the_other_and_go_on(tmp_path):
-    flags = ["--epochs", "1", "--seeds", "0,1", "--batch_size", "300", "--no-tensorboard", "--resume", "auto"]
+    flags = "--epochs 1 --seeds 0,1 --train_images 240 --batch_size 60 --image_size 16 --no-tensorboard".split()
+    flags += ["--resume", "auto"]
     done = torchrun(tmp_path, "retrain", *flags)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("val accuracy over 2 seeds") == 1
@@ -68,22 +77,23 @@ def test_several_seeds_train_in_several_processes_one_after_the_other_and_go_on(
     assert again.stdout.count("complete: nothing to do") == 2
 
 
-RANKING = ["--epochs", "1", "--controller_steps", "0", "--valid_steps", "0", "--no-tensorboard", "--batch_size", "240"]
+RANKING = ["--epochs", "1", "--controller_steps", "0", "--valid_steps", "0", "--no-tensorboard"]
+RANKING += ["--train_images", "240", "--image_size", "16", "--batch_size", "40"]
 
 
-@pytest.mark.parametrize("ranker", ["synflow", "grad_norm"])
-def test_two_processes_rank_without_training_as_one_does(ranker, tmp_path):
+def test_two_processes_rank_without_training_as_one_does(tmp_path):
     """synflow reads no images: equal scores. grad_norm reads those of the first process: none of it hangs."""
-    assert start("search", tmp_path / "one", *RANKING, "--rank_by", ranker) == 0
-    done = torchrun(tmp_path / "two", "search", *RANKING, "--rank_by", ranker, fault="rank-1-1")
+    by = {ranker: [*RANKING, "--rank_by", ranker] for ranker in ("synflow", "grad_norm")}
+    done = torchrun_jobs(*(job(tmp_path / f"two {r}", "search", *flags, fault="rank-1-1") for r, flags in by.items()))
     assert done.returncode == 0, done.stderr
-    one, two = (candidates(only_run(tmp_path / name, "search")) for name in ("one", "two"))
-    assert len(one) == 3
-    assert sorted(cells for cells, _ in one) == sorted(cells for cells, _ in two)
-    if ranker == "synflow":
-        assert one == two
-    else:
+    for ranker, flags in by.items():
+        assert start("search", tmp_path / f"one {ranker}", *flags) == 0
+        one, two = (candidates(only_run(tmp_path / f"{number} {ranker}", "search")) for number in ("one", "two"))
+        assert len(one) == 3
+        assert sorted(cells for cells, _ in one) == sorted(cells for cells, _ in two)
         assert all(math.isfinite(score) for _, score in two)
+        if ranker == "synflow":
+            assert one == two
 
 
 @pytest.mark.parametrize("network", [1, 3])

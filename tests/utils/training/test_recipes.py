@@ -27,7 +27,7 @@ FLAGS = {
     "decay_norms": (True, False),
 }
 METHODS_ONLY = ("drop_path_by_layer", "drop_path_by_step", "dropout", "decay_norms")
-SMALL = ["--image_size", "16", "--blocks", "[1,1]", "--batch_size", "240", "--no-tensorboard"]
+SMALL = "--image_size 16 --blocks [1,1] --train_images 480 --batch_size 80 --no-tensorboard".split()
 STRONG = [*SMALL, "--recipe", "strong", "--epochs", "2", "--precision", "bf16", "--lr_warmup_epochs", "1"]
 
 
@@ -122,7 +122,7 @@ def test_another_recipe_cannot_go_on_with_a_run(strong, tmp_path, capsys):
 
 
 def test_single_parts_change_the_run_that_they_belong_to(tmp_path):
-    losses, quick = {}, [*SMALL, "--blocks", "[0]", "--batch_size", "480", "--epochs", "1"]
+    losses, quick = {}, [*SMALL, "--blocks", "[0]", "--batch_size", "160", "--epochs", "1"]
     for name in ("published", "augment", "mixup", "random_erasing", "label_smoothing"):
         more = [] if name == "published" else words(name, FLAGS[name][0])
         assert start("retrain", tmp_path / name, *quick, *more) == 0
