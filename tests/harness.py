@@ -159,7 +159,7 @@ def torchrun_jobs(*jobs: list[str], processes: int = 2) -> subprocess.CompletedP
         [*command, "--standalone", str(ROOT / "tests" / "one_of_many.py"), *words],
         capture_output=True,
         text=True,
-        timeout=120 * len(jobs),
+        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=ROOT,
     )

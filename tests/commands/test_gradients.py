@@ -85,9 +85,9 @@ def test_a_stop_within_an_epoch_changes_nothing(searched, tmp_path, monkeypatch)
 
 
 def test_two_processes_move_the_architecture_as_one_does(tmp_path, monkeypatch):
-    more = [*flags("slnas"), "--epochs", "1", "--order", "2", "--cutout", "0"]
-    one = finished("search", tmp_path / "one", *more)
-    done = torchrun(tmp_path / "two", "search", *more, "--batch_size", "15", "--sync_bn")
+    more = [*flags("slnas"), "--epochs", "1", "--order", "2", "--cutout", "0", "--train_images", "64"]
+    one = finished("search", tmp_path / "one", *more, "--batch_size", "16")
+    done = torchrun(tmp_path / "two", "search", *more, "--batch_size", "8", "--sync_bn")
     assert done.returncode == 0, done.stderr
     two = only_run(tmp_path / "two", "search")
     moves = [a["exp_avg"] for a in state(one)["adam"]["state"].values()]  # means of the gradients

@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.harness import finished, metrics, only_run, same_run, start, stop_after, weights
 from utils.system import checkpoint
 
-EPOCHS = ["--epochs", "2"]
+SMALL = ["--image_size", "16", "--no-tensorboard"]
+EPOCHS = ["--epochs", "2", *SMALL]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(kind, checks, number, straight, tmp_p
 
 @pytest.mark.parametrize("kind", ["search", "retrain"])
 def test_more_epochs_are_announced_and_a_finished_run_says_so(kind, tmp_path, capsys):
-    folder = finished(kind, tmp_path, "--epochs", "1")
+    folder = finished(kind, tmp_path, "--epochs", "1", *SMALL)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     capsys.readouterr()
     assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "1") == 0
@@ -94,7 +95,7 @@ def test_curves_do_not_double_back(tmp_path, monkeypatch):
             original(path, state)
 
         patch.setattr(checkpoint, "save", failing)
-        assert start("retrain", tmp_path, "--epochs", "3") == 1
+        assert start("retrain", tmp_path, "--epochs", "3", "--image_size", "16") == 1
     folder = finished("retrain", tmp_path, "--resume", "auto")
     assert [row["epoch"] for row in metrics(folder)] == [0, 1, 2]
     events = EventAccumulator(str(folder)).Reload()
@@ -103,7 +104,7 @@ def test_curves_do_not_double_back(tmp_path, monkeypatch):
 
 
 def test_a_better_epoch_before_the_interruption_stays_the_best(straight, tmp_path):
-    folder = finished("retrain", tmp_path, "--epochs", "1")
+    folder = finished("retrain", tmp_path, "--epochs", "1", *SMALL)
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     state["extras"]["best"] = {"top1": 100.5, "epoch": 0}
     checkpoint.save(folder / "checkpoint.pt", state)
@@ -128,14 +129,14 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(straight, tmp_path, 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork to start a run without importing torch again")
 def test_sigkill_never_leaves_a_file_that_does_not_load(tmp_path):
-    """Twenty kills at random moments of one run that is taken up again and again."""
+    """A dozen kills at random moments of one run that is taken up again and again."""
     moments = random.Random(0)
     flags = ["--resume", "auto", "--no-tensorboard", "--image_size", "16", "--batch_size", "500"]
     began = time.monotonic()
     assert start("retrain", tmp_path, *flags, "--epochs", "1") == 0
     longest = max(1.6, time.monotonic() - began)  # on a slow or busy machine too some epochs are completed
     epochs = 1
-    for kill in range(20):
+    for kill in range(12):
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
@@ -144,7 +145,7 @@ def test_sigkill_never_leaves_a_file_that_does_not_load(tmp_path):
             os._exit(0)
         time.sleep(moments.uniform(0.2, longest))
         deadline = time.monotonic() + 60
-        while kill == 19 and epochs == 1 and time.monotonic() < deadline:  # a busy machine got no epoch done so far
+        while kill == 11 and epochs == 1 and time.monotonic() < deadline:  # a busy machine got no epoch done so far
             time.sleep(0.2)
             saved = torch.load(only_run(tmp_path, "retrain") / "checkpoint.pt", weights_only=True)
             epochs = saved["position"]["epoch"]
