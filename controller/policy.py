@@ -4,6 +4,7 @@ After ENAS, Pham et al., arXiv 1802.03268.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ class Judged(NamedTuple):
     favoured: Tensor
 
 
-class Policy(nn.Module):
+class Policy(nn.Module, ABC):
     """A policy over genotypes of ``num_cells`` encodings: draws them, and says how likely they are.
 
     In a space whose nodes read two different states, the second choice of a node is among those that the first left.
@@ -45,13 +46,13 @@ class Policy(nn.Module):
         self.num_cells, self.sharing, self.space = num_cells, sharing, SPACES[space]
         self.choices = 2 * self.space.nodes  # connections of an encoding, and as many operations
 
+    @abstractmethod
     def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[tuple[Choices, Choices]]:
         """Make all choices of n genotypes: those of connections and those of operations, for each encoding.
 
         ``given`` and ``uniform`` are (n, cells, 4 * nodes); the last axis holds connections, then operations. ``given``
         is what was chosen; without it ``uniform`` decides, and without both the likeliest is taken.
         """
-        raise NotImplementedError
 
     def sample(self, n: int = 1, generator: torch.Generator | None = None) -> Sample:
         """Draw ``n`` genotypes in one pass, from ``generator`` (a CPU generator) alone."""

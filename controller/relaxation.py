@@ -6,6 +6,7 @@ the genotype that it stands for.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ class SoftGenotype:
         return self.weights(SHARINGS[self.sharing].index(stage, block, is_reduction))
 
 
-class Relaxation:
+class Relaxation(ABC):
     """Logits of every choice, and Adam, which moves them. Subclasses know one space each.
 
     ``parameters``: the logits, encoding by encoding; they start 1e-3 times standard normal, by ``generator`` or the
@@ -60,21 +61,21 @@ class Relaxation:
         self.parameters = [table for tables in self.logits for table in tables]
         self.adam = torch.optim.Adam(self.parameters, lr, betas=BETAS, weight_decay=weight_decay)
 
+    @abstractmethod
     def shapes(self) -> list[tuple[int, int]]:
         """The shapes of the logits of one encoding."""
-        raise NotImplementedError
 
+    @abstractmethod
     def weights(self, logits: Logits) -> Any:
         """What a cell mixes by, of the logits of its encoding."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encoding(self, logits: Logits) -> list[int]:
         """What the logits of an encoding stand for. They are on the CPU."""
-        raise NotImplementedError
 
+    @abstractmethod
     def choices(self, logits: Logits) -> list[Tensor]:
         """The distributions over options, (choices, options) each."""
-        raise NotImplementedError
 
     def mixture(self, learning: bool = False) -> SoftGenotype:
         """What stands for a genotype: the weights as they are when a cell asks for them.

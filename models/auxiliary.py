@@ -3,32 +3,28 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.heads import Features
+from models.heads import Features, PooledLinear
 
 WINDOW = 5  # pixels that the auxiliary head averages, and by how many it steps: small images, large ones
 STEPS = (3, 2)
 
 
-class Classifier(nn.Linear):
-    """Average the last map over its pixels and apply one linear map.
+class Classifier(PooledLinear):
+    """A classifier with bias.
 
     ``rectified``: in training the map goes through ReLU first. That is so where the last cell feeds the auxiliary head,
-    whose first ReLU works in place in the published code. ``dropout``: the share of the averages that training drops.
+    whose first ReLU works in place in the published code.
     """
 
-    dropout = 0.0
+    def __init__(self, width: int, outputs: int, rectified: bool) -> None:
+        super().__init__(width, outputs, bias=True)
+        self.rectified_in_training = rectified
 
-    def __init__(self, width: int, outputs: int, bias: bool = True, rectified: bool = False) -> None:
-        super().__init__(width, outputs, bias=bias)
-        self.rectified = rectified
-
-    def forward(self, features: Features) -> Tensor:
-        """Turn features, the last of which are (N, C, h, w), into (N, outputs)."""
-        x = F.relu(features.last) if self.rectified and self.training else features.last
-        averages = x.mean(dim=(2, 3))  # (N, C)
-        if self.dropout and self.training:
-            averages = F.dropout(averages, self.dropout)
-        return super().forward(averages)  # (N, C) -> (N, outputs)
+    def pooled(self, features: Features) -> Tensor:
+        """Turn features into (N, C)."""
+        if self.training and self.rectified_in_training:
+            features = features._replace(last=F.relu(features.last))
+        return super().pooled(features)
 
 
 class AuxiliaryHead(nn.Module):

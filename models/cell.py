@@ -19,6 +19,11 @@ Through = Callable[[nn.Module, Tensor], Tensor]
 SIDES = ("x", "y")  # the two edges of a node, as they are named in a state dict
 
 
+def apply(operation: nn.Module, x: Tensor) -> Tensor:
+    """Run an operation: what ``through`` does where nothing is known already."""
+    return operation(x)
+
+
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Resize maps bilinearly, align_corners False; a map that already has the size is passed on, not copied."""
     if tuple(x.shape[-2:]) == tuple(size):
@@ -124,4 +129,4 @@ class Cell(nn.Module):
         if isinstance(edge, MixedEdge):
             return mixed(held, states, edge)
         operation, state = held[edge.op] if isinstance(held, nn.ModuleList) else held, states[edge.input]
-        return operation(state) if through is None else through(operation, state)
+        return (through or apply)(operation, state)

@@ -19,7 +19,7 @@ import torch
 
 from models.dense_heads import map_widths
 from models.heads import Features
-from models.macs import Cost, count_macs
+from models.macs import Cost, measured
 from models.network import Network
 from models.plan import CellPlan
 from models.spec import NetworkSpec
@@ -61,7 +61,7 @@ def _head(spec: NetworkSpec, plans: tuple[CellPlan, ...], image_size: int) -> Co
         maps[stride] = torch.empty(1, width, size, size, device="meta")
         size = -(-size // 2) if spec.search_space.stacked else size // 2
     features = Features(maps[max(maps)], [], maps)
-    return Cost(sum(p.numel() for p in head.parameters()), count_macs(head.eval(), features))
+    return measured(head, features)
 
 
 class _Parser(argparse.ArgumentParser):

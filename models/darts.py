@@ -10,15 +10,13 @@ from models.auxiliary import AuxiliaryHead, Classifier
 from models.cell import Through
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stack import plan_stack
 from models.stacked_cost import NEWER, NODE, OLDER, Part
-from models.stems import STEMS as ALL_STEMS
 from ops.encodings import Encoding
 from ops.genotype import Genotype
 from ops.layout import concatenate
 from ops.separable import SEPARABLE, project, reduce
 from ops.space import DARTS, edges
-
-STEMS = ("plain", "plain", "imagenet", "imagenet")  # small images, retrained and searched; large ones
 
 
 def plan(spec: NetworkSpec, genotype: Genotype | None) -> tuple[CellPlan, ...]:
@@ -26,21 +24,14 @@ def plan(spec: NetworkSpec, genotype: Genotype | None) -> tuple[CellPlan, ...]:
 
     Without a genotype, for the supernet, whose cells give all nodes and which has no auxiliary head.
     """
-    layers, width = spec.blocks[0], spec.filters
+    layers = spec.blocks[0]
     if layers < 1:
         raise ValueError(f"a stack needs at least one cell, not {layers}")
-    stem = ALL_STEMS[spec.stem]
-    reads, halved = (stem.factor * width,) * 2, spec.stem == "imagenet"
-    plans: list[CellPlan] = []
-    for index in range(layers):
-        is_reduction = index in (layers // 3, 2 * layers // 3)
-        width *= 1 + is_reduction
-        given = len(genotype.given(int(is_reduction))) if genotype else DARTS.nodes
-        feeds_aux = genotype is not None and index == 2 * layers // 3
-        stage, is_last = sum(plan.is_reduction for plan in plans), index == layers - 1
-        plans.append(CellPlan(index, stage, is_reduction, width, given * width, is_last, feeds_aux, reads, halved))
-        reads, halved = (reads[1], given * width), is_reduction
-    return tuple(plans)
+    second = 2 * layers // 3
+    aux_after = None if genotype is None else second
+    return plan_stack(
+        spec, genotype, cells=layers, reductions=(layers // 3, second), aux_after=aux_after, shared=DARTS.nodes
+    )
 
 
 class StackedCell(nn.Module):
@@ -52,10 +43,6 @@ class StackedCell(nn.Module):
         older, newer = plan.reads
         self.pre0 = (reduce if plan.halved else project)(older, plan.width, affine)
         self.pre1 = project(newer, plan.width, affine)
-
-    def stride(self, state: int) -> int:
-        """That of an operation which reads this state: nodes of a reduction have the smaller size already."""
-        return 2 if self.plan.is_reduction and state < 2 else 1
 
 
 class ChosenCell(StackedCell):
@@ -72,7 +59,7 @@ class ChosenCell(StackedCell):
         )
 
     def _operation(self, op: int, state: int) -> nn.Module:
-        return SEPARABLE[DARTS.known[op]](self.plan.width, self.stride(state), True)
+        return SEPARABLE[DARTS.known[op]](self.plan.width, self.plan.stride(state), True)
 
     def forward(
         self,
@@ -115,7 +102,7 @@ def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Par
     yield Part(project, (newer, width, True), newer, NEWER)
     for pair in edges(genotype.cell(plan.stage, plan.index, plan.is_reduction)):
         for state, op in pair:
-            of = (width, 2 if plan.is_reduction and state < 2 else 1, True)
+            of = (width, plan.stride(state), True)
             yield Part(SEPARABLE[DARTS.known[op]], of, width, NEWER if state < 2 else NODE)
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 from models.auxiliary import AuxiliaryHead
-from models.loose_ends import LooseCell, PooledHead, loose_parts, plan_stack
+from models.heads import PooledLinear
+from models.loose_ends import LooseCell, loose_parts
 from models.loose_supernet import SharedCell
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stack import plan_stack
 from models.stacked_cost import Part
 from ops.genotype import Genotype
 
@@ -54,4 +56,4 @@ def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, l
         for plan in plans
         if plan.feeds_aux
     ]
-    return PooledHead(plans[-1].out_width, spec.num_classes, bias=False, rectified=True), aux
+    return PooledLinear(plans[-1].out_width, spec.num_classes, rectified=True), aux

@@ -29,22 +29,24 @@ class Features(NamedTuple):
 
 
 class PooledLinear(nn.Linear):
-    """Average a map over its pixels and apply one linear map without bias.
+    """Average a map over its pixels and apply one linear map.
 
-    Reads the last features, or with ``of`` those of an auxiliary head of this number. ``dropout``: the share of the
-    averages that training drops.
+    Reads the last features, or with ``of`` those of an auxiliary head of this number; ``rectified``: ReLU of them.
+    ``dropout``: the share of the averages that training drops.
     """
 
     dropout = 0.0
 
-    def __init__(self, width: int, outputs: int, of: int | None = None) -> None:
-        super().__init__(width, outputs, bias=False)
-        self.of = of
+    def __init__(
+        self, width: int, outputs: int, of: int | None = None, *, bias: bool = False, rectified: bool = False
+    ) -> None:
+        super().__init__(width, outputs, bias=bias)
+        self.of, self.rectified = of, rectified
 
     def pooled(self, features: Features) -> Tensor:
         """Turn features into (N, C)."""
         x = features.last if self.of is None else features.for_aux[self.of]  # (N, C, h, w)
-        return x.mean(dim=(2, 3))
+        return (functional.relu(x) if self.rectified else x).mean(dim=(2, 3))
 
     def forward(self, features: Features) -> Tensor:
         """Turn features into (N, outputs)."""

@@ -5,55 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.cell import SIDES, Through
-from models.heads import Features
 from models.plan import CellPlan
-from models.spec import NetworkSpec
 from models.stacked_cost import NEWER, NODE, OLDER, Part
-from models.stems import STEMS as ALL_STEMS
 from ops.encodings import Encoding
-from ops.genotype import Genotype
 from ops.layout import concatenate
 from ops.plain import PLAIN
 from ops.separable import project, reduce
 from ops.space import edges
-
-STEMS = ("plain", "plain", "imagenet", "imagenet")  # small images, retrained and searched; large ones
-
-
-def plan_stack(
-    spec: NetworkSpec,
-    genotype: Genotype | None,
-    *,
-    cells: int,
-    reductions: Sequence[int],
-    aux_after: int,
-    beforehand: bool = False,
-) -> tuple[CellPlan, ...]:
-    """List the cells of a stack, in which each reduction doubles the channels and halves the map.
-
-    A cell of a genotype gives as many times its width as there are loose ends; without a genotype, for the supernet, as
-    much as one. ``beforehand``: reductions of the supernet halve both states before they do anything else.
-    """
-    stem, width = ALL_STEMS[spec.stem], spec.filters
-    if width < 2 or width % 2:
-        raise ValueError(f"filters must be even and positive: reductions give half of them each way; got {width}")
-    reads, halved, stage = (stem.factor * width,) * 2, spec.stem == "imagenet", 0
-    plans: list[CellPlan] = []
-    for index in range(cells):
-        is_reduction = index in reductions
-        width *= 1 + is_reduction
-        out_width = width * (len(genotype.given(int(is_reduction))) if genotype else 1)
-        is_last = index == cells - 1
-        plans.append(CellPlan(index, stage, is_reduction, width, out_width, is_last, index == aux_after, reads, halved))
-        reads, halved = (reads[1], out_width), is_reduction
-        if is_reduction:
-            stage += 1
-            if beforehand and genotype is None:  # the older state of the next cell is halved already
-                reads, halved = (width, out_width), False
-    return tuple(plans)
 
 
 def calibration(channels: int, width: int, larger: bool) -> nn.Module:
@@ -89,8 +49,7 @@ class LooseCell(nn.Module):
         width = plan.width
 
         def operation(state: int, op: int) -> nn.Module:
-            stride = 2 if plan.is_reduction and state < 2 else 1  # nodes of a reduction have the smaller size already
-            return PLAIN[names[op]](width, stride, True)
+            return PLAIN[names[op]](width, plan.stride(state), True)
 
         self.pre0 = calibration(plan.reads[0], width, larger=plan.halved)
         self.pre1 = calibration(plan.reads[1], width, larger=False)
@@ -138,30 +97,11 @@ def loose_parts(
         yield Part(project, (width, width, True), width, NEWER)
     for pair in edges(encoding):
         for state, op in pair:
-            of = (width, 2 if plan.is_reduction and state < 2 else 1, True)
+            of = (width, plan.stride(state), True)
             yield Part(PLAIN[names[op]], of, width, NEWER if state < 2 else NODE)
     for state in given:
         if state < 2 and plan.is_reduction:
             yield Part(reduce, (width, width, True, False), width, NEWER)
-
-
-class PooledHead(nn.Linear):
-    """Average the last map over its pixels and apply one linear map. ``rectified``: ReLU first.
-
-    ``dropout``: the share of the averages that training drops.
-    """
-
-    dropout = 0.0
-
-    def __init__(self, width: int, outputs: int, *, bias: bool, rectified: bool) -> None:
-        super().__init__(width, outputs, bias=bias)
-        self.rectified = rectified
-
-    def forward(self, features: Features) -> Tensor:
-        """Turn features, the last of which are (N, C, h, w), into (N, outputs)."""
-        x = F.relu(features.last) if self.rectified else features.last
-        averages = x.mean(dim=(2, 3))  # (N, C)
-        return super().forward(F.dropout(averages, self.dropout, self.training and self.dropout > 0))
 
 
 def initialise(module: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import loose_ends as stacked
-from models.cell import SIDES, Through
+from models.cell import SIDES, Through, apply
 from models.loose_ends import calibration
 from models.plan import CellPlan
 from ops.encodings import Encoding
@@ -80,7 +80,7 @@ class SharedCell(nn.Module):
         s0 (N, C0, H, W), twice as large where ``plan.halved``, and s1 (N, C1, H, W). ``keep``: drop-path factors of all
         edges, (2 * nodes, N, 1, 1, 1), or None. ``through``: see models.cell.
         """
-        run = through or _apply
+        run = through or apply
         first = run(self.pre0, s1 if self.halves_first else s0)  # (N, C, H, W), C = plan.width, or half the size
         second = run(self.pre1, s1)  # the same
         states = [first, second]
@@ -95,10 +95,6 @@ class SharedCell(nn.Module):
             if state in given:
                 states[state] = run(halve, states[state])
         return (second if self.halves_first else s1), self.join(states, given)
-
-
-def _apply(operation: nn.Module, x: Tensor) -> Tensor:
-    return operation(x)
 
 
 def initialise(module: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,11 @@ class Cost(NamedTuple):
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.parameters + other.parameters, self.macs + other.macs)
+
+
+def measured(module: nn.Module, *inputs: Any) -> Cost:
+    """What a module costs that reads these inputs; it is put in evaluation mode."""
+    return Cost(sum(p.numel() for p in module.parameters()), count_macs(module.eval(), *inputs))
 
 
 def count_macs(network: nn.Module, *inputs: Tensor) -> int:

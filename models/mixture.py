@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.cell import Through
+from models.cell import Through, apply
 from models.darts import StackedCell, dropped
 from models.plan import CellPlan
 from models.spec import NetworkSpec
@@ -54,11 +54,11 @@ class MixedCell(StackedCell):
 
     def _pool(self, name: str, state: int) -> nn.Sequential:
         norm = nn.BatchNorm2d(self.plan.width, affine=False)
-        return nn.Sequential(SEPARABLE[name](self.plan.width, self.stride(state), False), norm)
+        return nn.Sequential(SEPARABLE[name](self.plan.width, self.plan.stride(state), False), norm)
 
     def _edge(self, state: int) -> nn.ModuleDict:
         names = (name for name in DARTS.operations if name not in POOLS)
-        return nn.ModuleDict({name: SEPARABLE[name](self.plan.width, self.stride(state), False) for name in names})
+        return nn.ModuleDict({name: SEPARABLE[name](self.plan.width, self.plan.stride(state), False) for name in names})
 
     def forward(
         self,
@@ -75,7 +75,7 @@ class MixedCell(StackedCell):
         weights (14, 8) of the mixture. ``keep``: drop-path factors of a path, (2 * nodes, N, 1, 1, 1), or None.
         ``through``: applies an operation to a state, where it may be known already.
         """
-        run = through or (lambda operation, x: operation(x))
+        run = through or apply
         states = [run(self.pre0, s0), run(self.pre1, s1)]  # (N, C, H, W) each, C = plan.width
         if isinstance(encoding, Tensor):
             self._mix(states, encoding)

@@ -23,6 +23,10 @@ class CellPlan:
     reads: tuple[int, int]
     halved: bool = False
 
+    def stride(self, state: int) -> int:
+        """That of an operation on a state in a stack: nodes of a reduction have the smaller size already."""
+        return 2 if self.is_reduction and state < 2 else 1
+
 
 def plan_cells(blocks: Sequence[int], filters: int) -> tuple[CellPlan, ...]:
     """List the cells of a network in order, stage by stage.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from models.macs import Cost, count_macs
+from models.macs import Cost, measured
 from models.plan import CellPlan
 from models.spec import NetworkSpec
 from models.stems import build_stems
@@ -31,12 +31,9 @@ class Part(NamedTuple):
 
 
 @cache
-def _measured(build: Callable[..., nn.Module], of: tuple[Hashable, ...], channels: int, side: int) -> Cost:
+def _part(build: Callable[..., nn.Module], of: tuple[Hashable, ...], channels: int, side: int) -> Cost:
     with torch.device("meta"):
-        module = build(*of).eval()
-        return Cost(
-            sum(p.numel() for p in module.parameters()), count_macs(module, torch.empty(1, channels, side, side))
-        )
+        return measured(build(*of), torch.empty(1, channels, side, side))
 
 
 @cache
@@ -45,7 +42,7 @@ def _stems(kind: str, filters: int, antialias: str, side: int) -> tuple[Cost, in
     with torch.device("meta"):
         stems, image = build_stems(kind, filters, antialias).eval(), torch.empty(1, 3, side, side)
         older, newer = (state.shape[-1] for state in stems(image))
-        return Cost(sum(p.numel() for p in stems.parameters()), count_macs(stems, image)), older, newer
+        return measured(stems, image), older, newer
 
 
 def stacked_cost(
@@ -59,6 +56,6 @@ def stacked_cost(
     for plan in plans:
         node = -(-newer // 2) if plan.is_reduction else newer
         for part in parts(plan):
-            total += _measured(part.build, part.of, part.channels, (older, newer, node)[part.reads])
+            total += _part(part.build, part.of, part.channels, (older, newer, node)[part.reads])
         older, newer = newer, node
     return total

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from models.cell import Output
-from models.macs import Cost, count_macs
+from models.macs import Cost, measured
 from models.plan import CellPlan
 from models.spec import NetworkSpec
 from models.stems import build_stems, stem_size
@@ -23,25 +23,24 @@ from ops.registry import build_operation
 from ops.space import edges
 
 
-def _measured(module: nn.Module, channels: int, size: int) -> Cost:
-    module = module.to("meta").eval()
-    image = torch.empty(1, channels, size, size, device="meta")
-    return Cost(sum(p.numel() for p in module.parameters()), count_macs(module, image))
+def _reading(module: nn.Module, channels: int, size: int) -> Cost:
+    """What layers cost that read a map."""
+    return measured(module.to("meta"), torch.empty(1, channels, size, size, device="meta"))
 
 
 @cache
 def _edge(op: str, width: int, out_width: int, stride: int, antialias: str, size: int) -> Cost:
-    return _measured(build_operation(op, width, out_width, stride=stride, antialias=antialias), width, size)
+    return _reading(build_operation(op, width, out_width, stride=stride, antialias=antialias), width, size)
 
 
 @cache
 def _output(width: int, out_width: int, size: int) -> Cost:
-    return _measured(Output(width, out_width), width, size)
+    return _reading(Output(width, out_width), width, size)
 
 
 @cache
 def _stems(kind: str, channels: int, antialias: str, size: int) -> Cost:
-    first, second = (_measured(stem, 3, size) for stem in build_stems(kind, channels, antialias))
+    first, second = (_reading(stem, 3, size) for stem in build_stems(kind, channels, antialias))
     return first + second
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from models import darts, enas, loose_ends, loose_supernet, mixture, nao, staged
+from models import darts, enas, loose_supernet, mixture, nao, staged
 from models.heads import HEADS, HeadBuilder
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stack import FITTING
 from models.stacked_cost import Part
 from ops.genotype import Genotype
 
@@ -60,7 +61,7 @@ STRUCTURES = {
         shared_key=staged.shared_key,
     ),
     "enas": Structure(
-        stems=loose_ends.STEMS,
+        stems=FITTING,
         plan=enas.plan,
         cell=enas.chosen_cell,
         shared_cell=enas.shared_cell,
@@ -70,7 +71,7 @@ STRUCTURES = {
         parts=enas.parts,
     ),
     "darts": Structure(
-        stems=darts.STEMS,
+        stems=FITTING,
         plan=darts.plan,
         cell=darts.chosen_cell,
         shared_cell=mixture.shared_cell,
@@ -79,7 +80,7 @@ STRUCTURES = {
         parts=darts.parts,
     ),
     "nao": Structure(
-        stems=loose_ends.STEMS,
+        stems=FITTING,
         plan=nao.plan,
         cell=nao.chosen_cell,
         shared_cell=nao.shared_cell,
