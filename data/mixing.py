@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 
 import torch
 from torchvision.transforms import v2
 
 from data.loaders import Batch, Loader, derived_seed
-from data.shares import Part
+from data.wrapping import WrappedLoader
 
 
-class MixedLoader:
+class MixedLoader(WrappedLoader):
     """The batches of a loader, each mixed by MixUp or CutMix; labels (n,) become shares of classes (n, classes).
 
     Where both are on, one of them is drawn for each batch. ``mixup``, ``cutmix``: parameters of their beta
@@ -20,42 +19,9 @@ class MixedLoader:
     """
 
     def __init__(self, loader: Loader, num_classes: int, *, mixup: float = 0.0, cutmix: float = 0.0) -> None:
-        self.loader = loader
+        super().__init__(loader)
         kinds = ((v2.MixUp, mixup), (v2.CutMix, cutmix))
         self.mix = v2.RandomChoice([kind(alpha=alpha, num_classes=num_classes) for kind, alpha in kinds if alpha])
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    @property
-    def num_images(self) -> int:
-        """How many images a pass shows, over all processes."""
-        return self.loader.num_images
-
-    @property
-    def smallest_batch(self) -> int:
-        """The fewest images that a process gets in one batch."""
-        return self.loader.smallest_batch
-
-    @property
-    def part(self) -> Part:
-        """What messages call the images, and what would give more of them."""
-        return self.loader.part
-
-    @property
-    def remedy(self) -> str:
-        """What would give every process a batch of two images or more."""
-        return self.loader.remedy
-
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose the pass that iterating yields, from batch ``start`` on."""
-        self.loader.set_epoch(epoch, start)
-
-    def read_by(self, workers: int) -> MixedLoader | None:
-        """The same loader with so many workers; None where no worker reads."""
-        loader, other = self.loader.read_by(workers), copy(self)
-        other.loader = loader
-        return loader and other
 
     def __iter__(self) -> Iterator[Batch]:
         loader = self.loader

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from data.loaders import Batch, Loader
 from data.presets import Preset
+from data.wrapping import WrappedLoader
 from utils.system.seeds import derived_seed
 
 VIEWS = 4  # of an image that a network is shown: its rotations, or its tiles
@@ -133,7 +133,7 @@ def ill_posed(task: str, name: str, preset: Preset) -> str | None:
     return f"warning: --task {task} asks of {name} what cannot be answered, {preset.no_up}: use {others}"
 
 
-class PretextLoader:
+class PretextLoader(WrappedLoader):
     """The batches of a loader with the questions and answers of a pretext in place of images and labels.
 
     What is asked of an image depends on the seed, the stream, the image and, where images are augmented, the epoch; not
@@ -141,14 +141,8 @@ class PretextLoader:
     """
 
     def __init__(self, loader: Loader, pretext: Pretext) -> None:
-        self.loader, self.pretext = loader, pretext
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever is not said here is as the loader says: ``num_images``, ``set_epoch``, ``part``, ..."""
-        return getattr(self.loader, name)
+        super().__init__(loader)
+        self.pretext = pretext
 
     @property
     def smallest_batch(self) -> int:

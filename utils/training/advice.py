@@ -116,8 +116,9 @@ def _of_steps(bench: Bench, loader: Any, compiles: bool) -> Iterator[str]:
         bench.train([batch], precision)
         if time.perf_counter() - began <= LONGEST or len(batch.images) < 2 * SMALLEST:
             break
-        half = len(batch.images) // 2
-        batch = type(batch)(batch.images[:half], batch.labels[:half], batch.weight)
+        half = len(batch.labels) // 2
+        shown = half * len(batch.images) // len(batch.labels)  # a label may be of several images, as of tiles
+        batch = type(batch)(batch.images[:shown], batch.labels[:half], batch.weight)
     ways = {NOW: partial(bench.train, [batch], precision)}
     for name, other in _precisions(training):
         ways[f"--precision {name}"] = partial(bench.train, [batch], other)
