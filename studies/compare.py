@@ -25,7 +25,7 @@ from studies import methods
 from studies.comparison import MEDIAN, RANDOM, judge, write_comparison
 from studies.folder import study_folder
 from studies.frozen import search_frozen, train_weights, weights_flags
-from studies.options import ALONE, STUDY, StudyConfig, parse_study
+from studies.options import ALONE, STUDY, StudyConfig, chosen, parse_study, require_one_process
 from studies.pieces import Piece, make
 from studies.standalone import OF_THE_STUDY, alone_flags, alone_pieces, require_own, settings_of
 from utils.config import SearchConfig, parse_search
@@ -37,7 +37,7 @@ from utils.runs.session import session
 from utils.system import numbers
 from utils.system.command import command
 from utils.system.errors import UsageError, WorkError
-from utils.system.processes import World, launched
+from utils.system.processes import World
 from utils.system.signals import StopRequest, stop_requests
 from utils.system.terminal import show
 
@@ -83,12 +83,8 @@ class Comparison:
 
 def prepare(config: CompareConfig) -> Comparison:
     """Refuse what cannot be compared, before anything is made."""
-    if launched().size > 1:
-        raise UsageError("a study runs in one process: --jobs trains several networks at once")
-    searchers = tuple(dict.fromkeys(config.searchers.split(",")))
-    unknown = [name for name in searchers if name not in STRATEGIES]
-    if unknown:
-        raise UsageError(f"--searchers: {show(unknown[0])} is none of {', '.join(STRATEGIES)}")
+    require_one_process()
+    searchers = chosen("searchers", config.searchers, STRATEGIES)
     if RANDOM not in searchers:
         raise UsageError(f"--searchers {config.searchers}: the others are compared with {RANDOM}, which is missing")
     if len(config.seeds) < 2:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from studies.statistics import Paired, paired
-from studies.tables import shown, table, write_study
+from studies.tables import over_seeds, shown, table, write_study
 from utils.reports import plots
 from utils.reports.log import RunLog
 
@@ -70,7 +70,7 @@ def write_comparison(log: RunLog, study: Mapping[str, Any]) -> None:
     for name, own in study["alone"].items():
         p = study["against random"].get(name)
         tested = "" if p is None else f", against random {_tested(p[measure])}"
-        said.append(f"{name}: {measure} alone {_over_seeds(own[measure])}{tested}")
+        said.append(f"{name}: {measure} alone {over_seeds(own[measure])}{tested}")
     write_study(log, study, PICTURE, lambda: picture(study), comparison_lines(study), said)
 
 
@@ -81,7 +81,7 @@ def comparison_lines(study: Mapping[str, Any]) -> list[str]:
     alone = " ".join(f"`{k} {v}`" for k, v in settings["trained alone"].items() if k.startswith("--"))
     rows = []
     for name, own in study["alone"].items():
-        row = [name, _over_seeds(own[measure]), _over_seeds(own["loss"])]
+        row = [name, over_seeds(own[measure]), over_seeds(own["loss"])]
         traces = study["searchers"].get(name)
         for key in ("mean_score", "best_score"):
             row.append(shown(statistics.fmean(t[key] for t in traces) if traces else None))
@@ -130,10 +130,6 @@ def picture(study: Mapping[str, Any]) -> Any:
         ]
     panels = {"best score so far": best, "mean score of an update": mean}
     return plots.bands(panels, "evaluations", "score with shared weights (%)")
-
-
-def _over_seeds(values: Sequence[float]) -> str:
-    return f"{shown(statistics.fmean(values))} ± {statistics.stdev(values):.2g}"
 
 
 def _tested(test: Mapping[str, Any]) -> str:

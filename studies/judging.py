@@ -15,8 +15,15 @@ import numpy as np
 from scipy import stats
 
 from studies.statistics import StatisticsError, kendall_tau, precisions, spearman_rho, true_ranks
+from utils.system.errors import UsageError
 
 BEST = 5  # by score, whose true ranks are given
+
+
+def require_enough(genotypes: int) -> None:
+    """Refuse fewer genotypes than true ranks are given of. Raises UsageError."""
+    if genotypes < BEST:
+        raise UsageError(f"--genotypes {genotypes}: the statistics of a ranking need {BEST} or more")
 
 
 def means(alone: Sequence[Sequence[float]]) -> list[float]:

@@ -19,7 +19,7 @@ from ops.genotype import SHARINGS, Genotype, GenotypeError
 from ops.space import SPACES
 from studies import judging
 from studies.folder import study_folder
-from studies.options import ALONE, STUDY, StudyConfig, parse_study
+from studies.options import ALONE, STUDY, StudyConfig, parse_study, require_one_process
 from studies.pieces import Piece, key_of, make
 from studies.standalone import alone_flags, alone_pieces, draw_genotypes, require_own, settings_of
 from studies.tables import agreement_lines, alone_lines, scatter, shown, write_study
@@ -30,13 +30,12 @@ from utils.runs.resume import flags_of
 from utils.system import numbers
 from utils.system.command import command
 from utils.system.errors import UsageError
-from utils.system.processes import World, launched
+from utils.system.processes import World
 from utils.system.signals import StopRequest, stop_requests
 from utils.training.pretext import retrained
 from utils.training.task import TASKS
 
 PICTURE = "labels.png"
-LEAST = 5  # genotypes: the true ranks of the best five are asked for
 LABELS = {
     "prog": "python -m studies.labels",
     "about": "Compare trainings from scratch without labels with those on labels.",
@@ -86,10 +85,8 @@ class Study:
 
 def prepare(config: LabelsConfig) -> Study:
     """Choose the genotypes and read the data; refuses what cannot be trained, before anything is made."""
-    if launched().size > 1:
-        raise UsageError("a study runs in one process: --jobs trains several networks at once")
-    if config.genotypes < LEAST:
-        raise UsageError(f"--genotypes {config.genotypes}: the statistics of a ranking need {LEAST} or more")
+    require_one_process()
+    judging.require_enough(config.genotypes)
     if "task" in parse_retrain(config.rest).given:
         raise UsageError("--task cannot stand behind --: the study trains on two")
     genotypes = draw_genotypes(

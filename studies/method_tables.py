@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from studies.tables import shown, table, write_study
+from studies.tables import over_seeds, shown, table, write_study
 from utils.reports import plots
 from utils.reports.log import RunLog
 
@@ -161,12 +161,6 @@ def picture(study: Mapping[str, Any]) -> Any:
     }
     macs = {name: list(zip(row["macs"], row[measure], strict=True)) for name, row in rows.items()}
     return plots.clouds({"seconds of search": searched, "MACs of the network": macs}, f"{measure} alone")
-
-
-def over_seeds(values: Sequence[float]) -> str:
-    """Mean and, of several, std."""
-    std = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return shown(statistics.fmean(values)) + std
 
 
 def _mean(values: Sequence[float] | None) -> str:

@@ -28,7 +28,7 @@ from studies.folder import study_folder
 from studies.method_plans import METHODS, Plan, allowed, fitting_epochs, make_plan, restart_flags, search_words
 from studies.method_runs import agrees, fitting_filters, search_method, train_timed, written
 from studies.method_tables import DRAWN, judge_methods, write_methods
-from studies.options import ALONE, STUDY, StudyConfig, parse_study
+from studies.options import ALONE, STUDY, StudyConfig, chosen, parse_study, require_one_process
 from studies.pieces import Piece, key_of, make
 from studies.standalone import alone_flags, require_own, settings_of
 from utils.config import BLOCKS, parse_retrain, parse_search
@@ -38,7 +38,7 @@ from utils.runs.resume import flags_of
 from utils.system import numbers
 from utils.system.command import command
 from utils.system.errors import UsageError
-from utils.system.processes import World, launched
+from utils.system.processes import World
 from utils.system.seeds import derived_seed
 from utils.system.signals import StopRequest, stop_requests
 from utils.system.terminal import show
@@ -115,12 +115,8 @@ def words_of(name: str, text: str) -> list[str]:
 
 def prepare(config: MethodsConfig) -> Comparison:
     """Refuse what cannot be compared, before anything is made."""
-    if launched().size > 1:
-        raise UsageError("a study runs in one process: --jobs trains several networks at once")
-    names = tuple(dict.fromkeys(config.methods.split(",")))
-    unknown = [name for name in names if name not in METHODS]
-    if unknown:
-        raise UsageError(f"--methods: {show(unknown[0])} is none of {', '.join(METHODS)}")
+    require_one_process()
+    names = chosen("methods", config.methods, METHODS)
     depths = {"slnas": config.blocks, "enas": (config.enas_layers,), "darts": (config.darts_layers,)}
     plans = []
     for name in names:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from utils.config.flags import flag, make_parser
 from utils.system import numbers
+from utils.system.errors import UsageError
+from utils.system.processes import launched
+from utils.system.terminal import show
 
 STUDY, ALONE = "study", "trainings from scratch"
 
@@ -46,3 +49,21 @@ def parse_study(
     if positional:
         given[positional] = tuple(given[positional])
     return replace(config(**given), rest=tuple(rest))
+
+
+def require_one_process() -> None:
+    """Refuse to run under torchrun. Raises UsageError."""
+    if launched().size > 1:
+        raise UsageError("a study runs in one process: --jobs trains several networks at once")
+
+
+def chosen(flag: str, text: str, known: Iterable[str], also: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names in the text of a flag, each once. Raises UsageError for one that is not known.
+
+    ``also``: words that the flag takes in place of names.
+    """
+    names = tuple(dict.fromkeys(text.split(",")))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"--{flag}: {show(unknown[0])} is none of {', '.join((*also, *known))}")
+    return names

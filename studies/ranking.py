@@ -20,7 +20,7 @@ from models.proxies import PROXIES, ProxyRanker
 from ops.genotype import Genotype, GenotypeError
 from studies import judging
 from studies.folder import difference, study_folder
-from studies.options import ALONE, STUDY, StudyConfig, parse_study
+from studies.options import ALONE, STUDY, StudyConfig, chosen, parse_study, require_one_process
 from studies.pieces import key_of, make
 from studies.searches import open_search, shared_metrics
 from studies.standalone import alone_flags, alone_pieces, draw_genotypes, require_own, settings_of
@@ -31,13 +31,12 @@ from utils.runs.resume import flags_of
 from utils.system import numbers
 from utils.system.command import command
 from utils.system.errors import UsageError, WorkError
-from utils.system.processes import World, launched
+from utils.system.processes import World
 from utils.system.signals import StopRequest, stop_requests
 from utils.system.terminal import show, tell
 
 SHARED = "shared"  # what scores by shared weights are called
 BY_LOSS = f"{SHARED} (loss)"
-LEAST = 5  # genotypes: the true ranks of the best five are asked for
 RANKING = {
     "prog": "python -m studies.ranking",
     "about": "Compare rankings of genotypes with trainings from scratch.",
@@ -86,19 +85,15 @@ def draw(s: Search, n: int, population: str, seed: int) -> list[Genotype]:
 
 def chosen_rankers(text: str) -> list[str]:
     """The names in ``--rankers``. Raises UsageError for one that is not known."""
-    names = list(PROXIES) if text == "all" else [] if text == "none" else text.split(",")
-    unknown = [name for name in names if name not in PROXIES]
-    if unknown:
-        raise UsageError(f"--rankers: {show(unknown[0])} is none of all, none, {', '.join(PROXIES)}")
-    return list(dict.fromkeys(names))
+    if text == "none":
+        return []
+    return list(PROXIES) if text == "all" else list(chosen("rankers", text, PROXIES, also=("all", "none")))
 
 
 def prepare(config: RankingConfig) -> Study:
     """Open the searches and choose the genotypes; refuses what cannot be compared, before anything is made."""
-    if launched().size > 1:
-        raise UsageError("a study runs in one process: --jobs trains several networks at once")
-    if config.genotypes < LEAST:
-        raise UsageError(f"--genotypes {config.genotypes}: the statistics of a ranking need {LEAST} or more")
+    require_one_process()
+    judging.require_enough(config.genotypes)
     rankers = chosen_rankers(config.rankers)
     changes = {"device": config.device, **({} if config.data is None else {"data": config.data})}
     searches, found = {}, []

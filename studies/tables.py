@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -139,3 +140,9 @@ def shown(value: Any) -> str:
     if isinstance(value, Correlation | str | int):
         return str(value)
     return f"{value:.3g}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def over_seeds(values: Sequence[float]) -> str:
+    """Mean and, of several, std."""
+    std = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return shown(statistics.fmean(values)) + std
