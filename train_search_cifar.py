@@ -15,9 +15,10 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice
+from typing import Any
 
 import torch
 
@@ -130,30 +131,16 @@ def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
     if epoch == 0:  # too little memory shows in the first step, not in the third hour
         paths[0] = Genotype.widest(len(paths[0].cells), paths[0].sharing, paths[0].space)
     by_step = [paths[i : i + config.paths] for i in range(0, len(paths), config.paths)]
-    meter = s.task.meter(training.device, training.heads)
+    arguments = [[(path, drop_path) for path in group] for group in by_step]
     try:
-        train_pass(
-            training.wrapped,
-            s.weights,
-            s.task,
-            arguments=[[(path, drop_path) for path in group] for group in by_step],
-            seeds=[derived_seed(config.seed, "drop_path", epoch, step, training.world.rank) for step in range(steps)],
-            optimizer=training.optimizer,
-            precision=training.precision,
-            meter=meter,
-            clip=config.grad_clip,
-            progress=training,
-        )
+        metrics = pass_over_weights(s, epoch, arguments, draws="drop_path")
     except NotFiniteError as error:
         raise NotFiniteError(
             error.step, f"epoch {epoch}, genotype {' or '.join(map(str, by_step[error.step]))}"
         ) from None
-    metrics = meter.read(training.world.all_reduce_sum)
     return {
-        **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
-        "shared/lr": training.schedule.lr(epoch),
+        **metrics,
         "shared/drop_path": drop_path,
-        "images/trained": s.weights.num_images * config.paths,
         "controller/distinct": len(set(paths)) / len(paths),
         "controller/seen": len(s.seen),
         **shares(paths),
@@ -165,38 +152,59 @@ def train_mixture(s: Search, epoch: int) -> dict[str, float]:
     """Phase 1 of a search by gradients: each batch moves the architecture, on a reward batch, and then the weights."""
     config, training, steps = s.config, s.training, len(s.weights)
     batches = forever(s.rewards, epoch * steps + training.at.step)
-    meter = s.task.meter(training.device, training.heads)
 
     def move(_step: int, batch: Batch) -> None:
         valid = next(batches)
         count_scored(s, [valid, *([batch] * 3 if config.order == 2 else [])], 1)
         s.architect.step(batch, valid)
 
+    before = None if epoch < config.warmup_epochs else move
     try:
-        train_pass(
-            training.wrapped,
-            s.weights,
-            s.task,
-            arguments=[[(s.strategy.mixture(),)]] * steps,
-            seeds=[derived_seed(config.seed, "mixture", epoch, step, training.world.rank) for step in range(steps)],
-            optimizer=training.optimizer,
-            precision=training.precision,
-            meter=meter,
-            clip=config.grad_clip,
-            progress=training,
-            before=None if epoch < config.warmup_epochs else move,
-        )
+        metrics = pass_over_weights(s, epoch, [[(s.strategy.mixture(),)]] * steps, draws="mixture", before=before)
     except NotFiniteError as error:
         raise NotFiniteError(error.step, f"epoch {epoch}") from None
-    metrics, genotype = meter.read(training.world.all_reduce_sum), s.draws.sample(1, "derived", epoch)[0]
+    genotype = s.draws.sample(1, "derived", epoch)[0]
     s.seen.add([genotype])
     return {
-        **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
-        "shared/lr": training.schedule.lr(epoch),
-        "images/trained": s.weights.num_images,
+        **metrics,
         "controller/seen": len(s.seen),
         "darts/entropy": s.strategy.entropy(),
         **{f"darts/ops/{name}": number for name, number in derived_operations(genotype).items()},
+    }
+
+
+def pass_over_weights(
+    s: Search,
+    epoch: int,
+    arguments: Sequence[Sequence[tuple[Any, ...]]],
+    *,
+    draws: str,
+    before: Callable[[int, Batch], None] | None = None,
+) -> dict[str, float]:
+    """Train the shared weights on every batch of an epoch; ``arguments`` and ``before`` as train_pass takes them.
+
+    ``draws``: the name by which what a step draws derives from the seed.
+    """
+    config, training = s.config, s.training
+    meter = s.task.meter(training.device, training.heads)
+    train_pass(
+        training.wrapped,
+        s.weights,
+        s.task,
+        arguments=arguments,
+        seeds=[derived_seed(config.seed, draws, epoch, step, training.world.rank) for step in range(len(s.weights))],
+        optimizer=training.optimizer,
+        precision=training.precision,
+        meter=meter,
+        clip=config.grad_clip,
+        progress=training,
+        before=before,
+    )
+    metrics = meter.read(training.world.all_reduce_sum)
+    return {
+        **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
+        "shared/lr": training.schedule.lr(epoch),
+        "images/trained": s.weights.num_images * len(arguments[0]),
     }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -29,7 +32,8 @@ class ResolutionJitter(torch.nn.Module):
         return v2.functional.resize(shrunk, [side, side])  # (3, D, D)
 
 
-def _finish(preset: Preset) -> list[torch.nn.Module]:
+def finish(preset: Preset) -> list[torch.nn.Module]:
+    """uint8 -> normalised float32."""
     return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(preset.mean, preset.std)]
 
 
@@ -46,14 +50,14 @@ def training_transform(
             v2.RandomGrayscale(0.2),
         ]
         + ([v2.RandomHorizontalFlip()] if preset.flip else [])
-        + _finish(preset)
+        + finish(preset)
         + ([v2.RandomErasing(erasing)] if erasing else [])
     )
 
 
 def evaluation_transform(preset: Preset) -> v2.Transform:
     """uint8 (3, D, D) -> normalised float32 (3, S, S): the centre."""
-    return v2.Compose([v2.CenterCrop(preset.image_size), *_finish(preset)])
+    return v2.Compose([v2.CenterCrop(preset.image_size), *finish(preset)])
 
 
 class LargeImages(Dataset):
@@ -80,4 +84,9 @@ def collate(samples: list[tuple[Tensor, int] | DataError], side: int) -> list[Te
     """Images (n, 3, side, side) and labels (n,) of a batch, none of both too, or the first error among them."""
     if not samples:
         return [torch.zeros(0, 3, side, side), torch.zeros(0, dtype=torch.long)]
-    return next((sample for sample in samples if isinstance(sample, DataError)), None) or default_collate(samples)
+    return first_error(samples) or default_collate(samples)
+
+
+def first_error(samples: Iterable[Any]) -> DataError | None:
+    """The first sample that could not be read, if there is one."""
+    return next((sample for sample in samples if isinstance(sample, DataError)), None)

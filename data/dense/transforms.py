@@ -9,6 +9,7 @@ from torchvision.transforms import v2
 
 from data.dense.annotated import Annotated, Target
 from data.images import DataError
+from data.large_images import finish, first_error
 from data.presets import Preset
 
 SCALE = (0.25, 1.0)  # share of the area that a training crop shows
@@ -17,7 +18,7 @@ SMALLEST_BOX = 2  # pixels; what a crop leaves less of is no object any more
 
 def evaluation_transform(preset: Preset) -> v2.Transform:
     """uint8 (3, S, S) -> normalised float32; what is in the image stays where it is."""
-    return v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(preset.mean, preset.std)])
+    return v2.Compose(finish(preset))
 
 
 def moves(preset: Preset) -> list[v2.Transform]:
@@ -59,8 +60,7 @@ def collate_masks(samples: list[tuple[Tensor, Target] | DataError], side: int) -
     """Images (n, 3, S, S) and class ids (n, S, S) of a batch, none of both too, or the first error among them."""
     if not samples:
         return [torch.zeros(0, 3, side, side), torch.zeros(0, side, side, dtype=torch.long)]
-    error = next((sample for sample in samples if isinstance(sample, DataError)), None)
-    if error is not None:
+    if error := first_error(samples):
         return error
     images, targets = zip(*samples, strict=True)
     ids = torch.stack([target["mask"].as_subclass(Tensor) for target in targets])
@@ -71,8 +71,7 @@ def collate_boxes(samples: list[tuple[Tensor, Target] | DataError], side: int) -
     """Images (n, 3, S, S) and boxes (n, m, 5) of a batch: x1, y1, x2, y2 in pixels and class; class -1 fills up."""
     if not samples:
         return [torch.zeros(0, 3, side, side), torch.zeros(0, 0, 5)]
-    error = next((sample for sample in samples if isinstance(sample, DataError)), None)
-    if error is not None:
+    if error := first_error(samples):
         return error
     images, targets = zip(*samples, strict=True)
     most = max(len(target["labels"]) for target in targets)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from utils.system.errors import UsageError
 from utils.system.palette import palette
 from utils.system.terminal import show
 
@@ -52,12 +51,3 @@ def prediction_path(name: str, ending: str) -> Path:
     path = PREDICTIONS / f"{name}{ending}"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def require_pictures(first: Sequence[Tensor], pictures: Any) -> Tensor:
-    """The images of the first batch. Raises UsageError where there is none."""
-    if not first:
-        raise UsageError(
-            f"--predict {show(pictures.path)}: no image was found; left out: {pictures.left_out() or 'none'}"
-        )
-    return first[0]

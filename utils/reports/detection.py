@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.utils import draw_bounding_boxes
 
-from utils.reports.dense import PREDICTIONS, SHOWN, as_shown, prediction_path, require_pictures, rows_figure
+from utils.reports.dense import PREDICTIONS, SHOWN, as_shown, prediction_path, rows_figure
 from utils.reports.detection_rules import Rules
 from utils.reports.log import write_json
+from utils.reports.predict import left_out, require_pictures
 from utils.system.palette import palette
 from utils.system.terminal import show, tell
 
@@ -159,8 +160,7 @@ def predict_boxes(
     require_pictures(first, pictures)
     path = prediction_path("boxes", ".json")
     write_json(path, document)
-    left_out = f"; left out: {pictures.left_out()}" if pictures.left_out() else ""
-    tell(f"boxes written to {path}, pictures with those of score {DRAWN} or more to {PREDICTIONS}/{left_out}")
+    tell(f"boxes written to {path}, pictures with those of score {DRAWN} or more to {PREDICTIONS}/{left_out(pictures)}")
     return first[0]
 
 

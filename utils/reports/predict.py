@@ -65,11 +65,22 @@ def predict_pictures(
             for name, values in zip(found, probabilities(network, [images]), strict=True):
                 tell(top_line(name, values, names))
                 yield name, values
-        if not first:
-            raise UsageError(
-                f"--predict {show(pictures.path)}: no image was found; left out: {pictures.left_out() or 'none'}"
-            )
+        require_pictures(first, pictures)
 
     write_csv(path, rows(), names)
-    tell(f"written to {path}" + (f"; left out: {pictures.left_out()}" if pictures.left_out() else ""))
+    tell(f"written to {path}{left_out(pictures)}")
     return first[0]
+
+
+def require_pictures(first: Sequence[Tensor], pictures: Any) -> None:
+    """Raise UsageError where there is no first batch."""
+    if not first:
+        raise UsageError(
+            f"--predict {show(pictures.path)}: no image was found; left out: {pictures.left_out() or 'none'}"
+        )
+
+
+def left_out(pictures: Any) -> str:
+    """The end of a line that says where predictions are."""
+    found = pictures.left_out()
+    return f"; left out: {found}" if found else ""

@@ -17,9 +17,9 @@ from utils.reports.dense import (
     as_shown,
     coloured,
     prediction_path,
-    require_pictures,
     rows_figure,
 )
+from utils.reports.predict import left_out, require_pictures
 from utils.system.palette import palette
 from utils.system.terminal import show, tell
 
@@ -97,5 +97,5 @@ def predict_masks(
             parts = ", ".join(f"{show(names[i])} {shares[i]:.4f}" for i in largest if shares[i])
             tell(f"{show(name)}: {parts}")
     require_pictures(first, pictures)
-    tell(f"masks written to {PREDICTIONS}/" + (f"; left out: {pictures.left_out()}" if pictures.left_out() else ""))
+    tell(f"masks written to {PREDICTIONS}/{left_out(pictures)}")
     return first[0]
