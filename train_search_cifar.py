@@ -204,7 +204,7 @@ def pass_over_weights(
     return {
         **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
         "shared/lr": training.schedule.lr(epoch),
-        "images/trained": s.weights.num_images * len(arguments[0]),
+        "images/trained": s.weights.num_images * s.weights.views * len(arguments[0]),
     }
 
 

@@ -46,6 +46,8 @@ class Loader:
     would have nothing to train on.
     """
 
+    views = 1  # what a network is shown of every image
+
     def __init__(
         self,
         images: Images,

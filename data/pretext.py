@@ -140,6 +140,8 @@ class PretextLoader(WrappedLoader):
     on batches or processes. Sizes are those of the loader: so many images of the data.
     """
 
+    views = VIEWS
+
     def __init__(self, loader: Loader, pretext: Pretext) -> None:
         super().__init__(loader)
         self.pretext = pretext

@@ -124,14 +124,16 @@ def make_plan(name: str, space: str, words: Sequence[str], budget: Budget) -> Pl
 def images_of(s: script.Search, plan: Plan) -> Cost:
     """How many images the epochs of a search pass through the shared weights at most."""
     c = plan.searched
-    trained = s.weights.num_images * c.paths
-    report = c.valid_steps * max(s.valid.sizes)
+    # Of the largest batches; a task without labels shows several views of every image.
+    weights, rewards, valid = (loader.views * max(loader.sizes) for loader in (s.weights, s.rewards, s.valid))
+    trained = s.weights.views * s.weights.num_images * c.paths
+    report = c.valid_steps * valid
     if c.searcher in GRADIENT:  # before every step on the weights one on the architecture
-        further = 3 * max(s.weights.sizes) if c.order == 2 else 0
-        return Cost(trained + report, trained + report + len(s.weights) * (max(s.rewards.sizes) + further))
-    update = c.controller_samples * c.reward_batches * max(s.rewards.sizes)
+        further = 3 * weights if c.order == 2 else 0
+        return Cost(trained + report, trained + report + len(s.weights) * (rewards + further))
+    update = c.controller_samples * c.reward_batches * rewards
     if plan.spreads_rounds:
-        scoring = NAO_ROUNDS * c.nao_pool * c.reward_batches * max(s.rewards.sizes)
+        scoring = NAO_ROUNDS * c.nao_pool * c.reward_batches * rewards
         return Cost(trained + report, trained + report, scoring)
     return Cost(trained + report, trained + report + c.controller_steps * update)
 

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from data.pretext import PRETEXTS
+from data.pretext import PRETEXTS, VIEWS
 from data.torchvision_sets import IDX_FILES
 from tests.harness import (
     close_weights,
@@ -44,6 +44,13 @@ def test_a_stop_at_any_step_changes_nothing(checks, whole, tmp_path, monkeypatch
     going_on = [*flags, "--resume", "auto", "--num_class", "10"]  # of the data; the answers are 4 or 24
     assert start("search", tmp_path, *going_on) == 0
     same_run(folder, only_run(tmp_path, "search"), "search")
+
+
+def test_every_view_that_the_shared_weights_see_is_on_record(whole):
+    rewards = genotypes(whole[1])["reward_images"]
+    for record in metrics(whole[1]):
+        assert record["images/trained"] == VIEWS * (80 - rewards)
+        assert record["images/scored"] % VIEWS == 0
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from data.pretext import PRETEXTS, VIEWS
 from models.cost import network_cost
 from models.spec import NetworkSpec
 from ops.genotype import Genotype
@@ -133,6 +134,16 @@ def test_seconds_that_hold_no_epoch_are_refused_when_the_first_ones_were_timed(t
     assert "--budget seconds=0.01 is too small for one epoch of random, which takes " in error
     assert (tmp_path / "studies/study/timing/random.json").is_file()
     assert not (tmp_path / "studies/study/searches").exists()
+
+
+def test_a_budget_of_images_counts_every_view_that_a_task_without_labels_shows():
+    shape = ["--blocks", "[1]", "--stem", "full", "--child_out_filters", "4", "--device", "cpu"]
+    found = [
+        method_plans.make_plan("slnas", "slnas", [*SEARCH, *shape, "--task", task], Budget("images", views * 5000))
+        for task, views in (("classify", 1), *((name, VIEWS) for name in PRETEXTS))
+    ]
+    assert found[0].epochs > 1
+    assert {plan.epochs for plan in found} == {found[0].epochs}
 
 
 def test_seconds_hold_as_many_epochs_as_their_first_ones_take():
