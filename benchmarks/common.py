@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,6 @@ from utils.system.device import peak_memory, pick_device, synchronise
 from utils.system.errors import UsageError
 from utils.training.precision import PRECISIONS, Precision, choose_precision
 
-PUBLISHED_MATRIX_RATE = 181e9  # FLOP/s of the machine on which the published times were taken
 Work = Callable[[], object]
 
 
@@ -76,8 +76,8 @@ class Row:
     """One measurement.
 
     ``seconds``: of every call; ``flops``: of the works that they go through in turns. ``images``: in a call.
-    ``per``: what a call makes so many of, for times per piece. ``published``: seconds per piece of the published
-    code. ``parts``: shares of the time. ``rate``: FLOP/s of the matrix product right before and after.
+    ``per``: what a call makes so many of, for times per piece. ``parts``: shares of the time. ``rate``: FLOP/s of
+    the matrix product right before and after.
     """
 
     name: str
@@ -85,9 +85,8 @@ class Row:
     images: int | None = None
     flops: Sequence[float] = ()
     per: int = 1
-    published: float | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
-    rate: float = PUBLISHED_MATRIX_RATE
+    rate: float = math.nan
     peak: int = 0
 
     def summary(self) -> dict[str, object]:
@@ -101,10 +100,6 @@ class Row:
             rates = [self.flops[i % len(self.flops)] / s for i, s in enumerate(self.seconds)]
             found["gflop"] = statistics.mean(self.flops) / 1e9
             found["share_of_matrix_rate"] = statistics.median(rates) / self.rate
-        if self.published:
-            scaled = self.published * PUBLISHED_MATRIX_RATE / self.rate
-            found |= {"published_s": self.published, "published_scaled_s": scaled}
-            found |= {"times_faster": scaled / middle, "times_faster_unscaled": self.published / middle}
         found |= {"matrix_gflops": self.rate / 1e9, "peak_memory_bytes": self.peak}
         return found | ({"shares": dict(self.parts)} if self.parts else {})
 
@@ -140,7 +135,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def rows_table(summaries: Mapping[str, Mapping]) -> str:
     """The table of ``benchmarks.steps``."""
-    header = "work,median,min .. max,images/s,GFLOP,share,memory,published,scaled,faster,unscaled".split(",")
+    header = "work,median,min .. max,images/s,GFLOP,share,memory".split(",")
 
     def cells(name: str, s: Mapping) -> list[str]:
         def shown(key: str, form: Callable[[float], str]) -> str:
@@ -154,10 +149,6 @@ def rows_table(summaries: Mapping[str, Mapping]) -> str:
             shown("gflop", "{:.3g}".format),
             shown("share_of_matrix_rate", "{:.1%}".format),
             f"{s['peak_memory_bytes'] / 2**20:,.0f} MiB",
-            shown("published_s", duration),
-            shown("published_scaled_s", duration),
-            shown("times_faster", "{:.2f}x".format),
-            shown("times_faster_unscaled", "{:.2f}x".format),
         ]
 
     return table(header, [cells(name, s) for name, s in summaries.items()])

@@ -23,7 +23,7 @@ def sampling(s: Settings, n: int) -> Row:
     controller, generator = _controller(s), torch.Generator().manual_seed(0)
     draw = torch.no_grad()(partial(controller.sample, n, generator))
     times = measure([draw], s.size(5, 1) * s.repeats, s.device, warmup=s.size(5, 1))
-    return Row(f"sample_{n}", times, per=n, published=0.0077)
+    return Row(f"sample_{n}", times, per=n)
 
 
 def _learner(s: Settings, recipe: str) -> Reinforce:
@@ -58,4 +58,4 @@ def update(s: Settings, *, n: int = 1, recipe: str = "published", alone: bool = 
         if i >= warmup:
             times.append(learning[0] + (0 if alone else proposing[0]))
     name = "learn" if alone else "update" if n == 1 else f"update_{n}_{recipe}"
-    return Row(name, times, per=n, published=0.036 if name == "update" else None)
+    return Row(name, times, per=n)

@@ -15,9 +15,8 @@ from functools import partial
 
 import torch
 
-from benchmarks import controllers, mixtures, workloads
+from benchmarks import controllers, masks, mixtures, workloads
 from benchmarks.common import (
-    PUBLISHED_MATRIX_RATE,
     Row,
     add_flags,
     copy_rate,
@@ -50,6 +49,8 @@ WORK: dict[str, Callable[[Settings], Row]] = {
     "retrain_eval": workloads.retrain_eval,
     "darts_step": mixtures.darts_step,
     "darts_network_step": mixtures.darts_network_step,
+    "segment_step": masks.segment_step,
+    "lraspp_step": masks.lraspp_step,
     "shufflenet_step": workloads.yardstick_step,
     "shufflenet_eval": workloads.yardstick_eval,
 }
@@ -94,9 +95,7 @@ def run(s: Settings, only: Sequence[str]) -> dict[str, object]:
     facts, found = machine_facts(s.device, size, s.size(256, 4)), {}
     for name in only:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        row = observe(lambda work=WORK[name]: work(s), s.device, size)
-        row.published = None if s.tiny else row.published
-        found[name] = row.summary()
+        found[name] = observe(lambda work=WORK[name]: work(s), s.device, size).summary()
     return {"machine": facts, "work": found}
 
 
@@ -113,11 +112,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, summary in work.items():
         if "shares" in summary:
             print(f"{name}: " + "  ".join(f"{part} {share:.1%}" for part, share in summary["shares"].items()))
-    print(
-        "published: the published code on another 2-core machine. scaled: published x "
-        f"{PUBLISHED_MATRIX_RATE / 1e9:.0f} GFLOP/s / the matrix rate beside the row. "
-        "faster, unscaled: scaled and published / median."
-    )
     report(args.json, document)
     return 0
 

@@ -95,7 +95,7 @@ def supernet_step(s: Settings) -> Row:
     step = step_of(s, net, Classification.search(), batch, heads=len(net.aux_heads), clip=None)
     works = [step(g, DROP_PATH) for g in genotypes(s)]
     times = measure(works, s.repeats, s.device)
-    return Row("supernet_step", times, len(batch.labels), [TRAINING * f for f in flops], published=0.33)
+    return Row("supernet_step", times, len(batch.labels), [TRAINING * f for f in flops])
 
 
 def supernet_eval(s: Settings) -> Row:
@@ -107,7 +107,7 @@ def supernet_eval(s: Settings) -> Row:
         evaluate(net, [batch], task, arguments=(g,), mode=net.scoring(g), precision=precision, meter=meter)
 
     times = measure([partial(score, g) for g in genotypes(s)], s.repeats, s.device)
-    return Row("supernet_eval", times, len(batch.labels), flops, published=0.12)
+    return Row("supernet_eval", times, len(batch.labels), flops)
 
 
 def derivation(s: Settings, *, together: bool) -> Row:
@@ -175,16 +175,12 @@ def _network(s: Settings) -> tuple[Network, Batch, float]:
 
 def retrain_step(s: Settings) -> Row:
     net, batch, flops = _network(s)
-    row = _step(s, "retrain_step", net, (DROP_PATH,), batch, flops)
-    row.published = 3.66
-    return row
+    return _step(s, "retrain_step", net, (DROP_PATH,), batch, flops)
 
 
 def retrain_eval(s: Settings) -> Row:
     net, batch, flops = _network(s)
-    row = _eval(s, "retrain_eval", net, batch, flops)
-    row.published = 1.37
-    return row
+    return _eval(s, "retrain_eval", net, batch, flops)
 
 
 class Yardstick(nn.Module):

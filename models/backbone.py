@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from models.heads import Features
 from models.spec import NetworkSpec
-from models.stems import Stemmed, build_stems, stem_stride
+from models.stems import STEMS, Stemmed, build_stems, stem_stride
 from models.structures import STRUCTURES
 from ops.drop_path import keep_masks
+from ops.encodings import Encoding
 from ops.genotype import Genotype
 from utils.system.errors import UsageError
 
@@ -45,25 +48,37 @@ class Backbone(nn.Module):
         """
         return Stemmed(*self.stems(images), room)
 
+    def stemmed_bytes(self, images: Tensor) -> int:
+        """About how much memory the two states take that the stems make of images (N, 3, H, W)."""
+        n, _, height, width = images.shape
+        stem = STEMS[self.spec.stem]
+        values = n * self.spec.filters * stem.factor * height * width // stem.divisor**2
+        return 2 * values * images.element_size()
+
     def features(self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0) -> Features:
         """Run stems, unless they have run already, and cells on images (N, 3, H, W). Paths drop in training only."""
         stemmed = images if isinstance(images, Stemmed) else self.stem(images)
-        through = stemmed.through if stemmed.room else None
+        through = stemmed.through if stemmed.shares else None
         s0, s1 = stemmed.s0, stemmed.s1  # (N, C, H', W') each
         keep = self._keep_masks(s1, genotype, drop_path)  # (cells, 2 * nodes, N, 1, 1, 1) or None
         for_aux: list[Tensor] = []
         by_stride, stride = {}, stem_stride(self.spec.stem)
-        for cell in self.blocks:
+        for cell, encoding in zip(self.blocks, self.path(genotype), strict=True):
             plan = cell.plan
             if plan.is_reduction:
                 by_stride[stride], stride = s1, 2 * stride
-            encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-            # (N, W, ...), W = plan.out_width, and what the next cell reads beside it
-            s0, s1 = cell(s0, s1, encoding, keep=None if keep is None else keep[plan.index], through=through)
+            kept = None if keep is None else keep[plan.index]
+            run = partial(cell, s0, s1, encoding, keep=kept, through=through)
+            s0, s1 = stemmed.cell(plan.index, encoding, run)  # what the next cell reads, and (N, plan.out_width, ...)
             if plan.feeds_aux:
                 for_aux.append(s1)
         by_stride[stride] = s1
         return Features(s1, for_aux, by_stride)  # s1: (N, C * 2^S, h, w)
+
+    def path(self, genotype: Genotype) -> list[Encoding]:
+        """The encoding of every cell, in the order in which they run."""
+        plans = [cell.plan for cell in self.blocks]
+        return [genotype.cell(plan.stage, plan.index, plan.is_reduction) for plan in plans]
 
     def run(
         self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0

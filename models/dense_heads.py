@@ -67,6 +67,11 @@ class Boxes(NamedTuple):
     anchors: Tensor
     levels: tuple[int, ...]
 
+    def split(self, sizes: Sequence[int]) -> list[Boxes]:
+        """The same by parts of so many images, as of a tensor."""
+        parts = zip(*(x.split(sizes) for x in self[:3]), strict=True)
+        return [Boxes(*part, *self[3:]) for part in parts]
+
 
 class Detector(nn.Module):
     """FCOS (Tian et al., arXiv 1904.01355) on a feature pyramid: a map of each stride, from ``FINEST`` on."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -144,6 +145,26 @@ class SuperNet(Backbone):
             if was_training:
                 self.train()
 
+    @property
+    def tells_batches_apart(self) -> bool:
+        """Whether :meth:`side_by_side` changes no result: not where norms add up what all processes have."""
+        return all(type(norm) is nn.BatchNorm2d for norm in _norms(self))
+
+    @contextmanager
+    def side_by_side(self, sizes: Sequence[int]) -> Iterator[None]:
+        """Evaluate genotypes on several batches as one: norms still take statistics from each of them by itself.
+
+        ``sizes``: images of each batch, in the order in which they lie.
+        """
+        norms = list(_norms(self)) if len(sizes) > 1 else []
+        for norm in norms:
+            norm.forward = partial(_batch_by_batch, norm, sizes)
+        try:
+            yield
+        finally:
+            for norm in norms:
+                del norm.forward
+
     @torch.no_grad()
     def _recalibrate(self, genotype: Genotype | None, calibration: Iterable[Tensor | Stemmed]) -> None:
         like = next(self.parameters())
@@ -162,6 +183,14 @@ class SuperNet(Backbone):
 
 def _norms(module: nn.Module) -> Iterator[nn.BatchNorm2d]:
     return (layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d))
+
+
+def _batch_by_batch(norm: nn.BatchNorm2d, sizes: Sequence[int], x: Tensor) -> Tensor:
+    """What a norm makes of the batches of these sizes that lie side by side in x (N, C, H, W)."""
+    forward = nn.BatchNorm2d.forward
+    if norm.training or norm.running_mean is not None:  # calibrated statistics are no batch's own
+        return forward(norm, x)
+    return torch.cat([forward(norm, batch) for batch in x.split(list(sizes))])
 
 
 def _forget_scale(norm: nn.BatchNorm2d) -> None:

@@ -1,6 +1,7 @@
 """Scoring genotypes with shared weights (docs/method.md, sections 4.2 and 4.5).
 
-Each batch goes through the stems once, and on from there along the path of every genotype.
+Each batch goes through the stems once, and on from there along the path of every genotype: once through cells that
+genotypes have in common before they part.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from utils.training.precision import Precision
-from utils.training.task import Batch, Score, Task
+from utils.training.task import Batch, Meter, Score, Task
 
 HELD = 2**28  # bytes of what the stems, and operations that read them, made of reward images
+TOGETHER = 2**23  # bytes of what the stems made of batches that are run as one
 
 
 class ScoreError(RuntimeError):
@@ -28,13 +30,31 @@ class ScoreError(RuntimeError):
         super().__init__(f"the score is not finite in {where}; the last checkpoint is untouched")
 
 
+class Shown(NamedTuple):
+    """Batches behind the stems, side by side: the images of each, and what their answers are compared with."""
+
+    stemmed: Any
+    sizes: Sequence[int]
+    targets: Sequence[Tensor]
+
+
 class SharedWeights(Protocol):
     """What holds the weights of all genotypes: ``models.supernet.SuperNet``."""
 
     training: bool
+    tells_batches_apart: bool
+
+    def stemmed_bytes(self, images: Tensor) -> int:
+        """About how much memory :meth:`stem` takes for what it gives."""
+
+    def side_by_side(self, sizes: Sequence[int]) -> AbstractContextManager:
+        """Norms tell batches of these sizes apart that are run as one."""
 
     def stem(self, images: Tensor, room: int = 0) -> Any:
         """The part that no genotype changes, run on images; ``nbytes`` of what it gives. ``room``: see SuperNet."""
+
+    def path(self, genotype: Any) -> list[Any]:
+        """The encoding of every cell, in the order in which they run."""
 
     def scoring(self, genotype: Any, calibration: Iterable[Any]) -> AbstractContextManager:
         """Evaluation mode under the batch-norm statistics of a genotype, or with None of the stems."""
@@ -86,38 +106,67 @@ class Scorer:
         if not genotypes:
             return []
         meters = [self.task.meter(self.device, self.heads) for _ in genotypes]
+        # Those with the same first cells one after the other: what these cells give is found once for them.
+        in_turn = sorted(zip(genotypes, meters, strict=True), key=lambda pair: self.supernet.path(pair[0]))
         with evaluating(self.supernet):
             calibration = [self.supernet.stem(images) for images in self.calibration]
             for chunk in self._chunks(batches):
-                for genotype, meter in zip(genotypes, meters, strict=True):
+                for genotype, meter in in_turn:
                     with self.supernet.scoring(genotype, calibration):
-                        for stemmed, targets in chunk:
-                            with self.precision.autocast():
-                                outputs, aux = self.supernet(stemmed, genotype)
-                            meter.update(self.task.validation_loss(outputs, targets), outputs, aux, targets)
-                            done()
+                        for shown in chunk:
+                            self._add(genotype, shown, meter, done)
         found = [meter.read(self.total) for meter in meters]
         return [{**metrics, "score": self.score.of(metrics[self.score.metric])} for metrics in found]
 
-    def _chunks(self, batches: Iterable[Batch]) -> Iterator[list[tuple[Any, Tensor]]]:
+    def _add(self, genotype: Any, shown: Shown, meter: Meter, done: Callable[[], None]) -> None:
+        """Run a genotype on batches that are shown together, and add what each of them gives."""
+        with self.precision.autocast(), self.supernet.side_by_side(shown.sizes):
+            outputs, aux = self.supernet(shown.stemmed, genotype)
+        answers = [len(targets) for targets in shown.targets]  # one an image; of a jigsaw one for four tiles
+        by_head = [x.split(answers) for x in (outputs, *aux)]
+        for (output, *further), targets in zip(zip(*by_head, strict=True), shown.targets, strict=True):
+            meter.update(self.task.validation_loss(output, targets), output, further, targets)
+            done()
+
+    def _chunks(self, batches: Iterable[Batch]) -> Iterator[list[Shown]]:
         """Batches behind the stems, with their targets, as many at a time as are to be held.
 
-        One is enough where all genotypes share statistics, and with it what they compute alike behind the stems. Taking
-        statistics for a genotype costs more than a batch: then as many as memory allows are scored under them.
+        Those that are shown together are enough where all genotypes share statistics, and with it what they compute
+        alike behind the stems. Taking statistics for a genotype costs more than a batch: then as many as memory allows
+        are scored under them.
         """
-        left, room, most = iter(batches), 0 if self.by_path else HELD, HELD if self.by_path else 0
+        left, room, most = self._together(batches), 0 if self.by_path else HELD, HELD if self.by_path else 0
         for first in left:
             chunk, held = [], 0
             with self.supernet.scoring(None, self.calibration):
-                for batch in chain([first], left):
-                    with self.precision.autocast():
-                        stemmed = self.supernet.stem(batch.images, room)
-                    chunk.append((stemmed, self.task.targets(batch)))
-                    held += stemmed.nbytes
+                for group in chain([first], left):
+                    shown = self._stem(group, room)
+                    chunk.append(shown)
+                    held += shown.stemmed.nbytes
                     if held >= most:
                         break
             yield chunk
             chunk.clear()
+
+    def _together(self, batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+        """Batches by as many as are shown together: small ones, since kernels on few values wait for each other."""
+        group, held = [], 0
+        for batch in batches:
+            size = self.supernet.stemmed_bytes(batch.images)
+            if group and (held + size > TOGETHER or not self.supernet.tells_batches_apart):
+                yield group
+                group, held = [], 0
+            group.append(batch)
+            held += size
+        if group:
+            yield group
+
+    def _stem(self, group: Sequence[Batch], room: int) -> Shown:
+        sizes = [len(batch.images) for batch in group]
+        images = group[0].images if len(group) == 1 else torch.cat([batch.images for batch in group])
+        with self.precision.autocast(), self.supernet.side_by_side(sizes):
+            stemmed = self.supernet.stem(images, room)
+        return Shown(stemmed, sizes, [self.task.targets(batch) for batch in group])
 
 
 def require_finite(score: float, where: str) -> float:

@@ -1,6 +1,7 @@
 """Scoring many genotypes at once gives what scoring each for itself gives, to the last bit, with less work."""
 
 import math
+from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from controller.sampling import uniform
 from models.supernet import BN_STATS, SuperNet
 from utils.system.errors import UsageError
+from utils.system.processes import synchronise_norms
 from utils.training import scoring
 from utils.training.engine import evaluate
 from utils.training.precision import BFloat16, Precision
@@ -17,7 +19,9 @@ from utils.training.scoring import ScoreError, Scorer, require_finite
 from utils.training.task import SCORES, Classification, choose_score
 
 CPU, TASK = torch.device("cpu"), Classification.search()
-GENOTYPES = uniform(5, 2, "type", torch.Generator().manual_seed(4))
+DRAWN = uniform(5, 2, "type", torch.Generator().manual_seed(4))
+# The last two have the normal cells of the first and of the second one, and other reductions.
+GENOTYPES = [*DRAWN, *(replace(a, cells=(a.cells[0], b.cells[1])) for a, b in zip(DRAWN[:2], DRAWN[2:], strict=False))]
 
 
 class Batch(NamedTuple):
@@ -60,9 +64,15 @@ def without_score(found: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: value for name, value in metrics.items() if name != "score"} for metrics in found]
 
 
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Batches are run one by one, which gives what the engine gives to the last bit."""
+    monkeypatch.setattr(scoring, "TOGETHER", 0)
+
+
 @pytest.mark.parametrize("held", [0, 3000, 2**28])
 @pytest.mark.parametrize("bn_stats", BN_STATS)
-def test_scores_together_are_those_of_each_alone_however_much_is_held(bn_stats, held, monkeypatch):
+def test_scores_together_are_those_of_each_alone_however_much_is_held(bn_stats, held, one_by_one, monkeypatch):
     monkeypatch.setattr(scoring, "HELD", held)
     s, shown = scorer(trained(bn_stats)), batches()
     before = {key: value.clone() for key, value in s.supernet.state_dict().items()}
@@ -76,7 +86,30 @@ def test_scores_together_are_those_of_each_alone_however_much_is_held(bn_stats, 
     assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
-def test_scores_in_mixed_precision_are_those_of_each_alone():
+@pytest.mark.parametrize(("together", "runs"), [(20_000, {11, 4}), (2**23, {15})])  # two batches and one, or all three
+@pytest.mark.parametrize("bn_stats", BN_STATS)
+def test_batches_side_by_side_give_what_they_give_one_by_one(bn_stats, together, runs, monkeypatch):
+    monkeypatch.setattr(scoring, "TOGETHER", together)
+    s, sizes = scorer(trained(bn_stats).double()), []
+    s = replace(s, calibration=[images.double() for images in s.calibration])
+    shown = [batch._replace(images=batch.images.double()) for batch in batches()]
+    expected = [alone(s, genotype, shown) for genotype in GENOTYPES]
+    s.supernet.blocks[0].out.register_forward_hook(lambda _module, _inputs, output: sizes.append(len(output)))
+    for metrics, other in zip(s.metrics(GENOTYPES, shown), expected, strict=True):
+        assert metrics == pytest.approx({**other, "score": metrics["score"]}, rel=1e-12)
+    assert set(sizes) == (runs | {5} if s.by_path else runs), "5 images each are for calibration"
+    assert not any("forward" in vars(module) for module in s.supernet.modules())
+
+
+def test_batches_of_norms_over_all_processes_are_run_one_by_one():
+    supernet = trained()
+    synchronise_norms(supernet)
+    assert not supernet.tells_batches_apart
+    s = scorer(supernet)
+    assert [len(group) for group in s._together(batches())] == [1, 1, 1]
+
+
+def test_scores_in_mixed_precision_are_those_of_each_alone(one_by_one):
     s, shown = scorer(trained(), precision=BFloat16(CPU)), batches((6,))
     assert without_score(s.metrics(GENOTYPES, shown)) == [alone(s, genotype, shown) for genotype in GENOTYPES]
 
@@ -92,7 +125,7 @@ def test_a_score_on_several_batches_is_of_the_mean_over_their_images():
 
 
 @pytest.mark.parametrize("bn_stats", BN_STATS)
-def test_stems_run_once_a_batch_and_operations_that_read_them_once_for_all(bn_stats):
+def test_stems_run_once_a_batch_and_operations_that_read_them_once_for_all(bn_stats, one_by_one):
     s, runs = scorer(trained(bn_stats)), {}
     for name, module in s.supernet.named_modules():
         if name == "stems.0" or (name.startswith("blocks.0.nodes.0.x.") and name.count(".") == 5):
@@ -105,6 +138,18 @@ def test_stems_run_once_a_batch_and_operations_that_read_them_once_for_all(bn_st
     first = {tuple(genotype.cells[0][:2]) for genotype in GENOTYPES}
     assert len(first) < len(GENOTYPES), "two agree in the first edge"
     assert sum(runs.values()) == (len(GENOTYPES) * (3 + calibrations) if s.by_path else 3 * len(first))
+
+
+@pytest.mark.parametrize("bn_stats", BN_STATS)
+def test_cells_run_once_a_batch_for_all_genotypes_that_agree_so_far(bn_stats, one_by_one):
+    s, runs = scorer(trained(bn_stats)), [0] * 4
+    for number, block in enumerate(s.supernet.blocks):
+        block.out.register_forward_hook(lambda *_, number=number: runs.__setitem__(number, runs[number] + 1))
+    s.metrics([GENOTYPES[i] for i in (0, 1, 2, 3, 4, 5, 6, 0)], batches())
+    calibrations = 2 if s.by_path else 0
+    everyone, different = 8 * (3 + calibrations), len(set(GENOTYPES))
+    assert different == 7
+    assert runs == [everyone] * 4 if s.by_path else [3 * 5, *[3 * different] * 3]
 
 
 def test_nothing_is_run_for_no_genotype_and_a_stop_leaves_training_mode():
