@@ -134,7 +134,7 @@ COCO = {
     "image": (spoil_json(lambda d: d["annotations"][0].update(image_id=99)), "image 99, which is not there"),
     "file": (spoil_json(lambda d: d["images"][0].update(file_name="x.png")), "x.png, which is not there"),
     "size": (spoil_json(lambda d: d["images"][0].update(width=48)), "24x24 pixels, but its annotations say 48x24"),
-    "keys": (spoil_json(lambda d: d["annotations"][0].pop("bbox")), "no COCO file: KeyError"),
+    "keys": (spoil_json(lambda d: d["annotations"][0].pop("bbox")), "no COCO file: bbox of entry 0 in annotations"),
     "other": (spoil_json(lambda d: d["categories"][0].update(name="x")), "other categories in train than in val"),
 }
 VOC = {
