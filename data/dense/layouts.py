@@ -160,6 +160,8 @@ def coco_json(root: Path, side: str) -> tuple[Path, Path]:
     own = root / side / "annotations.json"
     if own.is_file():
         return own, root / side / "images"
+    if not (root / "annotations").is_dir():
+        raise DataError(f"{show(root / side)} has no annotations.json")
     found = sorted((root / "annotations").glob(f"instances_{side}*.json"))
     if len(found) != 1:
         raise DataError(f"{show(root / 'annotations')} has {len(found)} files instances_{side}*.json, and needs one")

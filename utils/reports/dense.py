@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,21 @@ from utils.system.terminal import show
 
 PREDICTIONS = Path("predictions")  # the folder, where the command is run
 SHOWN = 4  # images in a picture of predictions
+
+
+class FirstBatch:
+    """The first images of a loader, read once, as a loader of one batch."""
+
+    def __init__(self, loader: Any, most: int = SHOWN) -> None:
+        loader.set_epoch(0)
+        batch = next(iter(loader))
+        self.preset, self.batch = loader.preset, batch._replace(images=batch.images[:most], labels=batch.labels[:most])
+
+    def set_epoch(self, _epoch: int) -> None:
+        """It is the same in every epoch."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self.batch])
 
 
 def coloured(ids: Tensor) -> Tensor:
