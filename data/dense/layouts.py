@@ -41,6 +41,14 @@ class Side:
     boxes: list[Tensor] = field(default_factory=list)
     stated: list[tuple[int, int] | None] = field(default_factory=list)
 
+    def fault(self, name: str) -> str | None:
+        """Why nothing can be learned or measured with the side of that name."""
+        if not self.paths:
+            return f"no image in {name}"
+        if self.boxes and not any(map(len, self.boxes)):
+            return f"no object in {name}: a side without a box teaches and measures nothing"
+        return None
+
     def add(
         self,
         path: Path,

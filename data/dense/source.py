@@ -35,10 +35,8 @@ def source(root: Path, dataset: str, image_size: int | None, targets: str) -> So
     """A folder with masks or boxes, listed but not decoded. Raises DataError."""
     listed = list_dense(root, dataset, targets)
     for side in SIDES:
-        if not listed.sides[side].paths:
-            raise DataError(f"{show(root)} has no image in {side}")
-    if not listed.classes:
-        raise DataError(f"{show(root)} has no object in train: there is no class to learn")
+        if fault := listed.sides[side].fault(side):
+            raise DataError(f"{show(root)} has {fault}")
     preset = presets.large(image_size or 224)
 
     def read(*, bad_images: str, cache: str, log: Callable[[str], None], **_options) -> Parts:

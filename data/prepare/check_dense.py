@@ -58,8 +58,8 @@ def check_dense(folder: Path, parts: list[str]) -> int:
             say(f"notice: {line}")
         for name in SIDES:
             side = listed.sides[name]
-            if not side.paths:
-                fault(f"no image in {name}")
+            if wrong := side.fault(name):
+                fault(wrong)
             (_check_masks if targets == MASKS else _check_boxes)(name, side, listed, fault)
     return 1 if faults else 0
 
