@@ -43,8 +43,9 @@ def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
 
 def _stems(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+        # Names that are no UTF-8 keep their bytes, as those of files do.
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
         raise DataError(f"{show(path)} cannot be read: {reason(error)}") from None
     return [line.split()[0] for line in lines if line.strip()]
 
@@ -69,12 +70,14 @@ def _xml(root: Path, stem: str, fault: Fault) -> tuple[Objects, tuple[int, int]]
     try:
         tree = ElementTree.parse(path).getroot()
         size = tuple(int(tree.findtext(f"size/{key}") or "") for key in ("width", "height"))
+        if min(size) < 1:
+            raise ValueError(f"a size of {size[0]}x{size[1]} pixels")
         objects = []
         for entry in tree.iter("object"):
             corners = [float(entry.findtext(f"bndbox/{k}") or "") for k in ("xmin", "ymin", "xmax", "ymax")]
             name = entry.findtext("name") or ""
             objects.append((name.strip(), (corners[0] - 1, corners[1] - 1, corners[2], corners[3])))
-    except (OSError, ElementTree.ParseError, ValueError) as error:
+    except (OSError, ElementTree.ParseError, ValueError, LookupError, OverflowError) as error:
         fault(f"{show(path)} cannot be read: {reason(error)}")
         return None
     return objects, size

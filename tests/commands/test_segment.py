@@ -132,6 +132,14 @@ def test_masks_are_predicted_in_the_size_of_the_picture(whole, tmp_path, monkeyp
     assert "no.png" in printed.err
 
 
+def test_a_file_in_the_place_of_the_predictions_is_one_line(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("one.png")
+    (tmp_path / "predictions").write_text("mine")
+    assert "predictions: File exists" in refused(capsys, "--evaluate", whole["retrain"], "--predict", "one.png")
+    assert (tmp_path / "predictions").read_text() == "mine"
+
+
 def test_a_checkpoint_becomes_a_file_that_gives_scores_for_every_pixel(whole):
     onnxruntime = pytest.importorskip("onnxruntime")
     for package in ("onnx", "onnxscript"):

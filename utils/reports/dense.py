@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from utils.system.errors import UsageError
 from utils.system.palette import palette
-from utils.system.terminal import show
+from utils.system.terminal import reason, show
 
 PREDICTIONS = Path("predictions")  # the folder, where the command is run
 SHOWN = 4  # images in a picture of predictions
@@ -62,7 +63,13 @@ def rows_figure(rows: Sequence[Sequence[Any]], titles: Sequence[str], names: Seq
 
 
 def prediction_path(name: str, ending: str) -> Path:
-    """Where the prediction of a picture goes; its folder is made. The whole name is kept, since endings may differ."""
+    """Where the prediction of a picture goes; its folder is made. The whole name is kept, since endings may differ.
+
+    Raises UsageError where it cannot be made.
+    """
     path = PREDICTIONS / f"{name}{ending}"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--predict writes to the folder {show(path.parent)}: {reason(error)}") from None
     return path

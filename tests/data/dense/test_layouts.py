@@ -105,6 +105,14 @@ def spoil_json(change, side="train"):
     return spoil
 
 
+def voc_mask(folders):
+    return folders["voc"] / "SegmentationClass" / "train_000001.png"
+
+
+def voc_list(folders):
+    return folders["voc"] / "ImageSets" / "Segmentation" / "train.txt"
+
+
 def spoil_xml(old, new):
     def spoil(folders):
         path = folders["voc"] / "Annotations" / "train_000001.xml"
@@ -148,6 +156,12 @@ COCO = {
     "other": (spoil_json(lambda d: d["categories"][0].update(name="x")), "other categories in train than in val"),
 }
 VOC = {
+    "outside": (spoil_xml("<xmax>", "<xmax>9"), "lies outside of the image of 24x24"),
+    "empty": (spoil_xml("<xmin>", "<xmin>99"), "is empty"),
+    "no size": (spoil_xml("<width>24", "<width>"), "cannot be read"),
+    "size zero": (spoil_xml("<width>24", "<width>0"), "cannot be read"),
+    "other size": (spoil_xml("<width>24", "<width>25"), "24x24 pixels, but its annotations say 25x24"),
+    "encoding": (spoil_xml("<annotation>", "<?xml version='1.0' encoding='x'?><annotation>"), "cannot be read"),
     "unclosed": (spoil_xml("</annotation>", ""), "cannot be read"),
     "no number": (spoil_xml("<xmin>", "<xmin>x"), "cannot be read"),
     "class": (spoil_xml("</name>", "s</name>"), "is none of 3"),
@@ -158,10 +172,19 @@ VOC = {
         "train_000001 is in train.txt and in val.txt",
     ),
 }
+VOC_MASK = {
+    "missing": (lambda f: voc_mask(f).unlink(), "has no mask"),
+    "another size": (lambda f: save(np.zeros((9, 8)))(voc_mask(f)), "8x9 pixels, but its image"),
+    "out of range": (lambda f: save(np.full((24, 24), 7))(voc_mask(f)), "class id 7, but ids go from 0 to 3"),
+    "twice": (lambda f: voc_list(f).write_text("train_000001\ntrain_000001\n"), "lists train_000001 twice"),
+    "foreign letters": (lambda f: voc_list(f).write_bytes(b"caf\xe9\n"), "which is not in"),
+    "empty": (lambda f: voc_list(f).write_text("\n"), "no image in train"),
+}
 BAD = {
     **{f"mask {name}": ("masks", "masks", *bad) for name, bad in MASK.items()},
     **{f"coco {name}": ("masks", "boxes", *bad) for name, bad in COCO.items()},
     **{f"voc {name}": ("voc", "boxes", *bad) for name, bad in VOC.items()},
+    **{f"voc mask {name}": ("voc", "masks", *bad) for name, bad in VOC_MASK.items()},
 }
 
 
