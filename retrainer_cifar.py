@@ -34,6 +34,7 @@ from models.stored import chosen_candidate, inherit_weights, kept_candidate, req
 from models.structures import STRUCTURES
 from ops.genotype import Candidate, GenotypeError
 from utils.config import RetrainConfig, parse_retrain
+from utils.reports.dense import FirstBatch
 from utils.reports.evaluate import first_images, output_names
 from utils.reports.export_needs import require_packages
 from utils.reports.export_trained import export_trained
@@ -67,7 +68,7 @@ class Retraining:
     """The parts of a retraining. ``training`` holds the weights and where the run stands.
 
     ``average``: of the weights, which is evaluated in their place. ``test``: read once, at the end; the images of
-    ``valid`` where nothing is held out.
+    ``valid`` where nothing is held out. ``seen``: the images of pictures between epochs, once there was one.
     """
 
     config: RetrainConfig
@@ -81,6 +82,7 @@ class Retraining:
     train: Loader | MixedLoader | PretextLoader
     valid: Loader | PretextLoader
     test: Loader | PretextLoader
+    seen: FirstBatch | None = None
 
     @property
     def evaluated(self) -> Network:
@@ -105,6 +107,7 @@ def retrain(r: Retraining) -> None:
             if r.best.improve(record[measure], epoch):
                 training.save("best.pt")
             training.end_epoch(record, r.task.measure)
+            show_epoch(r, epoch)
         finish(r)
 
 
@@ -169,6 +172,20 @@ def validate(r: Retraining) -> dict[str, float]:
         total=training.world.all_reduce_sum,
     )
     return {f"valid/{name}": value for name, value in metrics.items()}
+
+
+def show_epoch(r: Retraining, epoch: int) -> None:
+    """Now and then, what the network makes of a few validation images, always the same ones, beside the truth."""
+    log = r.training.log
+    if not log.writer or not hasattr(r.task, "picture") or epoch % r.config.report_freq:
+        return
+    with r.training.clock.part(WRITING), log.decoration("the picture of predictions"):
+        r.seen = r.seen or FirstBatch(r.valid)
+        log.figure(
+            "predictions",
+            r.task.picture(r.evaluated, r.seen, output_names(r.dataset.classes, r.network.num_classes)),
+            epoch,
+        )
 
 
 def finish(r: Retraining) -> None:

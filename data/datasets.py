@@ -115,6 +115,11 @@ def _recognise(data: str, root: Path) -> str:
     if data == "digits":
         return "digits"
     try:
+        if (root / "train" / "images").is_dir() and (root / "train" / "masks").is_dir():
+            raise DataError(
+                f"{data} holds images with masks, which --task segment reads; "
+                "--dataset folder takes images/ and masks/ for two classes"
+            )
         if (root / "train").is_dir() or (root / "val").is_dir():
             return "folder"
         kept = torchvision_sets.recognise(root)

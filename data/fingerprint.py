@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,4 +39,12 @@ def of_tensors(*tensors: torch.Tensor) -> str:
     for tensor in tensors:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def of_plain(values: Iterable[Any]) -> str:
+    """The fingerprint of plain values, as JSON has them."""
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(json.dumps(value, sort_keys=True).encode() + b"\0")
     return digest.hexdigest()

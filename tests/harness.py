@@ -57,6 +57,11 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
+def pictures(folder: Path, tag: str) -> list:
+    """The pictures of a tag in TensorBoard."""
+    return EventAccumulator(str(folder), size_guidance={"images": 0}).Reload().Images(tag)
+
+
 def printed_command(output: str) -> list[str]:
     """The retrain command that a search printed, as words."""
     [line] = [line for line in output.splitlines() if line.startswith("retrain it with:")]

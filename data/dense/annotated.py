@@ -15,6 +15,7 @@ from torchvision import tv_tensors
 from tqdm import tqdm
 
 from data.decoding import DataError, why
+from data.dense.outlines import Outlines
 from data.images import decode, in_order
 from utils.system.terminal import show
 
@@ -25,7 +26,7 @@ Target = dict[str, Tensor]  # {"mask": (S, S)} or {"boxes": (m, 4), "labels": (m
 
 @dataclass(frozen=True)
 class Annotated:
-    """n images, each with a file of class ids in ``masks``, or with ``boxes``.
+    """n images, each with class ids in ``masks``, a file or what is outlined, or with ``boxes``.
 
     ``boxes``: (m, 5) for each image: x1, y1, x2, y2 as shares of its width and height, and the class. ``stated``: width
     and height by the annotations, where they say. ``num_classes``: ids go up to one less. ``pixels``, uint8
@@ -35,7 +36,7 @@ class Annotated:
     size: int
     num_classes: int
     paths: tuple[Path, ...]
-    masks: tuple[Path, ...] = ()
+    masks: tuple[Path | Outlines, ...] = ()
     boxes: tuple[Tensor, ...] = ()
     stated: tuple[tuple[int, int] | None, ...] = ()
     pixels: Tensor | None = None
@@ -74,10 +75,10 @@ class Annotated:
         """Decode one image, (3, S, S), and its mask, (S, S) or None; both uint8. Raises DataError."""
         path = self.paths[index]
         size = upright_size(path) if self.masks or self.stated else None
+        fault = size_fault(path, size, self.stated[index] if self.stated else None)
+        if fault:
+            raise DataError(fault)
         ids = decode_mask(self.masks[index], self.size, size, path, self.num_classes) if self.masks else None
-        stated = self.stated[index] if self.stated else None
-        if stated is not None and stated != size:
-            raise DataError(f"{show(path)} has {_by(size)} pixels, but its annotations say {_by(stated)}")
         return decode(path, self.size), ids
 
 
@@ -95,8 +96,14 @@ def upright_size(path: Path) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def mask_ids(path: Path) -> np.ndarray:
-    """The class ids in a mask, uint8 (H, W): the indices of a palette, or grey values. Raises DataError."""
+def mask_ids(mask: Path | Outlines) -> np.ndarray:
+    """The class ids in a mask, uint8 (H, W): the indices of a palette, grey values, or what is outlined.
+
+    Raises DataError.
+    """
+    if isinstance(mask, Outlines):
+        return mask.ids()
+    path = mask
     try:
         with Image.open(path) as image:
             image.load()
@@ -112,7 +119,7 @@ def mask_ids(path: Path) -> np.ndarray:
     raise DataError(f"{show(path)} is of mode {mode}: a mask holds class ids, as grey values or indices of a palette")
 
 
-def decode_mask(path: Path, side: int, size: tuple[int, int], image: Path, num_classes: int) -> Tensor:
+def decode_mask(path: Path | Outlines, side: int, size: tuple[int, int], image: Path, num_classes: int) -> Tensor:
     """The ids of a mask, uint8 (side, side), of an image of (width, height) pixels. Raises DataError."""
     ids = mask_ids(path)
     fault = mask_fault(ids, path, size, image, num_classes)
@@ -123,7 +130,9 @@ def decode_mask(path: Path, side: int, size: tuple[int, int], image: Path, num_c
     return torch.from_numpy(ids.copy())
 
 
-def mask_fault(ids: np.ndarray, path: Path, size: tuple[int, int], image: Path, num_classes: int) -> str | None:
+def mask_fault(
+    ids: np.ndarray, path: Path | Outlines, size: tuple[int, int], image: Path, num_classes: int
+) -> str | None:
     """What is wrong with the mask of an image, in one line."""
     if ids.shape != size[::-1]:
         return f"{show(path)} has {_by(ids.shape[::-1])} pixels, but its image {show(image)} has {_by(size)}"
@@ -131,6 +140,13 @@ def mask_fault(ids: np.ndarray, path: Path, size: tuple[int, int], image: Path, 
     if len(wrong):
         return f"{show(path)} holds class id {wrong.max()}, but ids go from 0 to {num_classes - 1}, and 255 is ignored"
     return None
+
+
+def size_fault(image: Path, size: tuple[int, int], stated: tuple[int, int] | None) -> str | None:
+    """What is wrong where an image of ``size`` (width, height) is stated to have another."""
+    if stated is None or stated == size:
+        return None
+    return f"{show(image)} has {_by(size)} pixels, but its annotations say {_by(stated)}"
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data.decoding import DataError
 from data.dense.annotated import BOXES, IGNORED, MASKS, mask_ids
+from data.dense.outlines import Outlines
 from data.listing import IMAGE_SUFFIXES, Notes, image_names
 from utils.system.terminal import reason, show
 
@@ -36,20 +37,32 @@ class Side:
     """The images of one side, each with its mask, or with its boxes (m, 5) and the size that its annotations state."""
 
     paths: list[Path] = field(default_factory=list)
-    masks: list[Path] = field(default_factory=list)
+    masks: list[Path | Outlines] = field(default_factory=list)
     boxes: list[Tensor] = field(default_factory=list)
     stated: list[tuple[int, int] | None] = field(default_factory=list)
 
+    def fault(self, name: str) -> str | None:
+        """Why nothing can be learned or measured with the side of that name."""
+        if not self.paths:
+            return f"no image in {name}"
+        if self.boxes and not any(map(len, self.boxes)):
+            return f"no object in {name}: a side without a box teaches and measures nothing"
+        return None
+
     def add(
-        self, path: Path, mask: Path | None = None, boxes: Tensor | None = None, stated: tuple[int, int] | None = None
+        self,
+        path: Path,
+        mask: Path | Outlines | None = None,
+        boxes: Tensor | None = None,
+        stated: tuple[int, int] | None = None,
     ) -> None:
         """Take one image in."""
         self.paths.append(path)
+        self.stated.append(stated)
         if mask is not None:
             self.masks.append(mask)
         if boxes is not None:
             self.boxes.append(boxes)
-            self.stated.append(stated)
 
 
 @dataclass
@@ -150,7 +163,20 @@ def find_image(folder: Path, stem: str) -> Path | None:
     return next((path for suffix in IMAGE_SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
 
 
-KNOWN = {MASKS: ("voc", "masks"), BOXES: ("voc", "coco")}  # the layouts that hold what a task reads
+def coco_json(root: Path, side: str) -> tuple[Path, Path]:
+    """The JSON of a side in COCO's layout and the folder of its images. Raises DataError."""
+    own = root / side / "annotations.json"
+    if own.is_file():
+        return own, root / side / "images"
+    if not (root / "annotations").is_dir():
+        raise DataError(f"{show(root / side)} has no annotations.json")
+    found = sorted((root / "annotations").glob(f"instances_{side}*.json"))
+    if len(found) != 1:
+        raise DataError(f"{show(root / 'annotations')} has {len(found)} files instances_{side}*.json, and needs one")
+    return found[0], root / found[0].stem.removeprefix("instances_")
+
+
+KNOWN = {MASKS: ("voc", "masks", "coco"), BOXES: ("voc", "coco")}  # the layouts that hold what a task reads
 
 
 def recognise(root: Path, targets: str) -> str:
@@ -159,12 +185,16 @@ def recognise(root: Path, targets: str) -> str:
         raise DataError(f"{str(root)!r:.200} is no folder")
     if (root / "JPEGImages").is_dir():
         return "voc"
-    if targets == MASKS and any((root / part / "images").is_dir() for part in ("", *SIDES)):
+    folders = [root, *(root / side for side in SIDES)]
+    if targets == MASKS and any((folder / "images").is_dir() and (folder / "masks").is_dir() for folder in folders):
         return "masks"
-    if targets == BOXES and ((root / "annotations").is_dir() or (root / "train" / "annotations.json").is_file()):
+    if (root / "annotations").is_dir() or (root / "train" / "annotations.json").is_file():
         return "coco"
+    if targets == MASKS and any((folder / "images").is_dir() for folder in folders):
+        return "masks"  # of which it will be said what is missing
+    coco = "train/annotations.json, nor annotations/instances_train*.json"
     needed = {
-        MASKS: "JPEGImages/ with SegmentationClass/, nor images/ with masks/",
-        BOXES: "JPEGImages/ with Annotations/, nor train/annotations.json, nor annotations/instances_train*.json",
+        MASKS: f"JPEGImages/ with SegmentationClass/, nor images/ with masks/, nor {coco}",
+        BOXES: f"JPEGImages/ with Annotations/, nor {coco}",
     }
     raise DataError(f"{str(root)!r:.200} holds neither {needed[targets]}")

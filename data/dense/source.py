@@ -7,9 +7,11 @@ from pathlib import Path
 
 from data import presets
 from data.dense.annotated import Annotated, read_all
-from data.dense.boxes import list_coco, list_voc
+from data.dense.coco import list_coco
 from data.dense.layouts import KNOWN, SIDES, Fault, Listed, list_masks, recognise, refuse
-from data.fingerprint import of_files, of_tensors
+from data.dense.outlines import Outlines
+from data.dense.voc import list_voc
+from data.fingerprint import of_files, of_plain, of_tensors
 from data.images import DataError
 from data.sources import Parts, Source, require_room
 from utils.system.memory import memory_share
@@ -33,10 +35,8 @@ def source(root: Path, dataset: str, image_size: int | None, targets: str) -> So
     """A folder with masks or boxes, listed but not decoded. Raises DataError."""
     listed = list_dense(root, dataset, targets)
     for side in SIDES:
-        if not listed.sides[side].paths:
-            raise DataError(f"{show(root)} has no image in {side}")
-    if not listed.classes:
-        raise DataError(f"{show(root)} has no object in train: there is no class to learn")
+        if fault := listed.sides[side].fault(side):
+            raise DataError(f"{show(root)} has {fault}")
     preset = presets.large(image_size or 224)
 
     def read(*, bad_images: str, cache: str, log: Callable[[str], None], **_options) -> Parts:
@@ -72,6 +72,9 @@ def _read(root: Path, listed: Listed, size: int, bad_images: str, cache: str, lo
 
 def _fingerprint(root: Path, listed: Listed) -> str:
     sides = [listed.sides[side] for side in SIDES]
+    if isinstance(next(iter(sides[0].masks), None), Outlines):
+        files = of_files(root, [(side.paths, [len(mask.objects) for mask in side.masks]) for side in sides])
+        return files[:32] + of_plain([mask.objects for side in sides for mask in side.masks])[:32]
     if sides[0].masks:
         files = [(part, [0] * len(part)) for side in sides for part in (side.paths, side.masks)]
         return of_files(root, files)

@@ -10,7 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data.decoding import DataError
-from data.dense.annotated import BOXES, IGNORED, MASKS, mask_fault, mask_ids, upright_size
+from data.dense.annotated import BOXES, IGNORED, MASKS, mask_fault, mask_ids, size_fault, upright_size
+from data.dense.coco import holds
 from data.dense.layouts import KNOWN, SIDES, Listed, Side, recognise
 from data.dense.source import list_dense
 from data.images import decode
@@ -28,7 +29,12 @@ def parts_of(folder: Path) -> list[str]:
         except DataError:
             continue
         needed = {MASKS: "SegmentationClass", BOXES: "Annotations"}[targets]
-        if name in KNOWN[targets] and (name != "voc" or (folder / needed).is_dir()):
+        lacks = {
+            "voc": not (folder / needed).is_dir(),
+            # Of a JSON that has neither, it is boxes that are missed.
+            "coco": not holds(folder, targets) and (targets == MASKS or holds(folder, MASKS)),
+        }
+        if name in KNOWN[targets] and not lacks.get(name):
             found.append(targets)
     return found
 
@@ -52,8 +58,8 @@ def check_dense(folder: Path, parts: list[str]) -> int:
             say(f"notice: {line}")
         for name in SIDES:
             side = listed.sides[name]
-            if not side.paths:
-                fault(f"no image in {name}")
+            if wrong := side.fault(name):
+                fault(wrong)
             (_check_masks if targets == MASKS else _check_boxes)(name, side, listed, fault)
     return 1 if faults else 0
 
@@ -61,12 +67,12 @@ def check_dense(folder: Path, parts: list[str]) -> int:
 def _check_masks(name: str, side: Side, listed: Listed, fault: Callable[[str], None]) -> None:
     """Decode images and masks; then say how many pixels each class has."""
     pixels = np.zeros(IGNORED + 1, np.int64)
-    pairs = list(zip(side.paths, side.masks, strict=True))
-    for image, mask in tqdm(pairs, desc=name, unit="image", disable=None, leave=False):
+    pairs = list(zip(side.paths, side.masks, side.stated, strict=True))
+    for image, mask, stated in tqdm(pairs, desc=name, unit="image", disable=None, leave=False):
         try:
             decode(image, DECODED)
-            ids = mask_ids(mask)
-            wrong = mask_fault(ids, mask, upright_size(image), image, len(listed.classes))
+            ids, size = mask_ids(mask), upright_size(image)
+            wrong = size_fault(image, size, stated) or mask_fault(ids, mask, size, image, len(listed.classes))
         except DataError as error:
             fault(str(error))
             continue
@@ -95,8 +101,8 @@ def _check_boxes(name: str, side: Side, listed: Listed, fault: Callable[[str], N
         except DataError as error:
             fault(str(error))
             continue
-        if stated is not None and stated != size:
-            fault(f"{show(image)} has {size[0]}x{size[1]} pixels, but its annotations say {stated[0]}x{stated[1]}")
+        if wrong := size_fault(image, size, stated):
+            fault(wrong)
         if not len(boxes):
             say(f"notice: no object: {show(image)}")
         counts.update(boxes[:, 4].long().tolist())

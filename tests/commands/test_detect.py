@@ -15,6 +15,7 @@ from tests.harness import (
     candidates,
     evaluated,
     finished,
+    job,
     metrics,
     only_run,
     refusal,
@@ -23,7 +24,7 @@ from tests.harness import (
     same_run,
     start,
     stop_after,
-    torchrun,
+    torchrun_jobs,
 )
 
 FLAGS = "--task detect --image_size 32 --batch_size 8 --epochs 2 --workers 0 --no-tensorboard".split()
@@ -83,13 +84,33 @@ def test_a_stop_in_a_retraining_changes_nothing(data, search, retrained, tmp_pat
     same_run(retrained, only_run(tmp_path, "retrain"), "retrain")
 
 
-def test_what_two_processes_do(data, tmp_path):
-    done = torchrun(tmp_path, "search", *data, *FLAGS, "--searcher", "evolution")
+@pytest.fixture(scope="module")
+def pair(data, search, tmp_path_factory):
+    """Where both scripts ran in two processes."""
+    folder = tmp_path_factory.mktemp("pair")
+    more = {"search": ["--searcher", "evolution"], "retrain": ["--arch", f"{search / 'genotypes.json'}#0"]}
+    kinds = [kind for kind in more if kind == "search" or find_spec("pycocotools")]
+    done = torchrun_jobs(*(job(folder / kind, kind, *data, *FLAGS, *more[kind]) for kind in kinds))
     assert done.returncode == 0, done.stderr
-    for epoch in (1, 2):
-        first, second = (torch.load(tmp_path / f"epoch{epoch}-rank{rank}.pt") for rank in (0, 1))
-        assert all(torch.equal(first[key], second[key]) for key in first)
-    assert min(score for _, score in candidates(only_run(tmp_path, "search"))) > 0
+    return folder
+
+
+def of_both(folder, epoch):
+    return [torch.load(folder / f"epoch{epoch}-rank{rank}.pt") for rank in (0, 1)]
+
+
+def test_what_two_processes_do(pair):
+    for kind in {path.name for path in pair.iterdir()}:
+        for first, second in (of_both(pair / kind, epoch) for epoch in (1, 2)):
+            assert all(torch.equal(first[key], second[key]) for key in first)
+    assert min(score for _, score in candidates(only_run(pair / "search", "search"))) > 0
+
+
+@measured
+def test_two_processes_measure_all_images(pair):
+    found = json.loads((only_run(pair / "retrain", "retrain") / "measures.json").read_text())
+    assert found["images"] == 4
+    assert 0 <= found["ap50"] <= 100
 
 
 @measured

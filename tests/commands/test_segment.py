@@ -18,6 +18,7 @@ from tests.harness import (
     job,
     metrics,
     only_run,
+    pictures,
     refusal,
     refused,
     result_of,
@@ -66,6 +67,14 @@ def test_a_retraining_learns_and_leaves_measures_a_picture_and_a_file(whole):
     assert result["macs"] > 0
     program = torch.jit.load(folder / "network.torchscript")
     assert program(torch.zeros(3, 3, 16, 16)).shape == (3, 4, 16, 16)
+
+
+def test_the_same_validation_images_are_shown_now_and_then_and_it_changes_nothing(data, whole, tmp_path):
+    arch = ["--arch", f"{whole['search'] / 'genotypes.json'}#0"]
+    flags = [flag for flag in FLAGS if flag != "--no-tensorboard"]
+    folder = finished("retrain", tmp_path, *data, *flags, *arch, "--report_freq", "1")
+    same_run(whole["retrain"], folder, "retrain")
+    assert [event.step for event in pictures(folder, "predictions")] == [0, 1, 2], "after each epoch and at the end"
 
 
 @pytest.mark.parametrize(("kind", "checks"), [("search", 2), ("search", 5), ("retrain", 2)])
@@ -121,6 +130,14 @@ def test_masks_are_predicted_in_the_size_of_the_picture(whole, tmp_path, monkeyp
     printed = capsys.readouterr()
     assert "left out: 1 that cannot be decoded" in printed.out
     assert "no.png" in printed.err
+
+
+def test_a_file_in_the_place_of_the_predictions_is_one_line(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("one.png")
+    (tmp_path / "predictions").write_text("mine")
+    assert "predictions: File exists" in refused(capsys, "--evaluate", whole["retrain"], "--predict", "one.png")
+    assert (tmp_path / "predictions").read_text() == "mine"
 
 
 def test_a_checkpoint_becomes_a_file_that_gives_scores_for_every_pixel(whole):

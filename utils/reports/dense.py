@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from utils.system.errors import UsageError
 from utils.system.palette import palette
-from utils.system.terminal import show
+from utils.system.terminal import reason, show
 
 PREDICTIONS = Path("predictions")  # the folder, where the command is run
 SHOWN = 4  # images in a picture of predictions
+
+
+class FirstBatch:
+    """The first images of a loader, read once, as a loader of one batch."""
+
+    def __init__(self, loader: Any, most: int = SHOWN) -> None:
+        loader.set_epoch(0)
+        batch = next(iter(loader))
+        self.preset, self.batch = loader.preset, batch._replace(images=batch.images[:most], labels=batch.labels[:most])
+
+    def set_epoch(self, _epoch: int) -> None:
+        """It is the same in every epoch."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self.batch])
 
 
 def coloured(ids: Tensor) -> Tensor:
@@ -47,7 +63,13 @@ def rows_figure(rows: Sequence[Sequence[Any]], titles: Sequence[str], names: Seq
 
 
 def prediction_path(name: str, ending: str) -> Path:
-    """Where the prediction of a picture goes; its folder is made. The whole name is kept, since endings may differ."""
+    """Where the prediction of a picture goes; its folder is made. The whole name is kept, since endings may differ.
+
+    Raises UsageError where it cannot be made.
+    """
     path = PREDICTIONS / f"{name}{ending}"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--predict writes to the folder {show(path.parent)}: {reason(error)}") from None
     return path

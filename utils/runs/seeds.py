@@ -39,12 +39,13 @@ def summarise(folders: Mapping[int, Path], base: Path, save: str, measure: str =
         for run in runs_called(name_of(save, seed), base):  # the newest of them counts
             if (run / RESULT).is_file() and settings(run) == wanted:
                 found[seed] = read_json(run / RESULT)[key]
-    values = list(found.values())
+    values = [value for value in found.values() if value is not None]
+    path, what = _free(base, save, wanted), "accuracy" if measure == "top1" else measure
+    if not values:  # of a class that never occurs there is no precision, for one
+        return f"val {what} over {len(found)} seeds: none of them has any"
     mean, std = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-    path = _free(base, save, wanted)
     write_json(path, {key: found, "mean": mean, "deviation": std, "settings": wanted})
     more = f" ({len(found) - len(folders)} of them trained before)" if len(found) > len(folders) else ""
-    what = "accuracy" if measure == "top1" else measure
     return f"val {what} over {len(values)} seeds{more}: {mean:.2f} +- {std:.2f} % {values}; written to {path}"
 
 

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from data.datasets import find_dataset, load
+from data.dense.layouts import SIDES
 from data.images import DataError
 from data.prepare.check import main as check
 from tests.cutouts import annotations, scenes
@@ -94,14 +95,22 @@ def save(pixels):
     return lambda path: Image.fromarray(np.array(pixels, np.uint8)).save(path)
 
 
-def spoil_json(change):
+def spoil_json(change, side="train"):
     def spoil(folders):
-        path = folders["masks"] / "train" / "annotations.json"
+        path = folders["masks"] / side / "annotations.json"
         document = json.loads(path.read_text())
         change(document)
         path.write_text(json.dumps(document))
 
     return spoil
+
+
+def voc_mask(folders):
+    return folders["voc"] / "SegmentationClass" / "train_000001.png"
+
+
+def voc_list(folders):
+    return folders["voc"] / "ImageSets" / "Segmentation" / "train.txt"
 
 
 def spoil_xml(old, new):
@@ -134,10 +143,25 @@ COCO = {
     "image": (spoil_json(lambda d: d["annotations"][0].update(image_id=99)), "image 99, which is not there"),
     "file": (spoil_json(lambda d: d["images"][0].update(file_name="x.png")), "x.png, which is not there"),
     "size": (spoil_json(lambda d: d["images"][0].update(width=48)), "24x24 pixels, but its annotations say 48x24"),
-    "keys": (spoil_json(lambda d: d["annotations"][0].pop("bbox")), "no COCO file: KeyError"),
+    "keys": (spoil_json(lambda d: d["annotations"][0].pop("bbox")), "no COCO file: bbox of entry 0 in annotations"),
+    "no object": (spoil_json(lambda d: d["annotations"].clear()), "no object in train"),
+    "no category": (
+        lambda f: [
+            spoil_json(lambda d: (d["annotations"].clear(), d["categories"].clear()), side)(f) for side in SIDES
+        ],
+        "no object in train",
+    ),
+    "nothing to measure": (spoil_json(lambda d: d["annotations"].clear(), "val"), "no object in val"),
+    "no side": (lambda f: (f["masks"] / "val" / "annotations.json").unlink(), "val has no annotations.json"),
     "other": (spoil_json(lambda d: d["categories"][0].update(name="x")), "other categories in train than in val"),
 }
 VOC = {
+    "outside": (spoil_xml("<xmax>", "<xmax>9"), "lies outside of the image of 24x24"),
+    "empty": (spoil_xml("<xmin>", "<xmin>99"), "is empty"),
+    "no size": (spoil_xml("<width>24", "<width>"), "cannot be read"),
+    "size zero": (spoil_xml("<width>24", "<width>0"), "cannot be read"),
+    "other size": (spoil_xml("<width>24", "<width>25"), "24x24 pixels, but its annotations say 25x24"),
+    "encoding": (spoil_xml("<annotation>", "<?xml version='1.0' encoding='x'?><annotation>"), "cannot be read"),
     "unclosed": (spoil_xml("</annotation>", ""), "cannot be read"),
     "no number": (spoil_xml("<xmin>", "<xmin>x"), "cannot be read"),
     "class": (spoil_xml("</name>", "s</name>"), "is none of 3"),
@@ -148,10 +172,19 @@ VOC = {
         "train_000001 is in train.txt and in val.txt",
     ),
 }
+VOC_MASK = {
+    "missing": (lambda f: voc_mask(f).unlink(), "has no mask"),
+    "another size": (lambda f: save(np.zeros((9, 8)))(voc_mask(f)), "8x9 pixels, but its image"),
+    "out of range": (lambda f: save(np.full((24, 24), 7))(voc_mask(f)), "class id 7, but ids go from 0 to 3"),
+    "twice": (lambda f: voc_list(f).write_text("train_000001\ntrain_000001\n"), "lists train_000001 twice"),
+    "foreign letters": (lambda f: voc_list(f).write_bytes(b"caf\xe9\n"), "which is not in"),
+    "empty": (lambda f: voc_list(f).write_text("\n"), "no image in train"),
+}
 BAD = {
     **{f"mask {name}": ("masks", "masks", *bad) for name, bad in MASK.items()},
     **{f"coco {name}": ("masks", "boxes", *bad) for name, bad in COCO.items()},
     **{f"voc {name}": ("voc", "boxes", *bad) for name, bad in VOC.items()},
+    **{f"voc mask {name}": ("voc", "masks", *bad) for name, bad in VOC_MASK.items()},
 }
 
 
@@ -181,14 +214,15 @@ def test_bad_files_are_left_out_where_that_is_asked_for(folders):
 
 
 def test_images_without_objects_are_trained_on_and_the_check_says_so(folders, capsys):
-    spoil_json(lambda d: d["annotations"].clear())(folders)
+    only = spoil_json(lambda d: d.update(annotations=[a for a in d["annotations"] if a["image_id"] == 1]))
+    only(folders)
     spoil_mask(save(np.zeros((24, 24))))(folders)
     found, said = read(folders["masks"], "boxes")
     assert found.train.sample(0)[1]["boxes"].shape == (0, 4)
-    assert any("5 images have no object" in line for line in said)
+    assert any("4 images have no object" in line for line in said)
     assert check([str(folders["masks"])]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("notice: no object:") == 6
+    assert printed.count("notice: no object:") == 5
 
 
 def test_a_layout_that_is_not_what_the_task_reads_is_one_line(folders, tmp_path):
@@ -198,6 +232,7 @@ def test_a_layout_that_is_not_what_the_task_reads_is_one_line(folders, tmp_path)
         (tmp_path / "none", "auto", "masks", "is no folder"),
         (folders["voc"], "digits", "masks", "--dataset digits has no masks"),
         (folders["voc"], "voc", "labels", "--task segment"),
+        (folders["masks"], "auto", "labels", "images with masks, which --task segment reads"),
     ):
         with pytest.raises(DataError, match=text):
             read(data, targets, dataset)
