@@ -15,6 +15,7 @@ from tests.harness import (
     candidates,
     evaluated,
     finished,
+    job,
     metrics,
     only_run,
     refusal,
@@ -23,7 +24,7 @@ from tests.harness import (
     same_run,
     start,
     stop_after,
-    torchrun,
+    together,
 )
 
 FLAGS = "--task detect --image_size 32 --batch_size 8 --epochs 2 --workers 0 --no-tensorboard".split()
@@ -84,7 +85,7 @@ def test_a_stop_in_a_retraining_changes_nothing(data, search, retrained, tmp_pat
 
 
 def test_what_two_processes_do(data, tmp_path):
-    done = torchrun(tmp_path, "search", *data, *FLAGS, "--searcher", "evolution")
+    done = together(job(tmp_path, "search", *data, *FLAGS, "--searcher", "evolution"))
     assert done.returncode == 0, done.stderr
     for epoch in (1, 2):
         first, second = (torch.load(tmp_path / f"epoch{epoch}-rank{rank}.pt") for rank in (0, 1))

@@ -9,13 +9,14 @@ from tests.harness import (
     close_weights,
     finished,
     genotypes,
+    job,
     metrics,
     only_run,
     refusal,
     same_run,
     start,
     stop_after,
-    torchrun,
+    together,
     weights,
 )
 
@@ -61,10 +62,10 @@ def test_the_mean_of_the_last_epochs_ranks_and_the_last_weights_stay(whole, tmp_
 
 
 def test_two_processes_train_as_one_does(whole, tmp_path):
-    """Gradients of several paths accumulate under torchrun as they do alone."""
+    """Gradients of several paths accumulate in two processes as they do alone."""
     more = [*HELPED, "--epochs", "1"]
     one = finished("search", tmp_path / "one", *more)
-    done = torchrun(tmp_path / "two", "search", *more, "--batch_size", "20", "--sync_bn")
+    done = together(job(tmp_path / "two", "search", *more, "--batch_size", "20", "--sync_bn"))
     assert done.returncode == 0, done.stderr
     two = only_run(tmp_path / "two", "search")
     close_weights(one, two, rtol=1e-3, atol=1e-4)
