@@ -27,6 +27,8 @@ from tests.harness import (
     together,
 )
 
+pytestmark = pytest.mark.pictures
+
 FLAGS = "--task segment --image_size 16 --batch_size 8 --epochs 2 --workers 0 --no-tensorboard".split()
 
 
