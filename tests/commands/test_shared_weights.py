@@ -73,7 +73,8 @@ def test_two_processes_train_as_one_does(whole, tmp_path):
 
 
 def test_the_parts_of_a_recipe_can_be_given(tmp_path):
-    folder = finished("search", tmp_path, "--recipe", "tuned", "--epochs", "4", "--paths", "1", "--no-tensorboard")
+    small = ["--train_images", "160", "--batch_size", "40", "--image_size", "16", "--no-tensorboard"]
+    folder = finished("search", tmp_path, *small, "--recipe", "tuned", "--epochs", "4", "--paths", "1")
     flags = torch.load(folder / "checkpoint.pt", weights_only=True)["flags"]
     assert flags["warmup_epochs"] == 2, "half of the epochs"
     assert (flags["paths"], flags["average_last"]) == (1, 5)
