@@ -24,6 +24,7 @@ from utils.system.signals import StopRequest
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = {"search": train_search_cifar, "retrain": retrainer_cifar}
 TINY = ["--data", "digits", "--blocks", "[1]", "--child_out_filters", "4", "--batch_size", "128", "--epochs", "2"]
+TINY += ["--train_images", "640"]
 TINY_SEARCH = [*TINY, "--controller_steps", "2", "--valid_steps", "1", "--derive_samples", "3", "--device", "cpu"]
 TINY_RETRAIN = [*TINY, "--stem", "quarter", "--device", "cpu"]
 
