@@ -21,45 +21,54 @@ from tests.harness import SCRIPTS
 from utils.system.signals import StopRequest
 from utils.training.state import Training
 
-rank = int(os.environ["RANK"])
-close_epoch, check, steps = Training.close_epoch, StopRequest.check, [0]
-score, ranked = ProxyRanker.__call__, [0]
+close_epoch, check, score = Training.close_epoch, StopRequest.check, ProxyRanker.__call__
+job = {"out": "", "fault": "none", "steps": 0, "ranked": 0}
+
+
+def rank() -> int:
+    return int(os.environ["RANK"])
 
 
 def watched_epoch(self, *args):
-    record = close_epoch(self, *args)
-    torch.save(self.model.state_dict(), Path(out) / f"epoch{self.at.epoch}-rank{rank}.pt")
+    record, out = close_epoch(self, *args), Path(job["out"])
+    torch.save(self.model.state_dict(), out / f"epoch{self.at.epoch}-rank{rank()}.pt")
     if "strategy" in self.extras:
-        torch.save(self.extras["strategy"].state_dict(), Path(out) / f"strategy{self.at.epoch}-rank{rank}.pt")
+        torch.save(self.extras["strategy"].state_dict(), out / f"strategy{self.at.epoch}-rank{rank()}.pt")
     return record
 
 
 def faulty_check(self):
-    steps[0] += 1
-    if rank == 1 and steps[0] == 3:
-        if fault == "crash":
+    job["steps"] += 1
+    if rank() == 1 and job["steps"] == 3:
+        if job["fault"] == "crash":
             raise OSError("the disk of process 1 broke")
-        if fault == "stop":
+        if job["fault"] == "stop":
             signal.raise_signal(signal.SIGTERM)
     check(self)
 
 
 def faulty_score(self, genotype):
-    ranked[0] += 1
-    if fault == f"rank-{rank}-{ranked[0]}":
-        raise ProxyError(f"process {rank} has no score")
+    job["ranked"] += 1
+    if job["fault"] == f"rank-{rank()}-{job['ranked']}":
+        raise ProxyError(f"process {rank()} has no score")
     return score(self, genotype)
 
 
-Training.close_epoch, StopRequest.check = watched_epoch, faulty_check
-ProxyRanker.__call__ = faulty_score
-status, words = 0, sys.argv[1:]
-while words:
-    end = words.index("AND") if "AND" in words else len(words)
-    (out, kind, fault, *argv), words = words[:end], words[end + 1 :]
-    steps[0] = ranked[0] = 0
-    try:
-        status = SCRIPTS[kind].main(argv) or status
-    except SystemExit as ended:
-        status = ended.code or status
-sys.exit(status)
+def main(words: list[str]) -> int:
+    """Run the jobs; the status. The process is good for nothing else afterwards."""
+    Training.close_epoch, StopRequest.check = watched_epoch, faulty_check
+    ProxyRanker.__call__ = faulty_score
+    status = 0
+    while words:
+        end = words.index("AND") if "AND" in words else len(words)
+        (out, kind, fault, *argv), words = words[:end], words[end + 1 :]
+        job.update(out=out, fault=fault, steps=0, ranked=0)
+        try:
+            status = SCRIPTS[kind].main(argv) or status
+        except SystemExit as ended:
+            status = ended.code or status
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

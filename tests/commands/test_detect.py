@@ -24,7 +24,7 @@ from tests.harness import (
     same_run,
     start,
     stop_after,
-    torchrun_jobs,
+    together,
 )
 
 FLAGS = "--task detect --image_size 32 --batch_size 8 --epochs 2 --workers 0 --no-tensorboard".split()
@@ -90,7 +90,7 @@ def pair(data, search, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
     more = {"search": ["--searcher", "evolution"], "retrain": ["--arch", f"{search / 'genotypes.json'}#0"]}
     kinds = [kind for kind in more if kind == "search" or find_spec("pycocotools")]
-    done = torchrun_jobs(*(job(folder / kind, kind, *data, *FLAGS, *more[kind]) for kind in kinds))
+    done = together(*(job(folder / kind, kind, *data, *FLAGS, *more[kind]) for kind in kinds))
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -10,7 +10,7 @@ from models.network import Network
 from ops.genotype import Genotype
 from ops.named import NAMED
 from ops.space import ENAS
-from tests.harness import SCRIPTS, candidates, metrics, only_run, refusal, stop_after, torchrun, weights
+from tests.harness import SCRIPTS, candidates, job, metrics, only_run, refusal, stop_after, together, weights
 
 SMALL = ["--data", "digits", "--train_images", "200", "--image_size", "16", "--child_out_filters", "4"]
 SMALL += ["--batch_size", "40", "--epochs", "2", "--device", "cpu", "--no-tensorboard"]
@@ -62,7 +62,7 @@ def test_a_stopped_search_goes_on_bit_for_bit(searched, tmp_path, monkeypatch):
 
 
 def test_two_processes_hold_the_same_weights(tmp_path):
-    done = torchrun(tmp_path, "search", "--epochs", "1", "--batch_size", "20", base=SEARCH)
+    done = together(job(tmp_path, "search", "--epochs", "1", "--batch_size", "20", base=SEARCH))
     assert done.returncode == 0, done.stderr
     folder = only_run(tmp_path, "search")
     ranks = [torch.load(tmp_path / f"epoch1-rank{rank}.pt", weights_only=True) for rank in (0, 1)]

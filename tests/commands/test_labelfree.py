@@ -20,7 +20,7 @@ from tests.harness import (
     same_run,
     start,
     stop_after,
-    torchrun_jobs,
+    together,
 )
 from tests.idx import idx, idx_files
 
@@ -57,7 +57,7 @@ def test_every_view_that_the_shared_weights_see_is_on_record(whole):
 def halves(tmp_path_factory):
     """Where an epoch of each task ran in two processes with half the batch."""
     folder, flags = tmp_path_factory.mktemp("two"), [*QUICK, "--epochs", "1", "--batch_size", "10", "--sync_bn"]
-    done = torchrun_jobs(*(job(folder / task, "search", *flags, "--task", task) for task in PRETEXTS))
+    done = together(*(job(folder / task, "search", *flags, "--task", task) for task in PRETEXTS))
     assert done.returncode == 0, done.stderr
     return folder
 

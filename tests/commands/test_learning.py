@@ -23,7 +23,7 @@ def test_a_tuned_controller_leaves_uniform_draws_and_the_published_one_is_warned
         assert tags[f"controller/{name}"][0][1] == pytest.approx(first[f"controller/{name}"])
         assert len(tags[f"controller/{name}"]) == 2
     assert first["controller/favoured"] > 0.28, "0.246 is uniform"
-    published = run("search", tmp_path / "published", "--no-tensorboard")
+    published = run("search", tmp_path / "published", "--no-tensorboard", "--image_size", "16")
     assert capsys.readouterr().out.count("still draws uniformly") == 2, "once an epoch"
     document = genotypes(published)
     assert document["canonical"] is False
@@ -43,6 +43,7 @@ def test_canonical_candidates_are_canonical_and_counted(tmp_path):
 
 def test_a_run_of_a_recipe_goes_on_with_its_parts_and_with_what_was_given_beside_them(tmp_path):
     more = ["--recipe", "tuned", "--controller_lr", "1e-2", "--controller_samples", "2", "--no-tensorboard"]
+    more += ["--train_images", "320", "--image_size", "16"]
     folder = finished("search", tmp_path, *more, "--epochs", "1")
     assert start("search", tmp_path, "--resume", "auto", "--epochs", "2", "--no-tensorboard") == 0
     assert only_run(tmp_path, "search") == folder
@@ -60,7 +61,7 @@ ENAS = "--controller enas --controller_optimizer enas_adam --entropy_weight 1e-2
 def test_a_stop_between_two_updates_goes_on_bit_for_bit(learning, tmp_path, monkeypatch):
     """In the second epoch, so that the optimizer has its averages and the weight of the entropy has begun to fall."""
     flags = [*learning, *"--controller_samples 3 --controller_lr 1e-2 --epochs 2 --no-tensorboard".split()]
-    flags += ["--batch_size", "480"]
+    flags += ["--batch_size", "480", "--image_size", "16"]
     straight = finished("search", tmp_path / "straight", *flags)
     with monkeypatch.context() as patch:  # an epoch: 3 steps on the weights, 3 updates, 2 reports
         stop_after(patch, 8 + 3 + 2, signal.SIGTERM)

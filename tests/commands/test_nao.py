@@ -6,10 +6,11 @@ import signal
 import pytest
 import torch
 
-from tests.harness import candidates, finished, metrics, only_run, refusal, result_of, start, stop_after, torchrun
+from tests.harness import candidates, finished, job, metrics, only_run, refusal, result_of, start, stop_after, together
 
 POOL = ["--nao_pool", "6", "--nao_replace", "3", "--nao_best", "2", "--nao_epochs", "2"]
-NAO = ["--searcher", "nao", *POOL, "--controller_samples", "2", "--batch_size", "480", "--no-tensorboard"]
+NAO = ["--searcher", "nao", *POOL, "--controller_samples", "2", "--batch_size", "480"]
+NAO += ["--image_size", "16", "--no-tensorboard"]
 ROUND = ("nao_loss", "nao_reconstruction_error", "nao_decoded", "nao_fresh", "nao_pairwise_accuracy")
 
 
@@ -57,7 +58,7 @@ def test_a_stopped_search_goes_on_bit_for_bit(searched, tmp_path, monkeypatch):
 
 
 def test_two_processes_have_the_same_pool_and_network_under_a_limit_that_one_of_them_measures(tmp_path):
-    done = torchrun(tmp_path, "search", *NAO, "--epochs", "2", "--max_latency_ms", "1e6")
+    done = together(job(tmp_path, "search", *NAO, "--epochs", "2", "--max_latency_ms", "1e6"))
     assert done.returncode == 0, done.stderr
     states = [torch.load(tmp_path / f"strategy2-rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     for name in ("pool", "counts", "quality"):

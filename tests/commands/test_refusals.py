@@ -168,7 +168,8 @@ def test_a_part_too_small_for_a_batch_is_named_with_what_helps(kind, train, flag
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (32, 32)).save(path)
     tiny = {"search": TINY_SEARCH, "retrain": TINY_RETRAIN}[kind]
-    error = refusal(kind, capsys, *tiny, "--blocks", "[1,1]", "--data", str(tmp_path / "toy"), *flags)
+    tiny = [*tiny, "--blocks", "[1,1]", "--train_images", str(sum(train))]
+    error = refusal(kind, capsys, *tiny, "--data", str(tmp_path / "toy"), *flags)
     assert f"a batch of 1 image of {part} at size 32" in error
     assert remedy in error
     assert ("--batch_size" in error) == ("--batch_size" in remedy)

@@ -1,7 +1,9 @@
 """The retraining script, run as a user runs it, on what the search script wrote; see commands.py."""
 
+import io
 import json
 import math
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 import torch
@@ -14,7 +16,6 @@ from ops.genotype import parse_genotype
 from tests.harness import (
     SCRIPTS,
     TINY_RETRAIN,
-    in_subprocess,
     metrics,
     printed_command,
     refusal,
@@ -38,14 +39,16 @@ def genotype_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def retrained(genotype_file, tmp_path_factory):
-    """The printed command in a subprocess, shortened by further flags: its folder and its standard output."""
-    result = tmp_path_factory.mktemp("retrain")
-    python, *words = printed_command(genotype_file[1])
-    assert python == "python"
+    """The printed command, shortened by further flags: its folder and its standard output."""
+    result, output, error = tmp_path_factory.mktemp("retrain"), io.StringIO(), io.StringIO()
+    python, script, *words = printed_command(genotype_file[1])
+    assert (python, script) == ("python", "retrainer_cifar.py")
     tiny = ["--epochs", "4", "--batch_size", "128", "--stem", "quarter", "--result", str(result), "--device", "cpu"]
-    output = in_subprocess([*words, *tiny])
+    with redirect_stdout(output), redirect_stderr(error):
+        assert SCRIPTS["retrain"].main([*words, *tiny, "--train_images", "640"]) == 0
+    assert not error.getvalue()
     [folder] = result.glob("retrain/*")
-    return folder, output
+    return folder, output.getvalue()
 
 
 def test_printed_command_trains_the_best_candidate(genotype_file, retrained):

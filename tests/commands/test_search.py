@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 import torch
+from PIL import Image
 
 from data.datasets import find_dataset, load
 from data.loaders import make_loader
@@ -40,6 +41,8 @@ def test_files_of_a_run(searched):
     folder, output = searched
     names = {path.name for path in folder.iterdir()}
     assert {"config.json", "log.txt", "metrics.jsonl", "checkpoint.pt", "genotypes.json"} <= names
+    for picture in ("derived.png", "pareto.png", "loss.png", "top1.png"):
+        assert Image.open(folder / picture).size[0] > 100, picture
     assert sum(name.startswith("events.out.tfevents.") for name in names) == 1
     assert not [name for name in names if name.startswith(".")], "no temporary file is left"
     config = json.loads((folder / "config.json").read_text())
@@ -103,7 +106,7 @@ def test_scores_are_those_of_the_shared_weights_on_all_reward_images(searched):
     state = torch.load(searched[0] / "checkpoint.pt", weights_only=True)
     supernet, document = SuperNet(**state["network"]).eval(), genotypes(searched[0])
     load_weights(supernet, state["model"], "checkpoint")
-    data = load(find_dataset("digits"))
+    data = load(find_dataset("digits"), train_images=640)
     _, reward = split_indices(data.train.labels, 0.2, seed=3)
     options = {"batch_size": 128, "device": torch.device("cpu"), "seed": 3, "stream": "rewards"}
     batches = list(make_loader(data.train.subset(reward), data.preset, augment=False, shuffle=True, **options))
@@ -202,15 +205,15 @@ def test_validation_labels_change_nothing_in_what_a_search_finds(tmp_path):
     found = []
     for swapped in (False, True):
         image_folder(tmp_path / f"{swapped}" / "toy", swapped)
-        data = ["--data", str(tmp_path / f"{swapped}" / "toy"), "--batch_size", "8", "--no-tensorboard"]
-        found.append(run("search", tmp_path / f"result{swapped}", *data, "--controller_steps", "3"))
+        data = ["--data", str(tmp_path / f"{swapped}" / "toy"), "--batch_size", "8", "--train_images", "24"]
+        found.append(run("search", tmp_path / f"result{swapped}", *data, "--controller_steps", "3", "--no-tensorboard"))
     assert genotypes(found[0]) == genotypes(found[1])
     learned = [[{k: v for k, v in line.items() if "valid" not in k} for line in metrics(f)] for f in found]
     assert learned[0] == learned[1]
     assert metrics(found[0]) != metrics(found[1]), "the labels do differ"
 
 
-SMALLER = {"retrain": ["--epochs", "1", "--image_size", "16", "--batch_size", "300"]}
+SMALLER = {"retrain": ["--epochs", "1", "--image_size", "16", "--batch_size", "300", "--child_out_filters", "4"]}
 SMALLER["search"] = [*SMALLER["retrain"], "--controller_steps", "1", "--valid_steps", "1", "--derive_samples", "1"]
 
 

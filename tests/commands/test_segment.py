@@ -25,8 +25,10 @@ from tests.harness import (
     same_run,
     start,
     stop_after,
-    torchrun_jobs,
+    together,
 )
+
+pytestmark = pytest.mark.pictures
 
 FLAGS = "--task segment --image_size 16 --batch_size 8 --epochs 2 --workers 0 --no-tensorboard".split()
 
@@ -92,7 +94,7 @@ def pair(data, whole, tmp_path_factory):
     """Where both scripts ran in two processes."""
     folder = tmp_path_factory.mktemp("pair")
     more = {"search": [], "retrain": ["--arch", f"{whole['search'] / 'genotypes.json'}#0"]}
-    done = torchrun_jobs(*(job(folder / kind, kind, *data, *FLAGS, *arch) for kind, arch in more.items()))
+    done = together(*(job(folder / kind, kind, *data, *FLAGS, *arch) for kind, arch in more.items()))
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -9,13 +9,14 @@ from tests.harness import (
     close_weights,
     finished,
     genotypes,
+    job,
     metrics,
     only_run,
     refusal,
     same_run,
     start,
     stop_after,
-    torchrun,
+    together,
     weights,
 )
 
@@ -61,10 +62,10 @@ def test_the_mean_of_the_last_epochs_ranks_and_the_last_weights_stay(whole, tmp_
 
 
 def test_two_processes_train_as_one_does(whole, tmp_path):
-    """Gradients of several paths accumulate under torchrun as they do alone."""
+    """Gradients of several paths accumulate in two processes as they do alone."""
     more = [*HELPED, "--epochs", "1"]
     one = finished("search", tmp_path / "one", *more)
-    done = torchrun(tmp_path / "two", "search", *more, "--batch_size", "20", "--sync_bn")
+    done = together(job(tmp_path / "two", "search", *more, "--batch_size", "20", "--sync_bn"))
     assert done.returncode == 0, done.stderr
     two = only_run(tmp_path / "two", "search")
     close_weights(one, two, rtol=1e-3, atol=1e-4)
@@ -72,7 +73,8 @@ def test_two_processes_train_as_one_does(whole, tmp_path):
 
 
 def test_the_parts_of_a_recipe_can_be_given(tmp_path):
-    folder = finished("search", tmp_path, "--recipe", "tuned", "--epochs", "4", "--paths", "1", "--no-tensorboard")
+    small = ["--train_images", "160", "--batch_size", "40", "--image_size", "16", "--no-tensorboard"]
+    folder = finished("search", tmp_path, *small, "--recipe", "tuned", "--epochs", "4", "--paths", "1")
     flags = torch.load(folder / "checkpoint.pt", weights_only=True)["flags"]
     assert flags["warmup_epochs"] == 2, "half of the epochs"
     assert (flags["paths"], flags["average_last"]) == (1, 5)

@@ -24,11 +24,11 @@ def probability_of_first_op(rl: Reinforce, op: int) -> float:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_rewarded_operation_becomes_likelier_and_a_punished_one_rarer(sign):
-    rl = learner(lr=3e-3)
+    rl = learner(lr=1e-2)
     source = torch.Generator().manual_seed(0)
     before = probability_of_first_op(rl, 3)
     assert before == pytest.approx(0.2, abs=0.02)
-    for _ in range(200):
+    for _ in range(80):
         genotypes = rl.ask(4, source)
         rl.tell([sign * float(g.cells[0][1] == 3) for g in genotypes])
     after = probability_of_first_op(rl, 3)

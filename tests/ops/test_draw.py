@@ -19,6 +19,8 @@ from ops.draw import best_rows, crossings, draw, graph, main, render
 from ops.genotype import Genotype
 from ops.space import SLNAS, edges
 
+pytestmark = pytest.mark.pictures
+
 ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
 FLAT = tuple([0, 3, 1, 3] * 5)
 CHAIN = (0, 3, 1, 3, 2, 3, 2, 3, 3, 2, 3, 3, 4, 3, 0, 3, 5, 3, 1, 2)  # the deepest, with the longest names

@@ -16,6 +16,8 @@ from tests.miniature import tree
 from tests.studies.stopping import make_until_the_third
 from utils.config import parse_search
 
+pytestmark = pytest.mark.pictures
+
 SEARCH = ["--data", "digits", "--train_images", "300", "--no-flip", "--blocks", "[1]", "--child_out_filters", "4"]
 SEARCH += ["--batch_size", "60", "--epochs", "1", "--valid_steps", "1", "--controller_samples", "5", "--canonical"]
 SIZES = ["--seeds", "0,1", "--evaluations", "20", "--candidates", "6", "--standalone_epochs", "1", "--device", "cpu"]

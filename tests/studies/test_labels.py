@@ -10,6 +10,8 @@ from studies import labels
 from tests.miniature import tree
 from tests.studies.stopping import make_until_the_third
 
+pytestmark = pytest.mark.pictures
+
 SIZES = "--data digits --task jigsaw --blocks [0] --filters 4 --genotypes 5 --epochs 2 --pretext_epochs 1".split()
 ALONE = "--train_images 100 --stem quarter --no-flip --batch_size 50".split()
 

@@ -18,6 +18,8 @@ from tests.miniature import tree
 from tests.studies.stopping import make_until_the_third
 from utils.config import parse_search
 
+pytestmark = pytest.mark.pictures
+
 SEARCH = ["--data", "digits", "--train_images", "300", "--no-flip", "--batch_size", "60", "--valid_steps", "1"]
 SEARCH += ["--controller_steps", "2", "--controller_samples", "2", "--derive_samples", "2"]
 SIZES = ["--seeds", "0,1", "--search_filters", "4", "--blocks", "[1]", "--params", "8e4", "--train_epochs", "1"]

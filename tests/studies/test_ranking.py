@@ -20,6 +20,8 @@ from tests.studies.stopping import make_until_the_third
 from utils.system import checkpoint
 from utils.system.errors import UsageError
 
+pytestmark = pytest.mark.pictures
+
 ALONE = ["--stem", "quarter", "--child_lr_max", "0.05", "--weight_decay", "1e-4"]
 SEVERAL = ["--genotypes", "5", "--epochs", "1", "--filters", "6", "--batch_size", "75", "--device", "cpu"]
 RANKERS = ["--rankers", "parameters,grad_norm"]

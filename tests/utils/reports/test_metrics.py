@@ -25,6 +25,8 @@ from utils.reports.metrics import (
     top_accuracy,
 )
 
+pytestmark = pytest.mark.pictures
+
 
 def answers(n: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits that are right more often than not, in float32, and labels of all classes but the last."""

@@ -9,6 +9,8 @@ import pytest
 from tests.harness import finished, only_run, start, stop_after
 from utils.reports import report
 
+pytestmark = pytest.mark.pictures
+
 SMALL = ["--image_size", "16", "--no-tensorboard"]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.harness import candidates, job, metrics, only_run, start, torchrun, torchrun_jobs, weights
+from tests.harness import candidates, job, metrics, only_run, start, together, torchrun_jobs, weights
 
 KINDS = ("search", "retrain")
 
@@ -55,7 +55,7 @@ def few(tmp_path_factory):
 def test_images_count_and_not_processes_where_some_have_none(few, tmp_path):
     """Two validation images on three processes, and a last batch that would be one of a single training image."""
     flags = ["--data", str(few), "--epochs", "1", "--batch_size", "1", "--no-tensorboard"]
-    done = torchrun_jobs(*(job(tmp_path, kind, *flags) for kind in KINDS), processes=3)
+    done = together(*(job(tmp_path, kind, *flags) for kind in KINDS), processes=3)
     assert done.returncode == 0, done.stderr
     for kind in KINDS:
         [record] = metrics(only_run(tmp_path, kind))
@@ -67,12 +67,12 @@ def test_images_count_and_not_processes_where_some_have_none(few, tmp_path):
 def test_several_seeds_train_in_several_processes_one_after_the_other_and_go_on(tmp_path):
     flags = "--epochs 1 --seeds 0,1 --train_images 240 --batch_size 60 --image_size 16 --no-tensorboard".split()
     flags += ["--resume", "auto"]
-    done = torchrun(tmp_path, "retrain", *flags)
+    done = together(job(tmp_path, "retrain", *flags))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("val accuracy over 2 seeds") == 1
     summary = json.loads((tmp_path / "retrain" / "tiny-seeds.json").read_text())
     assert list(summary["val_top1"]) == ["0", "1"]
-    again = torchrun(tmp_path, "retrain", *flags)
+    again = together(job(tmp_path, "retrain", *flags))
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("complete: nothing to do") == 2
 
@@ -84,7 +84,7 @@ RANKING += ["--train_images", "240", "--image_size", "16", "--batch_size", "40"]
 def test_two_processes_rank_without_training_as_one_does(tmp_path):
     """synflow reads no images: equal scores. grad_norm reads those of the first process: none of it hangs."""
     by = {ranker: [*RANKING, "--rank_by", ranker] for ranker in ("synflow", "grad_norm")}
-    done = torchrun_jobs(*(job(tmp_path / f"two {r}", "search", *flags, fault="rank-1-1") for r, flags in by.items()))
+    done = together(*(job(tmp_path / f"two {r}", "search", *flags, fault="rank-1-1") for r, flags in by.items()))
     assert done.returncode == 0, done.stderr
     for ranker, flags in by.items():
         assert start("search", tmp_path / f"one {ranker}", *flags) == 0
@@ -99,7 +99,7 @@ def test_two_processes_rank_without_training_as_one_does(tmp_path):
 @pytest.mark.parametrize("network", [1, 3])
 def test_a_ranker_that_fails_in_the_first_process_ends_all(network, tmp_path):
     """Before the first epoch nothing is made; behind it the run is complete but for its result."""
-    done = torchrun(tmp_path, "search", *RANKING, "--rank_by", "grad_norm", fault=f"rank-0-{network}")
+    done = together(job(tmp_path, "search", *RANKING, "--rank_by", "grad_norm", fault=f"rank-0-{network}"))
     assert done.returncode != 0
     assert "process 0 has no score" in done.stderr
     assert "Connection closed" not in done.stderr, "all of them heard of it"

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.harness import job, metrics, only_run, same_run, start, torchrun, torchrun_jobs
+from tests.harness import job, metrics, only_run, same_run, start, together, torchrun, torchrun_jobs
 from utils.system.lock import FolderLock
 
 SHORT = ["--epochs", "1", "--image_size", "16", "--no-tensorboard"]
@@ -15,7 +15,7 @@ SHORT = ["--epochs", "1", "--image_size", "16", "--no-tensorboard"]
 def straight(tmp_path_factory):
     """An epoch of each script in two processes, without a stop: the folders that hold them."""
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("search", "retrain")}
-    done = torchrun_jobs(*(job(folder, kind, *SHORT) for kind, folder in folders.items()))
+    done = together(*(job(folder, kind, *SHORT) for kind, folder in folders.items()))
     assert done.returncode == 0, done.stderr
     return folders
 
@@ -28,7 +28,7 @@ def test_two_processes_stop_together_and_go_on_bit_for_bit(straight, tmp_path):
         assert stopped.stderr.count(f"{script}: stopped by SIGTERM") == 1
     for kind in straight:
         assert not (only_run(tmp_path, kind) / "result.json").exists()
-    again = torchrun_jobs(*(job(tmp_path, kind, "--resume", "auto") for kind in straight))
+    again = together(*(job(tmp_path, kind, "--resume", "auto") for kind in straight))
     assert again.returncode == 0, again.stderr
     for kind, folder in straight.items():
         same_run(only_run(tmp_path, kind), only_run(folder, kind), kind)
