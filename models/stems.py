@@ -147,6 +147,8 @@ class Stemmed:
 
     def cell(self, number: int, encoding: object, run: Callable[[], States]) -> States:
         """The states behind a cell: those of the genotype before, where it agrees so far; else what ``run`` gives."""
+        if not self.shares:
+            return run()
         if number < len(self.trail) and self.trail[number][0] == encoding:
             return self.trail[number][1]
         for _, (_, output) in self.trail[number:]:

@@ -1,4 +1,4 @@
-"""One thread for each process, as several on two cores would wait for each other; and pictures are left blank."""
+"""One thread for each process, as several on two cores would wait for each other; and pictures of few pixels."""
 
 import os
 
@@ -7,20 +7,21 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from matplotlib.figure import Figure
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+COARSE = 20  # dots an inch
+savefig = Figure.savefig
 
 
-def blank(_figure: Figure, file, **_options) -> None:
-    file.write(SIGNATURE)
+def coarse(figure: Figure, file, **options) -> None:
+    savefig(figure, file, **{**options, "dpi": COARSE})
 
 
 @pytest.fixture(scope="module", autouse=True)
 def pictures(request):
-    """Runs make their figures but draw none of them, which takes a quarter of a tiny search.
+    """Runs draw all their pictures, but small: at full size they take a quarter of a tiny search.
 
-    Modules with ``pytestmark = pytest.mark.pictures`` look at what is drawn; so do all that start a process.
+    Modules with ``pytestmark = pytest.mark.pictures`` look at the size; so do all that start a process.
     """
     with pytest.MonkeyPatch.context() as patch:
         if not request.node.get_closest_marker("pictures"):
-            patch.setattr(Figure, "savefig", blank)
+            patch.setattr(Figure, "savefig", coarse)
         yield
