@@ -112,7 +112,8 @@ def method_lines(study: Mapping[str, Any]) -> list[str]:
     lines += ["## Searches", ""]
     for name, found in settings["searches"].items():
         lines += [f"- {name}: " + " ".join(f"`{k} {v}`" for k, v in found.items())]
-    return [*lines, "", *_seeds(study, measure), *_published()]
+    # What others measured are accuracies, beside which those of other tasks say nothing.
+    return [*lines, "", *_seeds(study, measure), *(_published() if measure == "top1" else [])]
 
 
 def _measured(study: Mapping[str, Any]) -> list[str]:

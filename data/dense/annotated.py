@@ -28,8 +28,9 @@ Target = dict[str, Tensor]  # {"mask": (S, S)} or {"boxes": (m, 4), "labels": (m
 class Annotated:
     """n images, each with class ids in ``masks``, a file or what is outlined, or with ``boxes``.
 
-    ``boxes``: (m, 5) for each image: x1, y1, x2, y2 as shares of its width and height, and the class. ``stated``: width
-    and height by the annotations, where they say. ``num_classes``: ids go up to one less. ``pixels``, uint8
+    ``boxes``: (m, 5) for each image: x1, y1, x2, y2 as shares of its width and height, and the class; no tensors, of
+    which workers could be given a few hundred at most, each by a file of its own. ``stated``: width and height by the
+    annotations, where they say. ``num_classes``: ids go up to one less. ``pixels``, uint8
     (n, 3, S, S), and ``maps``, uint8 (n, S, S): what is kept in memory, ``size`` being S.
     """
 
@@ -37,7 +38,7 @@ class Annotated:
     num_classes: int
     paths: tuple[Path, ...]
     masks: tuple[Path | Outlines, ...] = ()
-    boxes: tuple[Tensor, ...] = ()
+    boxes: tuple[np.ndarray, ...] = ()
     stated: tuple[tuple[int, int] | None, ...] = ()
     pixels: Tensor | None = None
     maps: Tensor | None = None
@@ -67,7 +68,7 @@ class Annotated:
         image = tv_tensors.Image(pixels)
         if self.masks:
             return image, {"mask": tv_tensors.Mask(self.maps[index] if ids is None else ids)}
-        found, side = self.boxes[index], self.size
+        found, side = torch.from_numpy(self.boxes[index]), self.size
         corners = tv_tensors.BoundingBoxes(found[:, :4] * side, format="XYXY", canvas_size=(side, side))
         return image, {"boxes": corners, "labels": found[:, 4].long()}
 

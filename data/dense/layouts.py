@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from data.decoding import DataError
 from data.dense.annotated import BOXES, IGNORED, MASKS, mask_ids
@@ -38,7 +38,7 @@ class Side:
 
     paths: list[Path] = field(default_factory=list)
     masks: list[Path | Outlines] = field(default_factory=list)
-    boxes: list[Tensor] = field(default_factory=list)
+    boxes: list[np.ndarray] = field(default_factory=list)
     stated: list[tuple[int, int] | None] = field(default_factory=list)
 
     def fault(self, name: str) -> str | None:
@@ -53,7 +53,7 @@ class Side:
         self,
         path: Path,
         mask: Path | Outlines | None = None,
-        boxes: Tensor | None = None,
+        boxes: np.ndarray | None = None,
         stated: tuple[int, int] | None = None,
     ) -> None:
         """Take one image in."""
@@ -101,10 +101,10 @@ def box_fault(box: Sequence[float], size: tuple[int, int]) -> str | None:
     return None
 
 
-def as_shares(boxes: Sequence[Sequence[float]], labels: Sequence[int], size: tuple[int, int]) -> Tensor:
-    """Boxes in pixels as (m, 5): shares of (width, height), within the image, and class."""
+def as_shares(boxes: Sequence[Sequence[float]], labels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """Boxes in pixels as float32 (m, 5): shares of (width, height), within the image, and class."""
     corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4) / torch.tensor([*size, *size])
-    return torch.cat([corners.clamp(0, 1), torch.tensor(labels, dtype=torch.float32)[:, None]], dim=1)
+    return torch.cat([corners.clamp(0, 1), torch.tensor(labels, dtype=torch.float32)[:, None]], dim=1).numpy()
 
 
 def list_masks(root: Path, targets: str, fault: Fault = refuse) -> Listed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from data import presets
 from data.dense.annotated import Annotated, read_all
 from data.dense.coco import list_coco
@@ -79,4 +81,4 @@ def _fingerprint(root: Path, listed: Listed) -> str:
         files = [(part, [0] * len(part)) for side in sides for part in (side.paths, side.masks)]
         return of_files(root, files)
     files = of_files(root, [(side.paths, [len(boxes) for boxes in side.boxes]) for side in sides])
-    return files[:32] + of_tensors(*(boxes for side in sides for boxes in side.boxes))[:32]
+    return files[:32] + of_tensors(*(torch.from_numpy(boxes) for side in sides for boxes in side.boxes))[:32]

@@ -105,6 +105,6 @@ def _check_boxes(name: str, side: Side, listed: Listed, fault: Callable[[str], N
             fault(wrong)
         if not len(boxes):
             say(f"notice: no object: {show(image)}")
-        counts.update(boxes[:, 4].long().tolist())
+        counts.update(boxes[:, 4].astype(int).tolist())
     numbers = ", ".join(f"{show(label)} {counts[i]}" for i, label in enumerate(listed.classes))
     say(f"{name}: {len(pairs)} images with {sum(counts.values())} boxes; {numbers}")

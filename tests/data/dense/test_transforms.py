@@ -1,5 +1,8 @@
 """Masks and boxes move with the image: an image of its own coordinates tells where each pixel came from."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
@@ -108,3 +111,14 @@ def test_batches_depend_on_seed_epoch_and_place_alone():
     next_epoch.set_epoch(1)
     assert not torch.equal(next(iter(next_epoch)).labels, whole[0].labels)
     assert torch.equal(next(iter(loader(workers=1))).images, whole[0].images)
+
+
+def test_workers_take_more_images_with_boxes_than_files_can_be_open_between_processes():
+    n, box = 300, np.array([[0.25, 0.25, 0.75, 0.75, 0]], np.float32)
+    pixels = torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(n, -1, -1, -1)
+    images = Annotated(8, 1, tuple(map(str, range(n))), boxes=tuple(box.copy() for _ in range(n)), pixels=pixels)
+    preset = replace(PRESET, image_size=8)
+    options = {"batch_size": n, "device": torch.device("cpu"), "seed": 1, "stream": "val", "augment": False}
+    [batch] = DenseLoader(images, preset, shuffle=False, workers=1, **options)
+    assert batch.labels.shape == (n, 1, 5)
+    assert batch.labels[-1, 0].tolist() == [2, 2, 6, 6, 0]
