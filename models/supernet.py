@@ -154,9 +154,11 @@ class SuperNet(Backbone):
     def side_by_side(self, sizes: Sequence[int]) -> Iterator[None]:
         """Evaluate genotypes on several batches as one: norms still take statistics from each of them by itself.
 
-        ``sizes``: images of each batch, in the order in which they lie.
+        ``sizes``: images of each batch, in the order in which they lie. Where statistics are given, by training or
+        calibration, they are the same for all batches and nothing changes.
         """
-        norms = list(_norms(self)) if len(sizes) > 1 else []
+        own = BN_STATS[self.bn_stats] == Statistics()
+        norms = list(_norms(self)) if own and len(sizes) > 1 else []
         for norm in norms:
             norm.forward = partial(_batch_by_batch, norm, sizes)
         try:
@@ -188,8 +190,6 @@ def _norms(module: nn.Module) -> Iterator[nn.BatchNorm2d]:
 def _batch_by_batch(norm: nn.BatchNorm2d, sizes: Sequence[int], x: Tensor) -> Tensor:
     """What a norm makes of the batches of these sizes that lie side by side in x (N, C, H, W)."""
     forward = nn.BatchNorm2d.forward
-    if norm.training or norm.running_mean is not None:  # calibrated statistics are no batch's own
-        return forward(norm, x)
     return torch.cat([forward(norm, batch) for batch in x.split(list(sizes))])
 
 

@@ -111,16 +111,18 @@ class Scorer:
         with evaluating(self.supernet):
             calibration = [self.supernet.stem(images) for images in self.calibration]
             for chunk in self._chunks(batches):
-                for genotype, meter in in_turn:
-                    with self.supernet.scoring(genotype, calibration):
-                        for shown in chunk:
-                            self._add(genotype, shown, meter, done)
+                # Once for all genotypes, since it touches every norm; a chunk of several has its statistics given.
+                with self.supernet.side_by_side(chunk[0].sizes):
+                    for genotype, meter in in_turn:
+                        with self.supernet.scoring(genotype, calibration):
+                            for shown in chunk:
+                                self._add(genotype, shown, meter, done)
         found = [meter.read(self.total) for meter in meters]
         return [{**metrics, "score": self.score.of(metrics[self.score.metric])} for metrics in found]
 
     def _add(self, genotype: Any, shown: Shown, meter: Meter, done: Callable[[], None]) -> None:
         """Run a genotype on batches that are shown together, and add what each of them gives."""
-        with self.precision.autocast(), self.supernet.side_by_side(shown.sizes):
+        with self.precision.autocast():
             outputs, aux = self.supernet(shown.stemmed, genotype)
         answers = [len(targets) for targets in shown.targets]  # one an image; of a jigsaw one for four tiles
         by_head = [x.split(answers) for x in (outputs, *aux)]

@@ -1,6 +1,5 @@
 """Masks from COCO's JSON: what lies over what, and which ids they hold."""
 
-import shutil
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,20 +9,10 @@ import torch
 from data.dense.outlines import Outlines, filled, outline_fault, runs_of
 from data.images import DataError
 from data.prepare.check import main as check
-from tests.outlined import SIZE, both_layouts, change, compressed, objects, read, square
+from tests.outlined import SIZE, change, compressed, objects, read, square
 
 if find_spec("pycocotools") is None:
     pytest.skip("masks from COCO's JSON need pycocotools", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return both_layouts(tmp_path_factory.mktemp("scenes"))
-
-
-@pytest.fixture
-def coco(made, tmp_path):
-    return shutil.copytree(made["coco"], tmp_path / "coco")
 
 
 def test_outlines_give_the_masks_that_files_give(made):

@@ -1,26 +1,15 @@
 """One line for every JSON of COCO that is not what it should be."""
 
-import shutil
 from importlib.util import find_spec
 
 import pytest
 
 from data.images import DataError
 from data.prepare.check import main as check
-from tests.outlined import SIZE, both_layouts, change, objects, read, square
+from tests.outlined import SIZE, change, objects, read, square
 
 if find_spec("pycocotools") is None:
     pytest.skip("masks from COCO's JSON need pycocotools", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return both_layouts(tmp_path_factory.mktemp("scenes"))
-
-
-@pytest.fixture
-def coco(made, tmp_path):
-    return shutil.copytree(made["coco"], tmp_path / "coco")
 
 
 def counts(value, size=(SIZE, SIZE)):
