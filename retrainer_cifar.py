@@ -28,6 +28,16 @@ from data.predicting import Pictures
 from data.presets import Preset, as_trained
 from data.pretext import PretextLoader, asked, reads_labels, shown_size
 from data.workers import Reader
+from engine.advice import advise
+from engine.best import Best
+from engine.ema import WeightAverage
+from engine.folding import folded
+from engine.optimizers import make_sgd
+from engine.passes import NotFiniteError, evaluate, train_pass
+from engine.recipes import Recipe, choose_recipe
+from engine.run_state import Training
+from engine.schedule import drop_path_ramp
+from engine.task import TASKS, Task, reads, require_measures
 from models.network import Network
 from models.spec import NetworkSpec
 from models.stored import chosen_candidate, inherit_weights, kept_candidate, require_same_cells, trained_network
@@ -51,16 +61,6 @@ from utils.system.errors import UsageError
 from utils.system.processes import launched, synchronise_norms
 from utils.system.seeds import derived_seed
 from utils.system.terminal import say, tell
-from utils.training.advice import advise
-from utils.training.best import Best
-from utils.training.ema import WeightAverage
-from utils.training.engine import NotFiniteError, evaluate, train_pass
-from utils.training.folding import folded
-from utils.training.optim import make_sgd
-from utils.training.recipes import Recipe, choose_recipe
-from utils.training.schedule import drop_path_ramp
-from utils.training.state import Training
-from utils.training.task import TASKS, Task, reads, require_measures
 
 
 @dataclass

@@ -39,6 +39,16 @@ from data.loaders import Batch, Loader, forever
 from data.presets import Preset
 from data.pretext import PretextLoader, asked, ill_posed, reads_labels, shown_size, shows_tiles
 from data.workers import Reader
+from engine.advice import advise
+from engine.architect import Architect
+from engine.last import LastWeights
+from engine.optimizers import make_sgd
+from engine.passes import NotFiniteError, train_pass
+from engine.pretext import retrained
+from engine.run_state import Training
+from engine.schedule import drop_path_ramp
+from engine.scoring import ScoreError, Scorer, evaluating, require_finite
+from engine.task import TASKS, Task, choose_score, reads
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyRanker
 from models.spec import NetworkSpec
@@ -58,16 +68,6 @@ from utils.system.device import keep_freed_memory
 from utils.system.errors import UsageError
 from utils.system.processes import synchronise_norms
 from utils.system.seeds import derived_seed
-from utils.training.advice import advise
-from utils.training.architect import Architect
-from utils.training.engine import NotFiniteError, train_pass
-from utils.training.last import LastWeights
-from utils.training.optim import make_sgd
-from utils.training.pretext import retrained
-from utils.training.schedule import drop_path_ramp
-from utils.training.scoring import ScoreError, Scorer, evaluating, require_finite
-from utils.training.state import Training
-from utils.training.task import TASKS, Task, choose_score, reads
 
 
 @dataclass

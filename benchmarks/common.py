@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
+from engine.precision import PRECISIONS, Precision, choose_precision
 from utils.reports.log import write_json
 from utils.system.device import peak_memory, pick_device, synchronise
 from utils.system.errors import UsageError
-from utils.training.precision import PRECISIONS, Precision, choose_precision
 
 Work = Callable[[], object]
 

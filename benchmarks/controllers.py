@@ -10,7 +10,7 @@ from benchmarks.common import Row, measure
 from benchmarks.workloads import Settings
 from controller.policy import Controller, Squash
 from controller.reinforce import Reinforce
-from utils.training.search_recipes import SEARCH_RECIPES
+from engine.search_recipes import SEARCH_RECIPES
 
 
 def _controller(s: Settings) -> Controller:

@@ -23,13 +23,13 @@ from PIL import Image
 from benchmarks.common import Row
 from benchmarks.workloads import CLASSES, TRAINING, Settings
 from controller.reinforce import Reinforce
+from engine import task
+from engine.precision import Float16, Precision
+from engine.run_state import Training
 from models.cost import network_cost
 from models.stems import Stemmed, stem_stride
 from models.supernet import SuperNet
 from utils.system.device import synchronise
-from utils.training import task
-from utils.training.precision import Float16, Precision
-from utils.training.state import Training
 
 SCRIPT = Path(__file__).resolve().parent.parent / "train_search_cifar.py"
 SHARED = 0.8  # of the training images train the shared weights

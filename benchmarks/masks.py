@@ -11,13 +11,13 @@ from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 from benchmarks.common import Row, measure
 from benchmarks.workloads import CLIP, DROP_PATH, TRAINING, Settings, step_of
 from data.loaders import Batch
+from engine.segmentation import Segmentation
 from models.macs import count_macs
 from models.network import Network
 from models.spec import NetworkSpec
 from ops.genotype import parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.system.device import keep_freed_memory
-from utils.training.segmentation import Segmentation
 
 CLASSES = 6  # five and the background
 

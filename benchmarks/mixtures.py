@@ -6,6 +6,7 @@ import torch
 
 from benchmarks.common import Row, measure
 from benchmarks.workloads import CLASSES, CLIP, DROP_PATH, TRAINING, Settings, random_batch, step_of
+from engine.task import Classification
 from models.macs import count_macs
 from models.mixture import COLUMNS, EDGES, Mixture
 from models.network import Network
@@ -13,7 +14,6 @@ from models.spec import NetworkSpec
 from models.supernet import SuperNet
 from ops.genotype import parse_genotype
 from utils.system.device import keep_freed_memory
-from utils.training.task import Classification
 
 ALPHAS = 2  # forward passes that a step on the alphas counts: the weights of convolutions need no gradient
 

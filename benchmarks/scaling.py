@@ -30,12 +30,12 @@ from benchmarks.common import (
     table,
 )
 from benchmarks.workloads import CLASSES, CLIP, DROP_PATH, TRAINING, Settings, random_batch, step_of
+from engine.task import Classification
 from models.network import Network
 from ops.genotype import parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.system.device import describe_machine, keep_freed_memory
 from utils.system.numbers import positive_int
-from utils.training.task import Classification
 
 LIMIT = 1.1
 BASE = {"filters": 16, "blocks": 2, "batch": 32}

@@ -13,6 +13,11 @@ from torchvision.models import shufflenet_v2_x1_0
 from benchmarks.common import Row, Work, measure
 from controller.sampling import uniform
 from data.loaders import Batch
+from engine.optimizers import make_sgd
+from engine.passes import evaluate, train_pass
+from engine.precision import Precision
+from engine.scoring import Scorer
+from engine.task import Classification, Task, choose_score
 from models.cost import network_cost
 from models.macs import count_macs
 from models.network import Network
@@ -20,11 +25,6 @@ from models.supernet import SuperNet
 from ops.genotype import Genotype, parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.system.device import compile_blocks, keep_freed_memory
-from utils.training.engine import evaluate, train_pass
-from utils.training.optim import make_sgd
-from utils.training.precision import Precision
-from utils.training.scoring import Scorer
-from utils.training.task import Classification, Task, choose_score
 
 CLASSES = 10
 DROP_PATH = 0.2  # some, so that its masks are part of a step

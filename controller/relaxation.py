@@ -1,6 +1,6 @@
 """A softmax in place of every choice of a genotype, moved by gradients (DARTS; docs/method.md, section 23).
 
-The gradients come from elsewhere (utils/training/architect.py): here is what they move, what a network mixes by it, and
+The gradients come from elsewhere (engine/architect.py): here is what they move, what a network mixes by it, and
 the genotype that it stands for.
 """
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import train_search_cifar as script
 from data.loaders import forever
+from engine.scoring import evaluating, require_finite
 from studies.searches import open_search, shared_metrics
 from utils.config import SearchConfig
 from utils.runs.resume import runs_called
 from utils.system.errors import WorkError
 from utils.system.processes import World
 from utils.system.signals import stop_requests
-from utils.training.scoring import evaluating, require_finite
 
 
 def weights_flags(config: SearchConfig) -> list[str]:

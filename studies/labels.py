@@ -15,6 +15,8 @@ from typing import Any
 
 from controller.sampling import POPULATIONS
 from data.pretext import PRETEXTS
+from engine.pretext import retrained
+from engine.task import TASKS
 from ops.genotype import SHARINGS, Genotype, GenotypeError
 from ops.space import SPACES
 from studies import judging
@@ -32,8 +34,6 @@ from utils.system.command import command
 from utils.system.errors import UsageError
 from utils.system.processes import World
 from utils.system.signals import StopRequest, stop_requests
-from utils.training.pretext import retrained
-from utils.training.task import TASKS
 
 PICTURE = "labels.png"
 LABELS = {

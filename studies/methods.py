@@ -20,6 +20,9 @@ from typing import Any
 import torch
 
 from controller.sampling import uniform
+from engine.pretext import retrained
+from engine.recipes import RECIPES
+from engine.task import TASKS, final_measure
 from models.deployment import Deployment
 from ops.genotype import Genotype, GenotypeError
 from ops.space import SPACES
@@ -42,9 +45,6 @@ from utils.system.processes import World
 from utils.system.seeds import derived_seed
 from utils.system.signals import StopRequest, stop_requests
 from utils.system.terminal import show
-from utils.training.pretext import retrained
-from utils.training.recipes import RECIPES
-from utils.training.task import TASKS, final_measure
 
 TEN_MINUTES = Budget("seconds", 600.0)
 SEARCHED = tuple(name for name, space in SPACES.items() if space.searched)

@@ -12,6 +12,7 @@ import torch
 
 import retrainer_cifar as retrainer
 from controller.sampling import POPULATIONS
+from engine.task import final_measure
 from models.deployment import Deployment
 from ops.genotype import Candidate, Genotype, num_cells
 from studies.pieces import Piece, key_of
@@ -24,7 +25,6 @@ from utils.runs.session import session
 from utils.system.errors import UsageError, WorkError
 from utils.system.seeds import derived_seed
 from utils.system.signals import stop_requests
-from utils.training.task import final_measure
 
 QUIET = ["--report_freq", "1000000"]
 # What the study says itself, or what trains nothing or not from scratch.

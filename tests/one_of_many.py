@@ -16,10 +16,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from engine.run_state import Training
 from models.proxies import ProxyError, ProxyRanker
 from tests.harness import SCRIPTS
 from utils.system.signals import StopRequest
-from utils.training.state import Training
 
 close_epoch, check, score = Training.close_epoch, StopRequest.check, ProxyRanker.__call__
 job = {"out": "", "fault": "none", "steps": 0, "ranked": 0}

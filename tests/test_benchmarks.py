@@ -11,10 +11,10 @@ from benchmarks import common, scaling, steps
 from benchmarks.epoch import clocks
 from benchmarks.workloads import Settings, genotypes
 from controller.reinforce import Reinforce
+from engine import task
+from engine.precision import Float16, Precision
+from engine.run_state import Training
 from models.supernet import SuperNet
-from utils.training import task
-from utils.training.precision import Float16, Precision
-from utils.training.state import Training
 
 CPU = torch.device("cpu")
 QUICK = [name for name in steps.WORK if name != "search_epoch"]

@@ -10,14 +10,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("train_search_cifar", "retrainer_cifar")
-ROOMS = ("ops", "models", "controller", "data", "utils", "studies")
+ROOMS = ("ops", "models", "controller", "data", "utils", "engine", "studies")
 FILES = sorted(
     [*(ROOT / f"{name}.py" for name in SCRIPTS), *(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))]
 )
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ALLOWED = {"ops": {"ops"}, "models": {"models", "ops"}, "controller": {"controller", "ops"}, "data": {"data"}}
 LONG = {"train_search_cifar.py", "retrainer_cifar.py"}  # the two stories
-DEVICE_ROOMS = ("utils/system/device.py", "utils/system/processes.py", "utils/training/precision.py")
+DEVICE_ROOMS = ("utils/system/device.py", "utils/system/processes.py", "engine/precision.py")
 SYSTEM = "utils/system/"  # imports nothing of ours but itself
 OF_OPS = {f"ops.genotype.{word}" for word in ("SHARINGS", "GenotypeError", "MAX_BLOCKS", "MAX_STAGES")}  # for utils
 CONFIG = "utils/config/"  # reads the tables that own choices of flags, and nothing else of the rooms
@@ -32,7 +32,9 @@ OF_CONFIG = {
 }
 STANDARD_LIBRARY_ONLY = ("ops/genotype.py", "ops/encodings.py", "ops/named.py", "ops/space.py")
 DOCUMENTED = [
-    path for path in FILES if path.relative_to(ROOT).parts[0] in ("ops", "models", "controller", "utils", "studies")
+    path
+    for path in FILES
+    if path.relative_to(ROOT).parts[0] in ("ops", "models", "controller", "utils", "engine", "studies")
 ]
 PROSE = [*FILES, *TESTS, *ROOT.glob("*.md"), *(p for f in ("benchmarks", "docs") for p in sorted((ROOT / f).iterdir()))]
 PROSE = [path for path in PROSE if path.suffix in (".py", ".md")]
@@ -74,9 +76,11 @@ def test_who_imports_whom(path):
         if room in ALLOWED:
             assert top not in ours or top in ALLOWED[room] or module.startswith("utils.system."), module
         elif room == "utils":
-            above = SYSTEM not in name(path) and (top == "utils" or module in OF_OPS)
+            above = SYSTEM not in name(path) and (top in ("utils", "engine") or module in OF_OPS)
             table = CONFIG in name(path) and module in OF_CONFIG
             assert top not in ours or module.startswith("utils.system.") or above or table, module
+        elif room == "engine":
+            assert top not in {*SCRIPTS, "studies", "data", "models", "controller", "ops"}, module
         elif room != "studies":
             assert top not in {*SCRIPTS, "studies"}, module
         assert top not in {"tests", "benchmarks"}, module

@@ -16,12 +16,12 @@ from PIL import Image
 
 import train_search_cifar
 from data.workers import Reader
+from engine.progress import duration, epoch_line
 from tests.harness import FLAGS, finished, metrics, only_run, same_run, start
 from utils.reports import metrics as measures
 from utils.reports import plots, report
 from utils.reports.log import RunLog
 from utils.system.errors import ReadingError
-from utils.training.progress import duration, epoch_line
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--image_size", "16", "--no-tensorboard"]

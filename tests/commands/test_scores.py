@@ -9,10 +9,10 @@ import torch
 from controller import strategies
 from controller.random_search import RandomSearch
 from controller.sampling import uniform
+from engine import task
+from engine.scoring import Scorer
 from tests.harness import finished, genotypes, metrics, only_run, result_of, same_run, start, stop_after
 from utils.system import checkpoint
-from utils.training import task
-from utils.training.scoring import Scorer
 
 QUICK = ["--image_size", "16", "--no-tensorboard", "--epochs", "2"]
 LOSS = ["--score", "loss"]

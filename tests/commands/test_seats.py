@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from controller import strategies
 from controller.sampling import uniform
+from engine import task
 from models import structures
 from models.network import Network
 from ops import primitives, registry, space
 from ops.space import Space
 from tests.harness import only_run, start, weights
-from utils.training import task
 
 TOY = Space("toy", operations=("conv_1x1", "soft_pool"), nodes=3, heaviest="conv_1x1")
 FLAGS = ["--image_size", "16", "--no-tensorboard", "--task", "colour", "--epochs", "2", "--batch_size", "40"]

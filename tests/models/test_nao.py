@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from engine.folding import folded
 from models.cost import main
 from models.network import Network
 from models.spec import NetworkSpec
@@ -15,7 +16,6 @@ from ops.genotype import Genotype
 from ops.named import NAMED
 from tests.plain_layers import batch_norm, halved, of, projected, separable
 from utils.system.errors import UsageError
-from utils.training.folding import folded
 
 COUNTS = json.loads((Path(__file__).parents[1] / "golden" / "counts.json").read_text())
 

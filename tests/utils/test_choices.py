@@ -13,6 +13,11 @@ from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
 from data.policies import POLICIES, make_policy
+from engine.precision import OPT_LEVELS, PRECISIONS, choose_precision
+from engine.recipes import RECIPES, choose_recipe
+from engine.schedule import SCHEDULES, Schedule
+from engine.search_recipes import SEARCH_RECIPES
+from engine.task import SCORES, TASKS, choose_score
 from models.deployment import Deployment
 from models.proxies import PROXIES, ProxyRanker
 from models.spec import NetworkSpec
@@ -26,11 +31,6 @@ from utils.config import CommonConfig, RetrainConfig, SearchConfig, parse_retrai
 from utils.config.flags import flags_in
 from utils.reports.export_needs import SUFFIXES, require_packages
 from utils.system.errors import UsageError
-from utils.training.precision import OPT_LEVELS, PRECISIONS, choose_precision
-from utils.training.recipes import RECIPES, choose_recipe
-from utils.training.schedule import SCHEDULES, Schedule
-from utils.training.search_recipes import SEARCH_RECIPES
-from utils.training.task import SCORES, TASKS, choose_score
 
 ROOT = Path(__file__).resolve().parents[2]
 PARSERS = {SearchConfig: parse_search, RetrainConfig: parse_retrain}

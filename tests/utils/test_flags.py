@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.recipes import Recipe
+from engine.search_recipes import SEARCH_RECIPES
 from ops.genotype import parse_genotype
 from utils.config import BLOCKS, DEFAULT_ARCH, RetrainConfig, SearchConfig, parse_retrain, parse_search
 from utils.system import numbers as flags
-from utils.training.recipes import Recipe
-from utils.training.search_recipes import SEARCH_RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_SEARCH = (

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 from data.datasets import KINDS
 from data.sources import BAD_IMAGES, CACHES
+from engine.precision import BACKENDS, OPT_LEVELS, PRECISIONS
+from engine.pretext import halved
+from engine.schedule import SCHEDULES
+from engine.task import TASKS
 from models.stems import STEMS
 from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS
 from ops.primitives import ANTIALIAS
 from ops.space import SPACES
 from utils.config.flags import EACH_SCRIPT, flag
 from utils.system import numbers
-from utils.training.precision import BACKENDS, OPT_LEVELS, PRECISIONS
-from utils.training.pretext import halved
-from utils.training.schedule import SCHEDULES
-from utils.training.task import TASKS
 
 BLOCKS = numbers.counts(MAX_BLOCKS, MAX_STAGES)  # normal cells of each stage
 DATA, RUN, OPTIMISATION, NETWORK = "data", "run", "optimisation", "network"

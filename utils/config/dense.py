@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from utils.training.recipes import choose_recipe
-from utils.training.task import reads
+from engine.recipes import choose_recipe
+from engine.task import reads
 
 UNTRAINED = ("shared", "parameters", "macs")  # rankers that ask for no label of an image
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from data.policies import POLICIES
+from engine.recipes import OTHER_FLAGS, RECIPES
 from utils.config.common import DATA, NETWORK, OPTIMISATION, CommonConfig
 from utils.config.dense import require_retrain
 from utils.config.flags import flag, parse
 from utils.reports.export_needs import SUFFIXES
 from utils.system import numbers
-from utils.training.recipes import OTHER_FLAGS, RECIPES
 
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
 RECIPE = "recipe (the default of each part is the recipe's)"

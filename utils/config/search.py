@@ -10,6 +10,8 @@ from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.relaxation import RELAXATIONS
 from controller.sampling import PATHS, POLICY
 from controller.strategies import CONTROLLERS, GRADIENT, SEARCHERS
+from engine.search_recipes import SEARCH_RECIPES
+from engine.task import SCORES
 from models.proxies import PROXIES
 from models.supernet import BN_STATS
 from ops.space import SLNAS, SPACES
@@ -17,8 +19,6 @@ from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
 from utils.config.dense import require_search
 from utils.config.flags import flag, parse
 from utils.system import numbers
-from utils.training.search_recipes import SEARCH_RECIPES
-from utils.training.task import SCORES
 
 STRATEGY, CONTROLLER, NAO, RESULT = "strategy", "controller", "NAO", "result"
 ARCHITECTURE = "architecture by gradients"

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.folding import fold_batch_norms
 from utils.reports.export_needs import SUFFIXES, ExportError, require_packages
 from utils.reports.metrics import agreement
 from utils.system.checkpoint import unwrap
 from utils.system.device import measure_latency
 from utils.system.files import whole_file
-from utils.training.folding import fold_batch_norms
 
 BATCHES = (1, 2, 32)  # sizes that every file is run with
 TIMED_BATCHES = (1, 32)

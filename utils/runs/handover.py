@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utils.training.pretext import retrained
+from engine.pretext import retrained
 
 CARRIED = {  # unless it has this value
     "dataset": "auto",

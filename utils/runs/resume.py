@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from engine.pretext import retrained
 from utils.config import CommonConfig
 from utils.system.checkpoint import CheckpointError, fitting, load
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_text
 from utils.system.terminal import show
-from utils.training.pretext import retrained
 
 CHECKPOINT = "checkpoint.pt"
 # What may change between the two parts of a run without changing what it computes.

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from engine.precision import Precision, choose_precision
+from engine.schedule import Schedule
 from utils.config import CommonConfig
 from utils.reports.log import RunLog, make_folder, write_json
 from utils.reports.report import RESULT
@@ -23,8 +25,6 @@ from utils.system.files import sweep
 from utils.system.lock import FolderLock
 from utils.system.processes import World, connected, launched
 from utils.system.terminal import show, tell
-from utils.training.precision import Precision, choose_precision
-from utils.training.schedule import Schedule
 
 
 @dataclass

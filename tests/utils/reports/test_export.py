@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from engine.folding import fold_batch_norms
 from models.network import Network
 from models.staged import STEMS
 from ops.genotype import Genotype
@@ -17,7 +18,6 @@ from utils.reports import export_needs
 from utils.reports.export import export, read_metadata
 from utils.reports.export_needs import PACKAGES, SUFFIXES, ExportError, require_packages
 from utils.system.errors import UsageError
-from utils.training.folding import fold_batch_norms
 
 # Every operation at stride 1 and 2, on both inputs.
 GENOTYPE = Genotype.from_lists([[0, 0, 1, 1, 0, 2, 1, 3, 2, 4, 0, 0, 1, 1, 3, 2, 0, 3, 1, 4]] * 2)

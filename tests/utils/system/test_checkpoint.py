@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from engine.ema import WeightAverage
 from utils.system.checkpoint import CheckpointError, fitted, fitting, load, load_weights, require_finite, save, unwrap
-from utils.training.ema import WeightAverage
 
 
 class Foreign:

@@ -17,16 +17,16 @@ from typing import Any
 
 import torch
 
+from engine.optimizers import make_sgd
+from engine.passes import train_pass
+from engine.precision import PRECISIONS, Precision, choose_precision
+from engine.run_state import Training
+from engine.task import Batch, Task
 from utils.runs.clock import ADVICE, DATA, percent
 from utils.system.device import compile_blocks, random_state_kept, synchronise
 from utils.system.errors import UsageError
 from utils.system.signals import Stopped
 from utils.system.terminal import reason
-from utils.training.engine import train_pass
-from utils.training.optim import make_sgd
-from utils.training.precision import PRECISIONS, Precision, choose_precision
-from utils.training.state import Training
-from utils.training.task import Batch, Task
 
 ROUNDS, PASSES = 7, 4  # turns of every way: with single steps, with short passes
 LONGEST, SMALLEST = 0.5, 8  # seconds of a step: above, half of its images are enough, but for so few

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.losses import retrain_loss, search_loss
+from engine.passes import FiniteWatch, NotFiniteError, Unattended, evaluate, train_pass
+from engine.precision import Precision
+from engine.task import Classification, ClassificationMeter
 from ops.drop_path import keep_masks
-from utils.training.engine import FiniteWatch, NotFiniteError, Unattended, evaluate, train_pass
-from utils.training.losses import retrain_loss, search_loss
-from utils.training.precision import Precision
-from utils.training.task import Classification, ClassificationMeter
 
 CPU = torch.device("cpu")
 TASK = Classification.search()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from engine.last import LastWeights
 from utils.system.checkpoint import CheckpointError
-from utils.training.last import LastWeights
 
 
 def model() -> nn.Module:

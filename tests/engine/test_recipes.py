@@ -7,9 +7,9 @@ from dataclasses import asdict, fields
 import pytest
 import torch
 
+from engine.recipes import RECIPES, Recipe, choose_recipe
 from tests.harness import finished, metrics, only_run, start, stop_after
 from utils.config import parse_retrain
-from utils.training.recipes import RECIPES, Recipe, choose_recipe
 
 FLAGS = {
     "augment": ("randaugment", "none"),

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from utils.training.precision import Precision
-from utils.training.task import Batch, Meter, Score, Task
+from engine.precision import Precision
+from engine.task import Batch, Meter, Score, Task
 
 HELD = 2**28  # bytes of what the stems, and operations that read them, made of reward images
 TOGETHER = 2**23  # bytes of what the stems made of batches that are run as one

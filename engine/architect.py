@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from utils.training.task import Batch, Task
+from engine.task import Batch, Task
 
 SMALL = 0.01  # how far the weights are moved to take a difference: the norm of the move
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from engine.segmentation import Segmentation, SegmentationMeter, pixel_loss
 from utils.reports.segmentation import measure_segmenter
-from utils.training.segmentation import Segmentation, SegmentationMeter, pixel_loss
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.training.schedule import Schedule, cosine, drop_path_ramp
+from engine.schedule import Schedule, cosine, drop_path_ramp
 
 
 @given(st.integers(1, 700), st.floats(1e-6, 10), st.floats(0, 1))

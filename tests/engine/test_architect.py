@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from controller.relaxation import relax
 from data.loaders import Batch
+from engine.architect import Architect
+from engine.optimizers import make_sgd
+from engine.task import Classification
 from models.supernet import SuperNet
 from tests.golden_stacks import fill
-from utils.training.architect import Architect
-from utils.training.optim import make_sgd
-from utils.training.task import Classification
 
 TASK = Classification.search()
-GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "darts_architect.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "darts_architect.json").read_text())
 
 
 class Smooth(nn.Module):

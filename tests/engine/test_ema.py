@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from utils.training.ema import WeightAverage
-from utils.training.schedule import Schedule
+from engine.ema import WeightAverage
+from engine.schedule import Schedule
 
 
 def network(seed: int = 0) -> nn.Module:

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from data.pretext import ORDERS, PRETEXTS, VIEWS
+from engine.pretext import HALVED, RETRAINED, retrained
+from engine.task import TASKS
 from models.network import Network
 from ops.genotype import Genotype
 from utils.config import parse_retrain, parse_search
 from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
-from utils.training.pretext import HALVED, RETRAINED, retrained
-from utils.training.task import TASKS
 
 
 def test_the_tables_agree():

@@ -1,7 +1,7 @@
 """One pass of training and one of evaluation, for any model and any task.
 
 A model gives ``(outputs, auxiliary outputs)``. What these mean, what they are compared with and how well they do is the
-task's (utils/training/task.py); here is only the order of a step.
+task's (engine/task.py); here is only the order of a step.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from engine.precision import Precision
+from engine.task import Batch, Meter, Task
 from utils.system.errors import ReadingError
-from utils.training.precision import Precision
-from utils.training.task import Batch, Meter, Task
 
 
 class NotFiniteError(RuntimeError):
@@ -59,7 +59,7 @@ class FiniteWatch:
 
 
 class Progress(Protocol):
-    """Where a pass stands, and who is told of it: a run (utils.training.state.Training), or nobody."""
+    """Where a pass stands, and who is told of it: a run (engine.run_state.Training), or nobody."""
 
     def steps(self, loader: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
         """The batches that are left of the pass, with their numbers."""

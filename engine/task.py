@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.detection import Detection
+from engine.losses import AUX_WEIGHT, retrain_loss, search_loss
+from engine.segmentation import Segmentation
 from utils.reports.evaluate import measure_classifier
 from utils.system.errors import UsageError
-from utils.training.detection import Detection
-from utils.training.losses import AUX_WEIGHT, retrain_loss, search_loss
-from utils.training.segmentation import Segmentation
 
 
 class Batch(Protocol):

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from engine.passes import NotFiniteError, Unattended, train_pass
+from engine.precision import Apex, Float16, Precision, choose_precision
+from engine.progress import Reporter
+from engine.task import Classification, ClassificationMeter
 from tests.harness import metrics, only_run, start
 from utils.reports.log import RunLog
 from utils.runs import session
 from utils.system.errors import UsageError
-from utils.training.engine import NotFiniteError, Unattended, train_pass
-from utils.training.precision import Apex, Float16, Precision, choose_precision
-from utils.training.progress import Reporter
-from utils.training.task import Classification, ClassificationMeter
 
 CPU = torch.device("cpu")
 gpu = pytest.mark.gpu

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from data.loaders import Batch, Loader
+from engine import advice
+from engine.advice import NOW, advise, sentences, take_turns
+from engine.precision import Precision
+from engine.task import Classification
 from tests.harness import SMALL, finished, result_of, same_run
 from utils.runs.clock import DATA, Clock
-from utils.training import advice
-from utils.training.advice import NOW, advise, sentences, take_turns
-from utils.training.precision import Precision
-from utils.training.task import Classification
 
 CPU = torch.device("cpu")
 TIME = SimpleNamespace(now=0.0)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor
 from tqdm import tqdm
 
+from engine.passes import FiniteWatch
 from utils.reports.log import RunLog
-from utils.training.engine import FiniteWatch
 
 
 class Reporter:

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from controller.sampling import uniform
+from engine.folding import folded
 from models.network import Network
 from ops.genotype import Genotype, num_cells
 from ops.primitives import ANTIALIAS, PooledConv
 from ops.space import SLNAS
-from utils.training.folding import folded
 
 
 def lived_in(network: nn.Module) -> nn.Module:

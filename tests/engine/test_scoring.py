@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from controller.sampling import uniform
+from engine import scoring
+from engine.passes import evaluate
+from engine.precision import BFloat16, Precision
+from engine.scoring import ScoreError, Scorer, require_finite
+from engine.task import SCORES, Classification, choose_score
 from models.supernet import BN_STATS, SuperNet
 from utils.system.errors import UsageError
 from utils.system.processes import synchronise_norms
-from utils.training import scoring
-from utils.training.engine import evaluate
-from utils.training.precision import BFloat16, Precision
-from utils.training.scoring import ScoreError, Scorer, require_finite
-from utils.training.task import SCORES, Classification, choose_score
 
 CPU, TASK = torch.device("cpu"), Classification.search()
 DRAWN = uniform(5, 2, "type", torch.Generator().manual_seed(4))

@@ -13,6 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.precision import Precision
+from engine.progress import Reporter, epoch_line
+from engine.schedule import Schedule
+from engine.task import Batch, Meter
 from utils.reports.log import RunLog
 from utils.runs.clock import PHASES, REST, WRITING, Clock
 from utils.runs.resume import CHECKPOINT, Position
@@ -21,10 +25,6 @@ from utils.system.device import compile_blocks, memory_format, peak_memory, sync
 from utils.system.errors import ReadingError
 from utils.system.processes import World, running_statistics
 from utils.system.signals import Stopped, StopRequest, stop_requests
-from utils.training.precision import Precision
-from utils.training.progress import Reporter, epoch_line
-from utils.training.schedule import Schedule
-from utils.training.task import Batch, Meter
 
 SECONDS = "seconds"  # the note in a checkpoint that says where the time of the run went so far
 
@@ -149,7 +149,7 @@ class Training:
                     self.save()
                 raise
 
-    # Progress of a training pass: see utils.training.engine.Progress.
+    # Progress of a training pass: see engine.passes.Progress.
 
     def begin(self, meter: Meter) -> None:
         """Give the meter what the pass counted before it was interrupted."""

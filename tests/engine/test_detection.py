@@ -6,13 +6,13 @@ import torch
 from torch import nn
 from torchvision.models.detection.fcos import FCOS
 
+from engine import task
+from engine.detection import Detection, DetectionMeter, targets_of
 from models.dense_heads import NECK, Boxes, Detector
 from models.heads import Features
 from utils.reports.detection import average_precision
 from utils.reports.detection_rules import Rules
 from utils.system.errors import UsageError
-from utils.training import task
-from utils.training.detection import Detection, DetectionMeter, targets_of
 
 SIDE, CLASSES = 64, 3
 
