@@ -9,6 +9,10 @@
 
 from __future__ import annotations
 
+from utils.system.threads import bound_threads
+
+bound_threads()  # torch reads this when it is imported
+
 import json
 import sys
 from collections.abc import Mapping, Sequence

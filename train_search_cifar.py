@@ -11,6 +11,10 @@ all genotypes, moves it with every step, and ends with the genotype that it stan
 
 from __future__ import annotations
 
+from utils.system.threads import bound_threads
+
+bound_threads()  # torch reads this when it is imported
+
 import math
 import statistics
 import sys

@@ -2,7 +2,10 @@
 
 import os
 
+from utils.system.threads import bound_threads
+
 os.environ["OMP_NUM_THREADS"] = "1"
+bound_threads()  # what tests start inherits it
 
 import pytest
 from matplotlib.figure import Figure

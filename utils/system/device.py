@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.system.errors import UsageError
+from utils.system.threads import usable_cpus
 
 PACKAGES = ("torch", "torchvision", "numpy", "tensorboard", "scikit-learn", "pytorch-optimizer")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as in glibc's malloc.h
@@ -152,6 +153,7 @@ def describe_machine(device: torch.device) -> dict[str, object]:
         "device": str(device),
         "device_name": name,
         "threads": torch.get_num_threads(),
+        "usable_cpus": usable_cpus(),
     }
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from utils.system.cgroups import control_groups, read_number, read_text
+
 UNKNOWN = 4 * 2**30  # where the system tells nothing
 
 
@@ -42,49 +44,28 @@ def give_back() -> None:
 
 
 def _machine(root: Path) -> Iterator[int]:
-    for line in _text(root / "proc/meminfo").splitlines():
+    for line in read_text(root / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
 
 
 def _cgroups(root: Path) -> Iterator[int]:
     """What is left in each memory cgroup of this process: version 2, version 1, or both."""
-    mounted = root / "sys/fs/cgroup"
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            for base in (mounted, mounted / "unified"):
-                yield from _left(base, path, ("memory.max", "memory.high"), "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            limits, usage = ("memory.limit_in_bytes",), "memory.usage_in_bytes"
-            yield from _left(mounted / "memory", path, limits, usage, "total_inactive_file")
+    for group, version in control_groups(root, "memory"):
+        if version == 2:
+            yield from _left(group, ("memory.max", "memory.high"), "memory.current", "inactive_file")
+        else:
+            yield from _left(group, ("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
 
 
-def _left(base: Path, path: str, limits: tuple[str, ...], usage: str, cached: str) -> Iterator[int]:
-    """In the group at ``path`` and in its parents. A container may see its own group as the top, under the path
-    that it has outside: folders that are not there are passed over, and the top is always looked at."""
-    inner = Path(path.strip("/"))
-    for group in (inner, *inner.parents) if inner.parts else (inner,):
-        used = _number(base / group / usage)
-        if used is None or ".." in group.parts:
-            continue
-        # Files read long ago are given up before anything is killed, and count as used all the same.
-        words = _text(base / group / "memory.stat").split()
-        used -= next((int(n) for key, n in zip(words[::2], words[1::2], strict=False) if key == cached), 0)
-        for limit in limits:
-            most = _number(base / group / limit)
-            if most is not None:
-                yield most - max(0, used)
-
-
-def _number(path: Path) -> int | None:
-    text = _text(path).strip()
-    return int(text) if text.isdigit() else None  # "max" is no limit
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
-        return ""
+def _left(group: Path, limits: tuple[str, ...], usage: str, cached: str) -> Iterator[int]:
+    used = read_number(group / usage)
+    if used is None:
+        return
+    # Files read long ago are given up before anything is killed, and count as used all the same.
+    words = read_text(group / "memory.stat").split()
+    used -= next((int(n) for key, n in zip(words[::2], words[1::2], strict=False) if key == cached), 0)
+    for limit in limits:
+        most = read_number(group / limit)
+        if most is not None:
+            yield most - max(0, used)
