@@ -284,8 +284,8 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
     network.drop_before_head(recipe.dropout)
     network.to(run.device)
-    if config.sync_bn and run.world.size > 1:
-        synchronise_norms(network)
+    if config.sync_bn:
+        synchronise_norms(network, run.world, run.device)
     average = WeightAverage(network, recipe.ema) if recipe.ema else None
     best = Best()
     optimizer = make_sgd(

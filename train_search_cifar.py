@@ -1,7 +1,7 @@
 """Search a cell architecture.
 
     python train_search_cifar.py --data digits --save first --epochs 5 --blocks "[1,1]" --child_out_filters 16
-    torchrun --nproc_per_node 2 train_search_cifar.py --data ../data/cifar10 --save pair --sync_bn
+    torchrun --nproc_per_node 2 train_search_cifar.py --data ../data/cifar10 --save pair
 
 An epoch trains the shared weights of a supernet on sampled genotypes, then the strategy on the scores that its
 genotypes reach with these weights, then validates. At the end sampled genotypes are ranked and the best are written
@@ -594,8 +594,8 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
     supernet.drop_before_head(config.dropout)
     for loader in loaders.values():
         spec.require_batch(side, loader.smallest_batch, loader.part.name, loader.remedy)
-    if config.sync_bn and run.world.size > 1:
-        synchronise_norms(supernet)
+    if config.sync_bn:
+        synchronise_norms(supernet, run.world, run.device)
     torch.manual_seed(derived_seed(config.seed, "controller"))
     strategy = choose_strategy(config, device)
     seen, known, last = Seen(), Known(), LastWeights(supernet, config.average_last)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.backbone import Backbone
 from models.network import Network
@@ -183,8 +184,9 @@ class SuperNet(Backbone):
                 self(images, genotype)
 
 
-def _norms(module: nn.Module) -> Iterator[nn.BatchNorm2d]:
-    return (layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d))
+def _norms(module: nn.Module) -> Iterator[_BatchNorm]:
+    """Those over several processes (torch's SyncBatchNorm) too, which are no BatchNorm2d."""
+    return (layer for layer in module.modules() if isinstance(layer, _BatchNorm))
 
 
 def _batch_by_batch(norm: nn.BatchNorm2d, sizes: Sequence[int], x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Behind the word AND another script may follow, in the same processes; the status
 
 OUT gets the weights of this process after every epoch, and its strategy if it has one. FAULT: ``none``; ``crash``, an
 error in process 1 in the third step; ``stop``, SIGTERM to process 1 alone in the third step; ``rank-P-N``, process P
-has no score for the N-th network that it is to rank without training.
+has no score for the N-th network that it is to rank without training; ``norms``, each image is normalised by itself.
 """
 
 import os
@@ -18,9 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from engine.run_state import Training
 from models.proxies import ProxyError, ProxyRanker
-from tests.harness import SCRIPTS
+from tests.harness import SCRIPTS, norm_by_image
 from utils.system.signals import StopRequest
 
+batch_norm = torch.nn.functional.batch_norm
 close_epoch, check, score = Training.close_epoch, StopRequest.check, ProxyRanker.__call__
 job = {"out": "", "fault": "none", "steps": 0, "ranked": 0}
 
@@ -63,6 +64,7 @@ def main(words: list[str]) -> int:
         end = words.index("AND") if "AND" in words else len(words)
         (out, kind, fault, *argv), words = words[:end], words[end + 1 :]
         job.update(out=out, fault=fault, steps=0, ranked=0)
+        torch.nn.functional.batch_norm = norm_by_image if fault == "norms" else batch_norm
         try:
             status = SCRIPTS[kind].main(argv) or status
         except SystemExit as ended:

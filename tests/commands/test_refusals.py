@@ -82,6 +82,7 @@ def test_zero_is_refused_where_it_means_nothing(kind, capsys):
         (["--child_use_aux_heads=0"], "--child_use_aux_heads"),
         (["--child_use_aux_heads", "no"], "no"),
         (["--no-sync_bn=1"], "--no-sync_bn"),
+        (["--data", "digits", "--device", "cpu", "--sync_bn"], "--sync_bn needs GPUs"),
         (["--stem", "half"], "half"),
         (["--sharing", "none"], "none"),
         (["--dataset", "mnist"], "mnist"),

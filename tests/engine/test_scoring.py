@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from controller.sampling import uniform
 from engine import scoring
@@ -16,7 +16,6 @@ from engine.scoring import ScoreError, Scorer, require_finite
 from engine.task import SCORES, Classification, choose_score
 from models.supernet import BN_STATS, SuperNet
 from utils.system.errors import UsageError
-from utils.system.processes import synchronise_norms
 
 CPU, TASK = torch.device("cpu"), Classification.search()
 DRAWN = uniform(5, 2, "type", torch.Generator().manual_seed(4))
@@ -103,7 +102,7 @@ def test_batches_side_by_side_give_what_they_give_one_by_one(bn_stats, together,
 
 def test_batches_of_norms_over_all_processes_are_run_one_by_one():
     supernet = trained()
-    synchronise_norms(supernet)
+    nn.SyncBatchNorm.convert_sync_batchnorm(supernet)
     assert not supernet.tells_batches_apart
     s = scorer(supernet)
     assert [len(group) for group in s._together(batches())] == [1, 1, 1]

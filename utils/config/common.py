@@ -100,7 +100,7 @@ class CommonConfig:
     resume: str | None = flag(
         None, "go on with a run: its folder, its checkpoint, or auto: the newest by --save", RUN, metavar="PATH"
     )
-    sync_bn: bool = flag(False, "batch norm over all processes", RUN, type=bool)
+    sync_bn: bool = flag(False, "batch norm over all processes, on GPUs", RUN, type=bool)
     given: frozenset[str] = frozenset()  # names of the flags that are on the command line, whatever their values
 
     def defaults(self) -> dict[str, object]:

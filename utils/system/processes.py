@@ -177,56 +177,12 @@ def connected(world: World, device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-class SyncBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the images of all processes, in any mode that uses statistics of the batch.
+def synchronise_norms(model: nn.Module, world: World, device: torch.device) -> None:
+    """Make every batch norm within a model one over all processes, in place; parameters and keys stay.
 
-    torch's own runs on GPUs only and falls back to one process's images in evaluation, where the supernet
-    scores with batch statistics too. (N, C, H, W) -> the same.
+    Only while it trains: in evaluation each process takes statistics, if any, from its own images.
     """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        if not self.training and self.running_mean is not None:
-            return super().forward(x)
-        sums = torch.cat([x.sum(dim=(0, 2, 3)), x.square().sum(dim=(0, 2, 3)), x.new_tensor([x[:, 0].numel()])])
-        sums = _Total.apply(sums)  # (2 * C + 1,): sums, sums of squares, number of values
-        total, squares, n = sums.split([self.num_features, self.num_features, 1])
-        mean = total / n
-        var = squares / n - mean.square()
-        if self.training and self.track_running_stats:
-            self._track(mean.detach(), var.detach() * n / (n - 1))
-        scale = torch.rsqrt(var + self.eps)
-        if self.affine:
-            scale = self.weight * scale
-        shift = self.bias - mean * scale if self.affine else -mean * scale
-        return x * scale[:, None, None] + shift[:, None, None]
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, var: Tensor) -> None:
-        self.num_batches_tracked += 1
-        share = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(var, share)
-
-
-class _Total(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of the gradients that they have for it."""
-
-    @staticmethod
-    def forward(_context: Any, values: Tensor) -> Tensor:
-        values = values.clone()
-        dist.all_reduce(values)
-        return values
-
-    @staticmethod
-    def backward(_context: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone()
-        dist.all_reduce(gradient)
-        return gradient
-
-
-def synchronise_norms(model: nn.Module) -> None:
-    """Make every batch norm of the model one over all processes, in place; parameters and keys stay."""
-    for layer in model.modules():
-        if type(layer) is nn.BatchNorm2d:
-            layer.__class__ = SyncBatchNorm
+    if device.type != "cuda":
+        raise UsageError("--sync_bn needs GPUs: torch has no batch norm over several processes on CPUs")
+    if world.size > 1:
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)

@@ -21,7 +21,7 @@ def straight(tmp_path_factory):
 
 
 def test_two_processes_stop_together_and_go_on_bit_for_bit(straight, tmp_path):
-    """The signal reaches one of them only. Without --sync_bn, every process has its own batch statistics."""
+    """The signal reaches one of them only. Every process has its own batch statistics."""
     stopped = torchrun_jobs(*(job(tmp_path, kind, *SHORT, fault="stop") for kind in straight))
     assert stopped.returncode != 0
     for script in ("train_search_cifar.py", "retrainer_cifar.py"):
