@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from engine.precision import PRECISIONS, Precision, choose_precision
 from utils.reports.log import write_json
@@ -80,7 +81,6 @@ class Row:
     the matrix product right before and after.
     """
 
-    name: str
     seconds: list[float]
     images: int | None = None
     flops: Sequence[float] = ()
@@ -93,15 +93,40 @@ class Row:
         """Plain values; what does not apply is left out."""
         each = [s / self.per for s in self.seconds]
         middle = statistics.median(each)
-        found = {"median_s": middle, "min_s": min(each), "max_s": max(each), "calls": len(each)}
+        values = {"median_s": middle, "min_s": min(each), "max_s": max(each), "calls": len(each)}
         if self.images:
-            found["images_per_s"] = self.images / self.per / middle
+            values["images_per_s"] = self.images / self.per / middle
         if self.flops:
             rates = [self.flops[i % len(self.flops)] / s for i, s in enumerate(self.seconds)]
-            found["gflop"] = statistics.mean(self.flops) / 1e9
-            found["share_of_matrix_rate"] = statistics.median(rates) / self.rate
-        found |= {"matrix_gflops": self.rate / 1e9, "peak_memory_bytes": self.peak}
-        return found | ({"shares": dict(self.parts)} if self.parts else {})
+            values["gflop"] = statistics.mean(self.flops) / 1e9
+            values["share_of_matrix_rate"] = statistics.median(rates) / self.rate
+        values |= {"matrix_gflops": self.rate / 1e9, "peak_memory_bytes": self.peak}
+        return values | ({"shares": dict(self.parts)} if self.parts else {})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure. ``tiny``: the smallest sizes that run, which say nothing about speed."""
+
+    device: torch.device
+    precision: Callable[[], Precision]
+    compiled: bool = False
+    channels_last: bool = False
+    repeats: int = 5
+    tiny: bool = False
+
+    def size(self, full: int, tiny: int) -> int:
+        """A size of the work."""
+        return tiny if self.tiny else full
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Normal blocks of each stage."""
+        return (1, 1) if self.tiny else (4, 4)
+
+    def place(self, x: nn.Module | Tensor) -> nn.Module | Tensor:
+        """On the device, in the memory format."""
+        return x.to(self.device, memory_format=torch.channels_last if self.channels_last else torch.preserve_format)
 
 
 def observe(work: Callable[[], Row], device: torch.device, size: int) -> Row:
@@ -126,32 +151,41 @@ def duration(value: float) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Aligned columns: the first to the left, the others to the right."""
     lines = [list(header), *map(list, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    aligned = (
-        [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(x, widths, strict=True))] for x in lines
+    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    return "\n".join(
+        "  ".join([cells[0].ljust(first), *(c.rjust(w) for c, w in zip(cells[1:], others, strict=True))]).rstrip()
+        for cells in lines
     )
-    return "\n".join("  ".join(cells).rstrip() for cells in aligned)
 
 
 def rows_table(summaries: Mapping[str, Mapping]) -> str:
     """The table of ``benchmarks.steps``."""
-    header = "work,median,min .. max,images/s,GFLOP,share,memory".split(",")
+    optional = {"images_per_s": "{:,.0f}", "gflop": "{:.3g}", "share_of_matrix_rate": "{:.1%}"}
+    rows = []
+    for name, s in summaries.items():
+        spread = f"{duration(s['min_s'])} .. {duration(s['max_s'])}"
+        values = [form.format(s[key]) if key in s else "" for key, form in optional.items()]
+        rows.append([name, duration(s["median_s"]), spread, *values, f"{s['peak_memory_bytes'] / 2**20:,.0f} MiB"])
+    return table(["work", "median", "min .. max", "images/s", "GFLOP", "share", "memory"], rows)
 
-    def cells(name: str, s: Mapping) -> list[str]:
-        def shown(key: str, form: Callable[[float], str]) -> str:
-            return form(s[key]) if key in s else ""
 
-        return [
-            name,
-            duration(s["median_s"]),
-            f"{duration(s['min_s'])} .. {duration(s['max_s'])}",
-            shown("images_per_s", "{:,.0f}".format),
-            shown("gflop", "{:.3g}".format),
-            shown("share_of_matrix_rate", "{:.1%}".format),
-            f"{s['peak_memory_bytes'] / 2**20:,.0f} MiB",
-        ]
+def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """A parser of a measurement, which prints the text of its module."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog, description=description, formatter_class=raw, allow_abbrev=False)
 
-    return table(header, [cells(name, s) for name, s in summaries.items()])
+
+def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """The type of a flag that takes some of the ``known`` names with commas; they keep the order of the known ones."""
+
+    def names(text: str) -> list[str]:
+        words = text.split(",")
+        unknown = [word for word in words if word not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not among {', '.join(known)}")
+        return [name for name in known if name in words]
+
+    return names
 
 
 def add_flags(p: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
 """Speed of reading and augmenting images, ours beside the usual per-image way, in one run.
 
-    python -m benchmarks.data [--images 20000] [--json]
+    python -m benchmarks.data [--images 20000] [--json FILE]
 
 Small images: PIL, crop, flip, ToTensor, Normalize and cutout one image at a time without workers, against
 TensorLoader. Photographs: ways to decode a JPEG to 256x256, then the transforms. Medians of several passes.
@@ -8,8 +8,6 @@ TensorLoader. Photographs: ways to decode a JPEG to 256x256, then the transforms
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -24,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import io, transforms
 from torchvision.transforms import v2
 
+from benchmarks.common import make_parser, report
 from data.images import Images, decode
 from data.large_images import training_transform
 from data.loaders import LargeImageLoader, TensorLoader
@@ -32,48 +31,38 @@ from utils.system.numbers import positive_int
 
 SIZE = 256  # what photographs are decoded to
 SIDES = (256, 600, 1500)  # of the photographs on disk: AID has 600, NWPU 256, PlantVillage 256, MIT67 up to thousands
-
-
-class Cutout:
-    """A square of zeros in one image, clipped at the border, as in arXiv 1708.04552."""
-
-    def __init__(self, side: int) -> None:
-        self.side = side
-
-    def __call__(self, image: Tensor) -> Tensor:
-        row, column = np.random.randint(image.shape[1]), np.random.randint(image.shape[2])
-        half = self.side // 2
-        mask = np.ones(image.shape[1:], np.float32)
-        mask[max(row - half, 0) : row + half, max(column - half, 0) : column + half] = 0
-        return image * torch.from_numpy(mask)
+OPTIONS = {"device": torch.device("cpu"), "seed": 0, "stream": "benchmark", "augment": True, "shuffle": True}
 
 
 class PerImage(Dataset):
-    """Small images the usual way: an array, PIL, and torchvision's transforms."""
+    """Small images the usual way: an array, PIL, torchvision's transforms, and a square of zeros (arXiv 1708.04552)."""
 
     def __init__(self, images: Images) -> None:
         self.arrays, self.labels = images.pixels.permute(0, 2, 3, 1).numpy(), images.labels.tolist()
         crops = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
-        self.transform = transforms.Compose([*crops, transforms.ToTensor(), transforms.Normalize(*CIFAR10), Cutout(16)])
+        self.transform = transforms.Compose([*crops, transforms.ToTensor(), transforms.Normalize(*CIFAR10)])
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.arrays[index])), self.labels[index]
+        image = self.transform(Image.fromarray(self.arrays[index]))
+        row, column = np.random.randint(0, 32, 2)
+        image[:, max(row - 8, 0) : row + 8, max(column - 8, 0) : column + 8] = 0  # 16x16, clipped at the border
+        return image, self.labels[index]
 
 
 def rates(ways: dict[str, Callable[[], int]], repeats: int) -> dict[str, float]:
     """Images a second: the median of ``repeats`` passes of each way, in turns, after one to warm up."""
     for way in ways.values():
         way()
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
-            before = time.perf_counter()
+            began = time.perf_counter()
             count = way()
-            found[name].append(count / (time.perf_counter() - before))
-    return {name: statistics.median(values) for name, values in found.items()}
+            speeds[name].append(count / (time.perf_counter() - began))
+    return {name: statistics.median(values) for name, values in speeds.items()}
 
 
 def small_images(count: int, batch_size: int, repeats: int) -> dict[str, float]:
@@ -82,15 +71,9 @@ def small_images(count: int, batch_size: int, repeats: int) -> dict[str, float]:
     pixels = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
     images = Images(torch.randint(10, (count,), generator=generator), 32, pixels)
     usual = DataLoader(PerImage(images), batch_size, shuffle=True)
-    options = {"batch_size": batch_size, "device": torch.device("cpu"), "seed": 0, "stream": "benchmark"}
-    ours = TensorLoader(images, small(32, CIFAR10), augment=True, shuffle=True, **options)
-    return rates(
-        {
-            "per image": lambda: sum(len(labels) for _, labels in usual),
-            "whole batches": lambda: sum(len(batch.labels) for batch in ours),
-        },
-        repeats,
-    )
+    ours = TensorLoader(images, small(32, CIFAR10), batch_size=batch_size, **OPTIONS)
+    ways = {"per image": lambda: sum(len(labels) for _, labels in usual)}
+    return rates(ways | {"whole batches": lambda: sum(len(batch.labels) for batch in ours)}, repeats)
 
 
 def photographs(folder: Path, side: int, count: int) -> list[Path]:
@@ -105,28 +88,28 @@ def photographs(folder: Path, side: int, count: int) -> list[Path]:
 
 
 def by_pil(path: Path) -> Tensor:
+    """A JPEG at 256x256, decoded at its full size."""
     with Image.open(path) as image:
         resized = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
 
 
 def by_torchvision(path: Path) -> Tensor:
-    decoded = io.decode_jpeg(io.read_file(str(path)), mode=io.ImageReadMode.RGB)
-    return v2.functional.resize(decoded, [SIZE, SIZE])
+    """A JPEG at 256x256, decoded by torchvision."""
+    return v2.functional.resize(io.decode_jpeg(io.read_file(str(path)), mode=io.ImageReadMode.RGB), [SIZE, SIZE])
 
 
 def decoders(folder: Path, side: int, count: int, repeats: int) -> dict[str, float]:
     """Three ways from a JPEG to 256x256, one image after the other in one thread, as in a worker."""
-    paths = photographs(folder, side, count)
-
-    def all_by(one: Callable[[Path], Tensor]) -> Callable[[], int]:
-        return lambda: len([one(path) for path in paths])
-
-    ways = {"PIL": by_pil, "PIL, draft (ours)": lambda path: decode(path, SIZE), "torchvision.io": by_torchvision}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker
+    paths, threads = photographs(folder, side, count), torch.get_num_threads()
+    torch.set_num_threads(1)
+    ways = {
+        "PIL": lambda: len([by_pil(path) for path in paths]),
+        "PIL, draft (ours)": lambda: len([decode(path, SIZE) for path in paths]),
+        "torchvision.io": lambda: len([by_torchvision(path) for path in paths]),
+    }
     try:
-        return rates({name: all_by(one) for name, one in ways.items()}, repeats)
+        return rates(ways, repeats)
     finally:
         torch.set_num_threads(threads)
 
@@ -137,45 +120,36 @@ def photo_transforms(count: int, repeats: int) -> dict[str, float]:
     pixels = torch.randint(256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
     images, preset = Images(torch.zeros(count, dtype=torch.long), SIZE, pixels), large()
     transform = training_transform(preset)
-    options = {"batch_size": 32, "device": torch.device("cpu"), "seed": 0, "stream": "benchmark"}
 
     def batches(workers: int) -> Callable[[], int]:
-        loader = LargeImageLoader(images, preset, workers=workers, augment=True, shuffle=True, **options)
+        loader = LargeImageLoader(images, preset, workers=workers, batch_size=32, **OPTIONS)
         return lambda: sum(len(batch.labels) for batch in loader)
 
     ways = {"transforms alone": lambda: len([transform(image) for image in pixels])}
-    ways |= {f"LargeImageLoader, {workers} workers": batches(workers) for workers in (0, 2)}
-    return rates(ways, repeats)
-
-
-def measure(count: int, photo_count: int, batch_size: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Images a second by group and way."""
-    found = {f"32x32, batches of {batch_size}": small_images(count, batch_size, repeats)}
-    with tempfile.TemporaryDirectory() as folder:
-        for side in SIDES:
-            found[f"JPEG {side}x{side} to {SIZE}x{SIZE}"] = decoders(Path(folder), side, photo_count, repeats)
-    found[f"{SIZE}x{SIZE} to 224x224, augmented"] = photo_transforms(photo_count, repeats)
-    return found
+    return rates(ways | {f"LargeImageLoader, {workers} workers": batches(workers) for workers in (0, 2)}, repeats)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=positive_int, default=20_000, help="32x32 images in a pass (20000)")
-    parser.add_argument("--photos", type=positive_int, default=64, help="photographs in a pass (64)")
-    parser.add_argument("--batch_size", type=positive_int, default=96, help="of the 32x32 images (96)")
-    parser.add_argument("--repeats", type=positive_int, default=5, help="passes of which the median is taken (5)")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
-    args = parser.parse_args(argv)
-    found = measure(args.images, args.photos, args.batch_size, args.repeats)
-    if args.json:
-        print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "images_per_s": found}))
-        return 0
+    """Measure all groups, and print images a second of each way."""
+    p = make_parser("benchmarks.data", __doc__)
+    p.add_argument("--images", type=positive_int, default=20_000, help="32x32 images in a pass (20000)")
+    p.add_argument("--photos", type=positive_int, default=64, help="photographs in a pass (64)")
+    p.add_argument("--batch_size", type=positive_int, default=96, help="of the 32x32 images (96)")
+    p.add_argument("--repeats", type=positive_int, default=5, help="passes of which the median is taken (5)")
+    p.add_argument("--json", metavar="FILE", help="write everything there too")
+    args = p.parse_args(argv)
+    groups = {f"32x32, batches of {args.batch_size}": small_images(args.images, args.batch_size, args.repeats)}
+    with tempfile.TemporaryDirectory() as folder:
+        for side in SIDES:
+            groups[f"JPEG {side}x{side} to {SIZE}x{SIZE}"] = decoders(Path(folder), side, args.photos, args.repeats)
+    groups[f"{SIZE}x{SIZE} to 224x224, augmented"] = photo_transforms(args.photos, args.repeats)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {args.repeats}, images/s")
-    for group, ways in found.items():
+    for group, ways in groups.items():
         print(f"\n{group}")
         first = next(iter(ways.values()))
         for name, rate in ways.items():
             print(f"  {name:24}{rate:12,.0f}{rate / first:8.2f}x")
+    report(args.json, {"torch": torch.__version__, "threads": torch.get_num_threads(), "images_per_s": groups})
     return 0
 
 

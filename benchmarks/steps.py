@@ -9,110 +9,155 @@ What the columns mean is in benchmarks/README.md.
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from functools import partial
+from io import StringIO
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
-from benchmarks import controllers, masks, mixtures, workloads
-from benchmarks.common import (
-    Row,
-    add_flags,
-    copy_rate,
-    matrix_rate,
-    observe,
-    reference_type,
-    report,
-    rows_table,
-    start,
-)
-from benchmarks.epoch import search_epoch
-from benchmarks.workloads import Settings
+import train_search_cifar
+from benchmarks import common, workloads
+from benchmarks.common import Row, Settings
+from controller.policy import Controller, Squash
+from controller.reinforce import Reinforce
+from engine.search_recipes import SEARCH_RECIPES
 from utils.system.device import describe_machine
 from utils.system.numbers import positive_int
+
+PHASES = ("weights", "strategy", "report")  # of an epoch, as metrics.jsonl has their seconds
+UPDATES, REPORTS = 150 / 417, 20 / 417  # for each step of an epoch on CIFAR-10
+SHARED = 0.8  # of the training images train the shared weights
+
+
+def sampling(s: Settings, n: int) -> Row:
+    """Times per genotype of drawing ``n`` in one pass of the controller."""
+    torch.manual_seed(0)
+    controller, generator = Controller(2).to(s.device), torch.Generator().manual_seed(0)
+    draw = torch.no_grad()(partial(controller.sample, n, generator))
+    times = common.measure([draw], s.size(5, 1) * s.repeats, s.device, warmup=s.size(5, 1))
+    return Row(times, per=n)
+
+
+def update(s: Settings, *, n: int = 1, recipe: str = "published") -> Row:
+    """Times per genotype of an update with ``n``: sampling them, backward, optimizer, as ``--recipe`` has these."""
+    torch.manual_seed(0)
+    r, generator = SEARCH_RECIPES[recipe], torch.Generator().manual_seed(0)
+    squash = Squash(r.connection_bound, r.operation_bound, r.controller_temperature)
+    learning = {"optimizer": r.controller_optimizer, "advantage": r.advantage, "entropy_in_loss": r.entropy_in_loss}
+    controller = Controller(2, squash=squash).to(s.device)
+    strategy = Reinforce(controller, r.controller_lr, r.entropy_weight, updates=10_000, **learning)
+
+    def work() -> None:
+        strategy.ask(n, generator)
+        strategy.tell([50.0 + k % 7 for k in range(n)])
+
+    times = common.measure([work], s.size(5, 1) * s.repeats, s.device, warmup=s.size(5, 1))
+    return Row(times, per=n)
+
+
+def write_images(root: Path, train: int, val: int) -> None:
+    """Random 32x32 images in class folders."""
+    random = np.random.default_rng(0)
+    for side, count in (("train", train), ("val", val)):
+        for i in range(count):
+            folder = root / side / f"class{i % workloads.CLASSES}"
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png", compress_level=0)
+
+
+def search_epoch(s: Settings) -> Row:
+    """Epochs of the search command on random CIFAR-shaped images, and the shares of their phases.
+
+    The command runs in this process, and the seconds are those of its metrics.jsonl. The first epoch warms up.
+    """
+    batch, images = s.size(96, 20), s.size(960, 100)
+    steps = round(SHARED * images) // batch
+    counts = {"controller_steps": max(1, round(UPDATES * steps)), "valid_steps": max(1, round(REPORTS * steps))}
+    with tempfile.TemporaryDirectory() as folder:
+        write_images(Path(folder), images, 2 * batch)
+        flags = {
+            **{"data": folder, "dataset": "folder", "result": f"{folder}/result", "device": s.device},
+            **{"precision": s.precision().name, "batch_size": batch, "child_out_filters": s.size(16, 4), **counts},
+            **{"blocks": list(s.blocks), "epochs": s.repeats + 1, "derive_samples": 1, "top_k": 1, "searcher": "rl"},
+        }
+        words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
+        with redirect_stdout(StringIO()):
+            train_search_cifar.main([*words, "--no-tensorboard"])
+        [path] = Path(folder, "result").glob("search/*/metrics.jsonl")
+        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][1:]
+    shares = {name: statistics.fmean(e[f"time/{name}_s"] / e["time/epoch_s"] for e in epochs) for name in PHASES}
+    return Row([e["time/epoch_s"] for e in epochs], round(SHARED * images), parts=shares)
+
 
 WORK: dict[str, Callable[[Settings], Row]] = {
     "supernet_step": workloads.supernet_step,
     "supernet_eval": workloads.supernet_eval,
-    "sample_1": partial(controllers.sampling, n=1),
-    "sample_64": partial(controllers.sampling, n=64),
-    "update": controllers.update,
-    "update_16_published": partial(controllers.update, n=16),
-    "update_16_tuned": partial(controllers.update, n=16, recipe="tuned"),
-    "learn": partial(controllers.update, alone=True),
+    "sample_1": partial(sampling, n=1),
+    "sample_64": partial(sampling, n=64),
+    "update": update,
+    "update_16_published": partial(update, n=16),
+    "update_16_tuned": partial(update, n=16, recipe="tuned"),
     "search_epoch": search_epoch,
-    "derive_apart": partial(workloads.derivation, together=False),
     # What follows changes how the process keeps its memory, as the retraining script does.
-    "derive": partial(workloads.derivation, together=True),
-    "retrain_step": workloads.retrain_step,
-    "retrain_eval": workloads.retrain_eval,
-    "darts_step": mixtures.darts_step,
-    "darts_network_step": mixtures.darts_network_step,
-    "segment_step": masks.segment_step,
-    "lraspp_step": masks.lraspp_step,
-    "shufflenet_step": workloads.yardstick_step,
-    "shufflenet_eval": workloads.yardstick_eval,
+    "derive": workloads.derivation,
+    "retrain_step": partial(workloads.retraining, training=True),
+    "retrain_eval": partial(workloads.retraining, training=False),
+    "darts_step": workloads.darts_step,
+    "segment_step": workloads.segment_step,
+    "lraspp_step": workloads.lraspp_step,
+    "shufflenet_step": partial(workloads.shufflenet, training=True),
+    "shufflenet_eval": partial(workloads.shufflenet, training=False),
 }
-
-
-def names(text: str) -> list[str]:
-    """``a,b``: names of work."""
-    asked = text.split(",")
-    unknown = [name for name in asked if name not in WORK]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not among {', '.join(WORK)}")
-    return [name for name in WORK if name in asked]
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        "benchmarks.steps",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    yes_no = argparse.BooleanOptionalAction
-    add_flags(p)
-    p.add_argument("--compile", action=yes_no, default=False, help="torch.compile of retrained network and yardstick")
-    p.add_argument("--repeats", type=positive_int, default=5, help="rounds after the warm-up (5)")
-    p.add_argument("--only", type=names, default=list(WORK), help=f"of {','.join(WORK)}")
-    return p
 
 
 def machine_facts(device: torch.device, size: int, mebibytes: int) -> dict[str, object]:
     """Rates of the machine and what it is."""
-    rates = {"matrix_fp32_gflops": matrix_rate(device, size) / 1e9}
-    if reference_type(device) == torch.bfloat16:
-        rates["matrix_bf16_gflops"] = matrix_rate(device, size, torch.bfloat16) / 1e9
-    rates["copy_gbytes_per_s"] = copy_rate(device, mebibytes) / 1e9
+    rates = {"matrix_fp32_gflops": common.matrix_rate(device, size) / 1e9}
+    if common.reference_type(device) == torch.bfloat16:
+        rates["matrix_bf16_gflops"] = common.matrix_rate(device, size, torch.bfloat16) / 1e9
+    rates["copy_gbytes_per_s"] = common.copy_rate(device, mebibytes) / 1e9
     return {**rates, **describe_machine(device)}
 
 
 def run(s: Settings, only: Sequence[str]) -> dict[str, object]:
     """Measure; a line on standard error says how far it is."""
     size = s.size(2048 if s.device.type == "cpu" else 8192, 128)
-    facts, found = machine_facts(s.device, size, s.size(256, 4)), {}
+    facts, summaries = machine_facts(s.device, size, s.size(256, 4)), {}
     for name in only:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        found[name] = observe(lambda work=WORK[name]: work(s), s.device, size).summary()
-    return {"machine": facts, "work": found}
+        summaries[name] = common.observe(partial(WORK[name], s), s.device, size).summary()
+    return {"machine": facts, "work": summaries}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    p = parser()
+    """Measure what the flags name, and print it as a table."""
+    p = common.make_parser("benchmarks.steps", __doc__)
+    compiled = "torch.compile of retrained network and yardstick"
+    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False, help=compiled)
+    p.add_argument("--repeats", type=positive_int, default=5, help="rounds after the warm-up (5)")
+    p.add_argument("--only", type=common.names_of(WORK), default=list(WORK), help=f"of {','.join(WORK)}")
+    common.add_flags(p)
     args = p.parse_args(argv)
-    device, precision = start(p, args)
+    device, precision = common.start(p, args)
     s = Settings(device, precision, args.compile, args.channels_last, args.repeats, args.tiny)
     document = {"settings": {k: v for k, v in vars(args).items() if k != "json"}, **run(s, args.only)}
     facts, work = document["machine"], document["work"]
     rates = "  ".join(f"{key} {facts[key]:,.0f}" for key in facts if key.startswith(("matrix", "copy")))
     print(f"{facts['device_name']}, {facts['threads']} threads, torch {torch.__version__}, {precision().name}: {rates}")
-    print(rows_table(work))
+    print(common.rows_table(work))
     for name, summary in work.items():
         if "shares" in summary:
             print(f"{name}: " + "  ".join(f"{part} {share:.1%}" for part, share in summary["shares"].items()))
-    report(args.json, document)
+    common.report(args.json, document)
     return 0
 
 
