@@ -35,6 +35,7 @@ from data.workers import Reader
 from engine.advice import advise
 from engine.best import Best
 from engine.ema import WeightAverage
+from engine.export import export_network, require_packages
 from engine.folding import folded
 from engine.optimizers import make_sgd
 from engine.passes import NotFiniteError, evaluate, train_pass
@@ -50,8 +51,6 @@ from ops.genotype import Candidate, GenotypeError
 from utils.config import RetrainConfig, parse_retrain
 from utils.reports.dense import FirstBatch
 from utils.reports.evaluate import first_images, output_names
-from utils.reports.export_needs import require_packages
-from utils.reports.export_trained import export_trained
 from utils.reports.predict import predict_pictures
 from utils.reports.retrain_end import write_retraining
 from utils.runs import resume, seeds
@@ -408,8 +407,8 @@ def use_checkpoint(config: RetrainConfig) -> None:
         say(json.dumps({key: found[key] for key in found if key in shown}, indent=1))
         images = first_images(loader)
     if config.export:
-        options = {"facts": state, "images": images, "normalise": config.export_normalise}
-        say(export_trained(network, path.parent, config.export, **options)["line"])
+        options = {"facts": state, "classes": names, "images": images, "normalise": config.export_normalise}
+        say(export_network(network, path.parent, config.export, **options)["line"])
 
 
 def checkpoint_data(

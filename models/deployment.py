@@ -62,7 +62,7 @@ def cost_functions(
             return world.broadcast(None)
         size = deployment.image_size
         images = torch.zeros(latency_batch, 3, size, size, device=device)
-        return world.broadcast(measure_latency(deployment.network(genotype).to(device), images))
+        return world.broadcast(measure_latency(deployment.network(genotype).to(device).eval(), images))
 
     return {
         "params": lambda genotype: deployment.cost(genotype).parameters,

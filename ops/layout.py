@@ -38,8 +38,6 @@ def interleave(a: Tensor, b: Tensor) -> Tensor:
     (N, C, H, W) twice -> (N, 2C, H, W): concatenation, then a channel shuffle in two groups (ShuffleNet, arXiv
     1707.01083).
     """
-    if torch.jit.is_tracing():  # TorchScript knows no Python functions, and needs no gradient
-        return torch.stack((a, b), dim=2).flatten(1, 2)
     return _Interleave.apply(a, b)
 
 

@@ -185,9 +185,9 @@ def test_a_warm_start_needs_a_search(digits, tmp_path, capsys):
 
 def test_an_export_after_evaluation_is_the_evaluated_network(digits, capsys):
     capsys.readouterr()
-    assert retrainer_cifar.main(["--evaluate", str(digits / "checkpoint.pt"), "--export", "torchscript"]) == 0
+    assert retrainer_cifar.main(["--evaluate", str(digits / "checkpoint.pt"), "--export", "pt2"]) == 0
     output = capsys.readouterr().out
-    path = digits / "network.torchscript"
+    path = digits / "network.pt2"
     assert f"exported {path}" in output
     result = result_of(digits)
     assert f"{result['parameters']} parameters, {result['macs']} MACs" in output
@@ -197,5 +197,5 @@ def test_an_export_after_evaluation_is_the_evaluated_network(digits, capsys):
     )
     mean, std = (torch.tensor(state["statistics"][key]).view(3, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():
-        logits = torch.jit.load(path)((val.pixels / 255 - mean) / std)
+        logits = torch.export.load(path).module()((val.pixels / 255 - mean) / std)
     assert 100 * (logits.argmax(1) == val.labels).double().mean().item() == pytest.approx(result["val_top1"], abs=0.3)

@@ -52,7 +52,7 @@ def test_names_of_any_bytes_are_trained_on_printed_predicted_and_written(tmp_pat
     bad = os.path.join(os.fsencode(data), b"train", HOSTILE[0], b"b\xe4d.png")
     Path(os.fsdecode(bad)).write_bytes(b"nothing")
     flags = [*FLAGS["retrain"], "--data", data, "--batch_size", "8", "--epochs", "1", "--bad_images", "skip"]
-    done = command(*flags, "--result", tmp_path, "--export", "torchscript", encoding="ascii", capture_output=True)
+    done = command(*flags, "--result", tmp_path, "--export", "pt2", encoding="ascii", capture_output=True)
     assert done.returncode == 0, done.stderr
     assert b"\\udce4d.png" in done.stdout
     assert not done.stderr

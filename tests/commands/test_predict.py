@@ -59,11 +59,11 @@ def test_every_picture_of_a_folder_is_predicted_and_what_is_left_out_is_counted(
 
 
 def test_prediction_and_export_are_done_in_one_go(run, folder, capsys):
-    assert predict(run, folder[0], "--export", "torchscript") == 0
+    assert predict(run, folder[0], "--export", "pt2") == 0
     *_, written, exported = capsys.readouterr().out.splitlines()
     assert written.startswith("written to predictions.csv")
-    assert exported.startswith(f"exported {run / 'network.torchscript'}: ")
-    assert torch.jit.load(run / "network.torchscript")(torch.zeros(1, 3, 16, 16)).shape == (1, 10)
+    assert exported.startswith(f"exported {run / 'network.pt2'}: ")
+    assert torch.export.load(run / "network.pt2").module()(torch.zeros(1, 3, 16, 16)).shape == (1, 10)
 
 
 def test_names_that_are_not_utf8_are_printed_escaped_and_written_as_they_are(run, tmp_path, monkeypatch, capsys):
@@ -105,9 +105,9 @@ def test_a_folder_is_decoded_as_it_is_needed_and_not_kept(preset, tmp_path, monk
 
 def test_a_run_goes_on_with_an_export_that_it_did_not_begin_with(tmp_path, capsys):
     folder = finished("retrain", tmp_path, *FLAGS, "--epochs", "1")
-    file = folder / "network.torchscript"
-    assert start("retrain", tmp_path, "--resume", "auto", "--epochs", "1", "--export", "torchscript") == 0
+    file = folder / "network.pt2"
+    assert start("retrain", tmp_path, "--resume", "auto", "--epochs", "1", "--export", "pt2") == 0
     assert "complete" in capsys.readouterr().out
     file.unlink()
-    assert start("retrain", tmp_path, "--resume", "auto", "--epochs", "2", "--export", "torchscript") == 0
+    assert start("retrain", tmp_path, "--resume", "auto", "--epochs", "2", "--export", "pt2") == 0
     assert file.is_file()

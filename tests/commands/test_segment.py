@@ -44,7 +44,7 @@ def whole(data, tmp_path_factory):
     result = tmp_path_factory.mktemp("whole")
     search = finished("search", result, *data, *FLAGS)
     arch = ["--arch", f"{search / 'genotypes.json'}#0"]
-    return {"search": search, "retrain": finished("retrain", result, *data, *FLAGS, *arch, "--export", "torchscript")}
+    return {"search": search, "retrain": finished("retrain", result, *data, *FLAGS, *arch, "--export", "pt2")}
 
 
 def test_a_search_is_scored_by_mean_iou_and_tells_how_to_retrain(whole):
@@ -67,7 +67,7 @@ def test_a_retraining_learns_and_leaves_measures_a_picture_and_a_file(whole):
     assert list(measured["per_class"]) == ["background", "blue", "green", "red"]
     assert Image.open(folder / "predictions.png").size[0] > 100
     assert result["macs"] > 0
-    program = torch.jit.load(folder / "network.torchscript")
+    program = torch.export.load(folder / "network.pt2").module()
     assert program(torch.zeros(3, 3, 16, 16)).shape == (3, 4, 16, 16)
 
 

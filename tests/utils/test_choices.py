@@ -13,6 +13,7 @@ from controller.learning import ADVANTAGES, OPTIMIZERS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
 from data.policies import POLICIES, make_policy
+from engine.export import FORMATS
 from engine.precision import OPT_LEVELS, PRECISIONS, choose_precision
 from engine.recipes import RECIPES, choose_recipe
 from engine.schedule import SCHEDULES, Schedule
@@ -29,7 +30,6 @@ from ops.registry import OPERATIONS, build_operation
 from ops.space import SPACES
 from utils.config import CommonConfig, RetrainConfig, SearchConfig, parse_retrain, parse_search
 from utils.config.flags import flags_in
-from utils.reports.export_needs import SUFFIXES, require_packages
 from utils.system.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +53,7 @@ TABLES = {
     "recipe of a search": SEARCH_RECIPES,
     "precision": PRECISIONS,
     "opt_level": OPT_LEVELS,
-    "export": SUFFIXES,
+    "export": FORMATS,
     "lr_schedule": SCHEDULES,
     "rank_by": PROXIES,
     "score": SCORES,
@@ -122,7 +122,6 @@ def test_an_entry_of_a_table_is_a_choice_and_asks_for_documentation(name, monkey
 
 def use_of(name: str, monkeypatch) -> object:
     """What the owner of a table makes of the entry ``toy``, which stands for the first one."""
-    monkeypatch.setattr("utils.reports.export_needs.find_spec", lambda _package: True)
     deployment, images = Deployment(NetworkSpec((0,), 4, 3), "type", 8), torch.zeros(2, 3, 8, 8)
     return {
         "searcher": lambda: make_strategy("toy", 2, "type"),
@@ -142,7 +141,7 @@ def use_of(name: str, monkeypatch) -> object:
         "recipe": lambda: choose_recipe("toy", {}),
         "precision": lambda: choose_precision("toy", CPU),
         "opt_level": lambda: choose_precision("auto", CPU, opt_level="toy"),
-        "export": lambda: require_packages("toy"),
+        "export": lambda: FORMATS["toy"],
         "score": lambda: choose_score("toy", TASKS["classify"].search()),
         "lr_schedule": lambda: Schedule("toy", 10, 0.1, 0.0, 1, 1).lr(0),
         "rank_by": lambda: ProxyRanker("toy", deployment, 0, images, images, None)(Genotype.widest(2)),

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from data.policies import POLICIES
+from engine.export import FORMATS
 from engine.recipes import OTHER_FLAGS, RECIPES
 from utils.config.common import DATA, NETWORK, OPTIMISATION, CommonConfig
 from utils.config.dense import require_retrain
 from utils.config.flags import flag, parse
-from utils.reports.export_needs import SUFFIXES
 from utils.system import numbers
 
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
@@ -82,7 +82,7 @@ class RetrainConfig(CommonConfig):
         AROUND,
         type=bool,
     )
-    export: str | None = flag(None, "write the network as one file", AROUND, choices=SUFFIXES)
+    export: str | None = flag(None, "write the network as one file", AROUND, choices=FORMATS)
     export_normalise: bool = flag(
         False, "put the normalisation into that file: it takes images in [0, 1]", AROUND, type=bool
     )

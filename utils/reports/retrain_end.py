@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.export import export_network
 from utils.reports import metrics, report
 from utils.reports.evaluate import first_images, output_names
-from utils.reports.export_trained import export_trained
 from utils.reports.log import RunLog, write_json
 from utils.runs.clock import EVALUATION, Clock
 from utils.system.files import write_figure
@@ -70,8 +70,8 @@ def write_retraining(
         numbers = {key: measured[key] for key in task.shown if measured[key] is not None}
         log.line("measured on val: " + ", ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
     if export:
-        options = {"facts": facts, "images": first_images(test), "normalise": export_normalise}
-        result["export"] = export_trained(chosen, log.folder, export, **options)
+        options = {"facts": facts, "classes": names, "images": first_images(test), "normalise": export_normalise}
+        result["export"] = export_network(chosen, log.folder, export, **options)
         log.line(result["export"]["line"])
     with log.decoration("the confusion picture"):
         if log.writer is not None and "confusion" in measured:

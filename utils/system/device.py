@@ -8,6 +8,7 @@ import platform
 import statistics
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -117,9 +118,8 @@ def synchronise(device: torch.device) -> None:
 
 
 @torch.inference_mode()
-def measure_latency(network: nn.Module, images: Tensor, *, warmup: int = 3, runs: int = 10) -> float:
-    """Measure the milliseconds of one forward pass in evaluation: the median of ``runs``, after ``warmup`` others."""
-    network.eval()
+def measure_latency(network: Callable[[Tensor], object], images: Tensor, *, warmup: int = 3, runs: int = 10) -> float:
+    """Measure the milliseconds of one forward pass: the median of ``runs``, after ``warmup`` others."""
     times = []
     for run in range(warmup + runs):
         synchronise(images.device)
