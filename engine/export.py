@@ -89,7 +89,7 @@ def export_network(
     require_packages(kind)
     size, statistics = facts["image_size"], facts["statistics"]
     metadata = {"classes": list(classes), "image_size": size, **statistics, "normalise": normalise}
-    metadata["arguments"] = network.arguments()
+    metadata |= {"arguments": network.arguments()}
     path, device = Path(folder) / f"network.{kind}", next(network.parameters()).device
     mean_and_std = torch.tensor([statistics["mean"], statistics["std"]]).view(2, 3, 1, 1)
     images = images[:32].detach().to("cpu", torch.float32)
@@ -110,19 +110,20 @@ def export_network(
     except Exception as error:
         line = (str(error).strip().splitlines() or [""])[0]
         raise ExportError(f"{path.name} cannot be written as {kind}: {type(error).__name__}: {line}") from error
-    parameters, bytes_written = sum(p.numel() for p in eager.parameters()), path.stat().st_size
-    return {
-        "path": str(path),
-        "size_bytes": bytes_written,
-        "largest_difference": difference,
-        "parameters": parameters,  # before batch norms are folded
-        "folded": folded,
-        "device": str(device),  # of the eager network; the file runs on the CPU
-        "latency_ms": speed,
-        "line": f"exported {path}: {bytes_written / 1e6:.2f} MB, {parameters} parameters, {network.macs(size)} MACs, "
-        f"largest difference of a logit {difference:.1e}, "
-        f"{speed['file'][1]:.2f} ms at batch 1, {speed['file'][32]:.2f} ms at batch 32",
-    }
+    parameters = sum(parameter.numel() for parameter in eager.parameters())  # before batch norms are folded
+    report = {"path": str(path), "size_bytes": path.stat().st_size, "largest_difference": difference}
+    # ``device``: of the eager network; the file runs on the CPU.
+    report |= {"parameters": parameters, "folded": folded, "device": str(device), "latency_ms": speed}
+    return {**report, "line": _line(report, network.macs(size))}
+
+
+def _line(report: Mapping[str, Any], macs: int) -> str:
+    milliseconds = report["latency_ms"]["file"]
+    return (
+        f"exported {report['path']}: {report['size_bytes'] / 1e6:.2f} MB, {report['parameters']} parameters, "
+        f"{macs} MACs, largest difference of a logit {report['largest_difference']:.1e}, "
+        f"{milliseconds[1]:.2f} ms at batch 1, {milliseconds[32]:.2f} ms at batch 32"
+    )
 
 
 def _for_evaluation(network: nn.Module) -> nn.Module:
