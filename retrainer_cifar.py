@@ -36,13 +36,13 @@ from engine.advice import advise
 from engine.best import Best
 from engine.ema import WeightAverage
 from engine.export import export_network, require_packages
-from engine.folding import folded
 from engine.optimizers import make_sgd
 from engine.passes import NotFiniteError, evaluate, train_pass
 from engine.recipes import Recipe, choose_recipe
 from engine.run_state import Training
 from engine.schedule import drop_path_ramp
 from engine.task import TASKS, Task, reads, require_measures
+from models.folding import folded
 from models.network import Network
 from models.spec import NetworkSpec
 from models.stored import chosen_candidate, inherit_weights, kept_candidate, require_same_cells, trained_network

@@ -27,14 +27,14 @@ from typing import Any
 import torch
 
 from controller.constraints import Constraints, pareto_front
-from controller.draws import Draws
-from controller.known import Known
+from controller.genotype_sampler import GenotypeSampler
 from controller.nao.learning import Settings
 from controller.pictures import likely_pictures
-from controller.policy import Squash
+from controller.policy import LogitScale
 from controller.ranking import Ranked, Ranker, genotype_document, rank
 from controller.relaxation import Relaxation
 from controller.sampling import PATHS, POLICY, NothingFitsError, uniform
+from controller.score_cache import ScoreCache
 from controller.statistics import Seen, derived_operations, shares, skip_collapse, spread, warnings
 from controller.strategies import GRADIENT, Strategy, make_strategy
 from data.datasets import Dataset, find_dataset, load, num_outputs
@@ -87,10 +87,10 @@ class Search:
     supernet: SuperNet
     strategy: Strategy | Relaxation
     architect: Architect | None
-    draws: Draws
+    draws: GenotypeSampler
     constraints: Constraints
     seen: Seen
-    known: Known
+    known: ScoreCache
     last: LastWeights
     deployment: Deployment
     training: Training
@@ -114,7 +114,7 @@ def search(s: Search) -> None:
                 training.add(teach(s, epoch, steps=config.controller_steps))
             if training.enters("report"):
                 training.add(validate(s, epoch, steps=config.valid_steps))
-            record = training.close_epoch("weights", s.weights.num_images * config.paths)
+            record = training.close_epoch("weights", s.weights.num_images)
             if epoch >= config.epochs - config.average_last:
                 s.last.take()
             unusual = unusual_draws(s, epoch, record)
@@ -125,23 +125,20 @@ def search(s: Search) -> None:
 
 
 def train_weights(s: Search, epoch: int, drop_path: float) -> dict[str, float]:
-    """Phase 1: the shared weights, each batch along the paths of one genotype or more."""
-    config, training, steps = s.config, s.training, len(s.weights)
+    """Phase 1: the shared weights, each batch along the path of one genotype."""
+    training, steps = s.training, len(s.weights)
     s.constraints.take_acceptance()
     with training.clock.part(CONTROLLER):
-        paths = draw_paths(s, epoch, steps * config.paths)
+        paths = draw_paths(s, epoch, steps)
     accepted = s.constraints.take_acceptance()
     s.seen.add(paths)
     if epoch == 0:  # too little memory shows in the first step, not in the third hour
         paths[0] = Genotype.widest(len(paths[0].cells), paths[0].sharing, paths[0].space)
-    by_step = [paths[i : i + config.paths] for i in range(0, len(paths), config.paths)]
-    arguments = [[(path, drop_path) for path in group] for group in by_step]
+    arguments = [[(path, drop_path)] for path in paths]
     try:
         metrics = pass_over_weights(s, epoch, arguments, draws="drop_path")
     except NotFiniteError as error:
-        raise NotFiniteError(
-            error.step, f"epoch {epoch}, genotype {' or '.join(map(str, by_step[error.step]))}"
-        ) from None
+        raise NotFiniteError(error.step, f"epoch {epoch}, genotype {paths[error.step]}") from None
     return {
         **metrics,
         "shared/drop_path": drop_path,
@@ -208,7 +205,7 @@ def pass_over_weights(
     return {
         **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
         "shared/lr": training.schedule.lr(epoch),
-        "images/trained": s.weights.num_images * s.weights.views * len(arguments[0]),
+        "images/trained": s.weights.num_images * s.weights.views,
     }
 
 
@@ -469,7 +466,7 @@ def write_result(
     if s.config.advise:
         path = (best.genotype, 0.0)
         options = {"clip": s.config.grad_clip, "workers": s.config.workers}
-        result["advice"] = advise(s.training, s.task, s.weights, [path] * s.config.paths, **options)
+        result["advice"] = advise(s.training, s.task, s.weights, [path], **options)
     write_search(
         log,
         best=best.genotype,
@@ -573,12 +570,11 @@ def choose_strategy(config: SearchConfig, device: torch.device) -> Strategy | Re
         entropy_weight=config.entropy_weight,
         baseline_decay=config.bl_dec,
         controller=config.controller,
-        squash=Squash(config.connection_bound, config.operation_bound, config.controller_temperature),
+        logit_scale=LogitScale(config.connection_bound, config.operation_bound, config.controller_temperature),
         optimizer=config.controller_optimizer,
         advantage=config.advantage,
         entropy_in_loss=config.entropy_in_loss,
         updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
-        ppo_epochs=config.ppo_epochs,
         nao=Settings(config.nao_pool, config.nao_replace, config.nao_best, epochs=config.nao_epochs),
     )
 
@@ -598,7 +594,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
         synchronise_norms(supernet, run.world, run.device)
     torch.manual_seed(derived_seed(config.seed, "controller"))
     strategy = choose_strategy(config, device)
-    seen, known, last = Seen(), Known(), LastWeights(supernet, config.average_last)
+    seen, known, last = Seen(), ScoreCache(), LastWeights(supernet, config.average_last)
     averaging = {"last": last} if config.average_last > 1 else {}
     training = Training(
         "search",
@@ -644,7 +640,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
         supernet=supernet,
         strategy=strategy,
         architect=architect,
-        draws=Draws(strategy, constraints, run.world, config.seed, config.canonical),
+        draws=GenotypeSampler(strategy, constraints, run.world, config.seed, config.canonical),
         constraints=constraints,
         seen=seen,
         known=known,

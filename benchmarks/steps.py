@@ -26,7 +26,7 @@ from PIL import Image
 import train_search_cifar
 from benchmarks import common, workloads
 from benchmarks.common import Row, Settings
-from controller.policy import Controller, Squash
+from controller.policy import Controller, LogitScale
 from controller.reinforce import Reinforce
 from engine.search_recipes import SEARCH_RECIPES
 from utils.system.device import describe_machine
@@ -50,9 +50,9 @@ def update(s: Settings, *, n: int = 1, recipe: str = "published") -> Row:
     """Times per genotype of an update with ``n``: sampling them, backward, optimizer, as ``--recipe`` has these."""
     torch.manual_seed(0)
     r, generator = SEARCH_RECIPES[recipe], torch.Generator().manual_seed(0)
-    squash = Squash(r.connection_bound, r.operation_bound, r.controller_temperature)
+    logit_scale = LogitScale(r.connection_bound, r.operation_bound, r.controller_temperature)
     learning = {"optimizer": r.controller_optimizer, "advantage": r.advantage, "entropy_in_loss": r.entropy_in_loss}
-    controller = Controller(2, squash=squash).to(s.device)
+    controller = Controller(2, logit_scale=logit_scale).to(s.device)
     strategy = Reinforce(controller, r.controller_lr, r.entropy_weight, updates=10_000, **learning)
 
     def work() -> None:

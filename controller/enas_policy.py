@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from controller.policy import Policy
 from controller.recurrence import State, lstm_step
-from controller.samplers import Choices, Squash, pick
+from controller.samplers import Choices, LogitScale, pick
 
 HIDDEN = 64
-SQUASH = Squash(connection_bound=1.1, operation_bound=1.1 / 2.5, temperature=1.0)
+LOGIT_SCALE = LogitScale(connection_bound=1.1, operation_bound=1.1 / 2.5, temperature=1.0)
 START_BIAS = 10.0  # of convolutions, at first; it is learned
 LEAN = 0.25  # towards convolutions and away from the rest, in the first encoding; it is not learned
 PASSIVE = ("pool", "identity", "skip")  # in the names of operations that convolve nothing
@@ -22,9 +22,11 @@ PASSIVE = ("pool", "identity", "skip")  # in the names of operations that convol
 class EnasController(Policy):
     """The policy of ENAS. Weights start uniform in ±0.1, but for the bias of the operations."""
 
-    def __init__(self, num_cells: int, sharing: str = "type", space: str = "slnas", squash: Squash = SQUASH) -> None:
+    def __init__(
+        self, num_cells: int, sharing: str = "type", space: str = "slnas", logit_scale: LogitScale = LOGIT_SCALE
+    ) -> None:
         super().__init__(num_cells, sharing, space)
-        self.squash = squash
+        self.logit_scale = logit_scale
         operations = self.space.operations
         self.start = nn.Parameter(torch.empty(1, HIDDEN))
         self.embedding = nn.Embedding(len(operations), HIDDEN)
@@ -83,12 +85,12 @@ class EnasController(Policy):
     def _attend(self, keys: Tensor, h: Tensor, taken: Tensor | None) -> Tensor:
         """Bounded logits of the states with these keys, (n, states, 64) and (n, 64) -> (n, states)."""
         logits = self.score((keys + self.query(h)[:, None]).tanh()).squeeze(2)
-        logits = self.squash.connection_bound * (logits / self.squash.temperature).tanh()
+        logits = self.logit_scale.connection_bound * (logits / self.logit_scale.temperature).tanh()
         return logits if taken is None else logits.scatter(1, taken[:, None], -math.inf)
 
     def _rate(self, h: Tensor) -> Tensor:
         """Bounded logits of the operations: (n, 64) -> (n, operations)."""
-        return self.squash.operation_bound * (self.operation(h) / self.squash.temperature).tanh()
+        return self.logit_scale.operation_bound * (self.operation(h) / self.logit_scale.temperature).tanh()
 
 
 class _Picks:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from controller.samplers import HIDDEN, PUBLISHED, Choices, ConnectionSampler, OperationSampler, Squash
+from controller.samplers import HIDDEN, PUBLISHED, Choices, ConnectionSampler, LogitScale, OperationSampler
 from ops.genotype import Genotype
 from ops.space import SPACES
 
@@ -72,7 +72,7 @@ class Policy(nn.Module, ABC):
 
     def log_prob(self, genotypes: Sequence[Genotype]) -> Tensor:
         """The log-probability of each genotype, (n,), differentiable: the number that sample() gave."""
-        return _total(self._walk(len(genotypes), self._given(genotypes), None))
+        return self.judge(genotypes).log_prob
 
     def kl_from_uniform(self, entropy: float) -> float:
         """How far draws of this entropy are from uniform ones, in nats: the mean over all choices, at least 0."""
@@ -112,10 +112,12 @@ class Policy(nn.Module, ABC):
 class Controller(Policy):
     """Our policy: two samplers, one after the other. Weights start uniform in ±0.1, as in ENAS."""
 
-    def __init__(self, num_cells: int, sharing: str = "type", space: str = "slnas", squash: Squash = PUBLISHED) -> None:
+    def __init__(
+        self, num_cells: int, sharing: str = "type", space: str = "slnas", logit_scale: LogitScale = PUBLISHED
+    ) -> None:
         super().__init__(num_cells, sharing, space)
-        self.connection = ConnectionSampler(self.space, squash)
-        self.operation = OperationSampler(self.space, squash)
+        self.connection = ConnectionSampler(self.space, logit_scale)
+        self.operation = OperationSampler(self.space, logit_scale)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.1, 0.1)
 
@@ -137,11 +139,7 @@ class Controller(Policy):
 
 
 def _judged(cells: list[tuple[Choices, Choices]]) -> Judged:
-    entropy = sum(choices.entropy() for pair in cells for choices in pair)
-    favoured = torch.cat([choices.favoured() for pair in cells for choices in pair], dim=1)  # (n, all choices)
-    return Judged(_total(cells), entropy, favoured.mean(dim=1))
-
-
-def _total(cells: list[tuple[Choices, Choices]]) -> Tensor:
-    """The log-probability of all choices taken: (n,)."""
-    return torch.stack([choices.taken() for pair in cells for choices in pair]).sum(dim=0)
+    every = [choices for pair in cells for choices in pair]
+    log_prob = torch.stack([choices.taken() for choices in every]).sum(dim=0)  # (n,)
+    favoured = torch.cat([choices.favoured() for choices in every], dim=1)  # (n, all choices)
+    return Judged(log_prob, sum(choices.entropy() for choices in every), favoured.mean(dim=1))

@@ -16,7 +16,7 @@ from ops.space import Space
 HIDDEN = 256
 
 
-class Squash(NamedTuple):
+class LogitScale(NamedTuple):
     """Logits x are bounded to bound * tanh(x / temperature), with a bound for connections and one for operations."""
 
     connection_bound: float = 1.1
@@ -24,7 +24,7 @@ class Squash(NamedTuple):
     temperature: float = 5.0
 
 
-PUBLISHED = Squash()
+PUBLISHED = LogitScale()
 
 
 class Choices(NamedTuple):
@@ -72,9 +72,9 @@ def taken_before(connections: Tensor, options: int) -> Tensor:
 class ConnectionSampler(nn.Module):
     """Choose two inputs for each node, by attention over the states that exist so far."""
 
-    def __init__(self, space: Space, squash: Squash) -> None:
+    def __init__(self, space: Space, logit_scale: LogitScale) -> None:
         super().__init__()
-        self.nodes, self.distinct, self.squash = space.nodes, space.distinct, squash
+        self.nodes, self.distinct, self.logit_scale = space.nodes, space.distinct, logit_scale
         # Row 0 is the start token; the published table has a row per node.
         self.embedding = nn.Embedding(space.nodes, HIDDEN)
         self.lstm = nn.LSTMCell(HIDDEN, HIDDEN)
@@ -141,7 +141,7 @@ class ConnectionSampler(nn.Module):
         """Attention: (n, anchors, 256) and (n, choices, 256) -> bounded logits (n, choices, anchors)."""
         heard = (keys[:, None] + self.query(asking)[:, :, None]).tanh()
         logits = self.score(heard).squeeze(3)  # (n, choices, anchors, 256) -> (n, choices, anchors)
-        return self.squash.connection_bound * (logits / self.squash.temperature).tanh()
+        return self.logit_scale.connection_bound * (logits / self.logit_scale.temperature).tanh()
 
     @torch.no_grad()
     def _key(self, anchor: Tensor) -> Tensor:
@@ -159,9 +159,9 @@ class ConnectionSampler(nn.Module):
 class OperationSampler(nn.Module):
     """Choose an operation for every connection, by a bidirectional LSTM over the connections."""
 
-    def __init__(self, space: Space, squash: Squash) -> None:
+    def __init__(self, space: Space, logit_scale: LogitScale) -> None:
         super().__init__()
-        self.squash = squash
+        self.logit_scale = logit_scale
         self.embedding = nn.Embedding(space.nodes + 1, HIDDEN)
         self.lstm = nn.LSTM(HIDDEN, HIDDEN, bidirectional=True, batch_first=True)
         self.classifier = nn.Linear(2 * HIDDEN, len(space.operations))
@@ -179,7 +179,7 @@ class OperationSampler(nn.Module):
             for way, (sequence, suffix) in enumerate([(connections, ""), (connections.flip(1), "_reverse")])
         )
         hidden = torch.cat((torch.stack(ahead, dim=1), torch.stack(back[::-1], dim=1)), dim=2)  # (n, 2 * nodes, 512)
-        logits = self.squash.operation_bound * (self.classifier(hidden) / self.squash.temperature).tanh()
+        logits = self.logit_scale.operation_bound * (self.classifier(hidden) / self.logit_scale.temperature).tanh()
         log_probs = logits.log_softmax(dim=2)  # (n, 2 * nodes, operations)
         if given is None:
             flat = pick(log_probs.flatten(0, 1), None if uniform is None else uniform.flatten())

@@ -1,4 +1,4 @@
-"""Drawing from the search space without a policy: uniform, varied and fair genotypes, and drawing until some fit."""
+"""Drawing from the search space without a policy: uniform and varied genotypes, and drawing until some fit."""
 
 from __future__ import annotations
 
@@ -72,25 +72,6 @@ def uniform(
     return _genotypes(_uniform_genes(n, num_cells, generator, space), sharing, space)
 
 
-def fair(
-    n: int, num_cells: int, sharing: str, generator: torch.Generator, space: str = "slnas"
-) -> tuple[Genotype, ...]:
-    """Draw ``n`` genotypes in groups in which each operation of every edge occurs once (FairNAS, arXiv 1907.01845).
-
-    A group has as many genotypes as the space has operations; their inputs are uniform. Raises ValueError for an ``n``
-    that is not made of whole groups.
-    """
-    operations = len(SPACES[space].operations)
-    groups, rest = divmod(n, operations)
-    if rest:
-        raise ValueError(f"{n} genotypes are no whole number of groups of {operations}")
-    genes = _uniform_genes(n, num_cells, generator, space)  # (n, genes)
-    # An order of the operations for every edge of a group: (groups, operations, edges).
-    orders = torch.rand(groups, operations, genes.shape[1] // 2, generator=generator, dtype=torch.float64).argsort(1)
-    genes[:, 1::2] = orders.flatten(0, 1)
-    return _genotypes(genes, sharing, space)
-
-
 def varied(
     n: int, num_cells: int, sharing: str, generator: torch.Generator, space: str = "slnas"
 ) -> tuple[Genotype, ...]:
@@ -111,7 +92,7 @@ POPULATIONS = {"uniform": uniform, "varied": varied}  # by name, what draws the 
 
 POLICY = "policy"  # paths as the strategy draws them; all others are drawn without it
 # By the name that --path_sampling takes, what draws the paths that shared weights are trained on.
-PATHS: dict[str, Callable[..., tuple[Genotype, ...]] | None] = {POLICY: None, **POPULATIONS, "fair": fair}
+PATHS: dict[str, Callable[..., tuple[Genotype, ...]] | None] = {POLICY: None, **POPULATIONS}
 
 
 def draw_fitting(draw: Callable[[int], Sequence[Genotype]], n: int, fits: Fits | None) -> tuple[Genotype, ...]:

@@ -12,7 +12,7 @@ from controller.enas_policy import EnasController
 from controller.evolution import Evolution
 from controller.nao import learning
 from controller.nao.strategy import Nao
-from controller.policy import Controller, Policy, Squash
+from controller.policy import Controller, LogitScale, Policy
 from controller.random_search import RandomSearch
 from controller.reinforce import Reinforce
 from controller.relaxation import Relaxation, relax
@@ -60,12 +60,12 @@ def _rl(
     space: str,
     *,
     controller: str = "slnas",
-    squash: Squash | None = None,
+    logit_scale: LogitScale | None = None,
     nao: object = None,
     **options: Any,
 ) -> Reinforce:
     del nao  # each strategy leaves the options of the others
-    bounds = () if squash is None else (squash,)
+    bounds = () if logit_scale is None else (logit_scale,)
     return Reinforce(CONTROLLERS[controller](num_cells, sharing, space, *bounds), **options)
 
 
@@ -97,7 +97,7 @@ SEARCHERS: Mapping[str, object] = ChainMap(GRADIENT, STRATEGIES)  # a view, so t
 def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Strategy:
     """Build the strategy of a name for genotypes of ``num_cells`` encodings.
 
-    ``options``: for ``rl``, those of Reinforce, the name of the ``controller``, and the ``squash`` of its logits; for
-    ``nao``, its settings under that name.
+    ``options``: for ``rl``, those of Reinforce, the name of the ``controller`` and its ``logit_scale``; for ``nao``,
+    its settings under that name.
     """
     return STRATEGIES[name](num_cells, sharing, space, **options)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
-from engine.folding import fold_batch_norms
+from models.folding import fold_batch_norms
 from utils.system.device import measure_latency
 from utils.system.errors import UsageError
 from utils.system.files import whole_file

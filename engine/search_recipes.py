@@ -26,7 +26,6 @@ class SearchRecipe:
     nesterov: bool = False
     dropout: float = 0.0
     drop_prob: float | None = None
-    paths: int = 1
     path_sampling: str = "policy"
     bn_affine: bool = True
     grad_clip: float | None = None
@@ -46,7 +45,6 @@ class SearchRecipe:
     controller_optimizer: str = "ranger"
     advantage: str = "baseline"
     entropy_in_loss: float = 0.0
-    ppo_epochs: int = 1
 
 
 SEARCH_RECIPES = {

@@ -126,7 +126,7 @@ def images_of(s: script.Search, plan: Plan) -> Cost:
     c = plan.searched
     # Of the largest batches; a task without labels shows several views of every image.
     weights, rewards, valid = (loader.views * max(loader.sizes) for loader in (s.weights, s.rewards, s.valid))
-    trained = s.weights.views * s.weights.num_images * c.paths
+    trained = s.weights.views * s.weights.num_images
     report = c.valid_steps * valid
     if c.searcher in GRADIENT:  # before every step on the weights one on the architecture
         further = 3 * weights if c.order == 2 else 0

@@ -10,7 +10,7 @@ from tests.harness import finished, genotypes, metrics, only_run, run, same_run,
 
 LEARNING = (
     "--operation_bound 5 --connection_bound 2.5 --controller_temperature 1 --controller_optimizer adam "
-    "--controller_lr 1e-2 --controller_samples 3 --advantage normalised --entropy_in_loss 1e-3 --ppo_epochs 2 "
+    "--controller_lr 1e-2 --controller_samples 3 --advantage normalised --entropy_in_loss 1e-3 "
     "--controller_steps 6 --canonical"
 ).split()
 
@@ -53,11 +53,11 @@ def test_a_run_of_a_recipe_goes_on_with_its_parts_and_with_what_was_given_beside
     assert len(metrics(folder)) == 2
 
 
-PPO = "--recipe tuned --ppo_epochs 3 --entropy_in_loss 1e-3 --warmup_epochs 0".split()
+TUNED = "--recipe tuned --entropy_in_loss 1e-3 --warmup_epochs 0".split()
 ENAS = "--controller enas --controller_optimizer enas_adam --entropy_weight 1e-2 --bl_dec 0.904".split()
 
 
-@pytest.mark.parametrize("learning", [PPO, ENAS], ids=["ppo", "enas"])
+@pytest.mark.parametrize("learning", [TUNED, ENAS], ids=["tuned", "enas"])
 def test_a_stop_between_two_updates_goes_on_bit_for_bit(learning, tmp_path, monkeypatch):
     """In the second epoch, so that the optimizer has its averages and the weight of the entropy has begun to fall."""
     flags = [*learning, *"--controller_samples 3 --controller_lr 1e-2 --epochs 2 --no-tensorboard".split()]

@@ -22,7 +22,7 @@ from tests.harness import (
 )
 
 HELPED = (
-    "--paths 5 --path_sampling fair --no-bn_affine --grad_clip 5 --lr_by_step --lr_warmup_epochs 1 --average_last 2 "
+    "--path_sampling varied --no-bn_affine --grad_clip 5 --lr_by_step --lr_warmup_epochs 1 --average_last 2 "
     "--train_images 160 --batch_size 40 --image_size 16 --score loss --epochs 2 --no-tensorboard"
 ).split()
 
@@ -63,7 +63,6 @@ def test_the_mean_of_the_last_epochs_ranks_and_the_last_weights_stay(whole, tmp_
 
 
 def test_two_processes_train_as_one_does(whole, tmp_path, monkeypatch):
-    """Gradients of several paths accumulate in two processes as they do alone."""
     more = [*HELPED, "--epochs", "1"]
     monkeypatch.setattr(torch.nn.functional, "batch_norm", norm_by_image)
     one = finished("search", tmp_path / "one", *more)
@@ -76,13 +75,11 @@ def test_two_processes_train_as_one_does(whole, tmp_path, monkeypatch):
 
 def test_the_parts_of_a_recipe_can_be_given(tmp_path):
     small = ["--train_images", "160", "--batch_size", "40", "--image_size", "16", "--no-tensorboard"]
-    folder = finished("search", tmp_path, *small, "--recipe", "tuned", "--epochs", "4", "--paths", "1")
+    folder = finished("search", tmp_path, *small, "--recipe", "tuned", "--epochs", "4")
     flags = torch.load(folder / "checkpoint.pt", weights_only=True)["flags"]
     assert flags["warmup_epochs"] == 2, "half of the epochs"
-    assert (flags["paths"], flags["average_last"]) == (1, 5)
+    assert (flags["grad_clip"], flags["average_last"]) == (5, 5)
 
 
 def test_what_cannot_be_is_refused(capsys):
-    assert "--paths 5, or a multiple" in refusal("search", capsys, "--path_sampling", "fair", "--paths", "3")
     assert "more than the 1438" in refusal("search", capsys, "--data", "digits", "--train_images", "9999")
-    assert "argument --paths" in refusal("search", capsys, "--paths", "0")

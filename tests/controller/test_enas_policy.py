@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from controller.enas_policy import EnasController
-from controller.learning import ENAS_EPS, OPTIMIZERS
-from controller.samplers import Squash
+from controller.reinforce import ENAS_EPS, OPTIMIZERS
+from controller.samplers import LogitScale
 from controller.strategies import make_strategy
 from ops.genotype import Genotype
 from ops.space import ENAS, SPACES
@@ -123,7 +123,7 @@ def test_at_first_convolutions_are_likelier_and_most_in_the_first_encoding(space
 
 
 def test_the_likeliest_choice_is_taken_everywhere_and_the_bounds_are_those_given():
-    made = policy(squash=Squash(connection_bound=2.5, operation_bound=5.0, temperature=0.05))
+    made = policy(logit_scale=LogitScale(connection_bound=2.5, operation_bound=5.0, temperature=0.05))
     genotype = made.argmax()
     for cell, tables in zip(genotype.cells, made.probabilities(genotype), strict=True):
         for genes, rows in zip((cell[0::2], cell[1::2]), tables, strict=True):
@@ -168,7 +168,7 @@ def test_its_adam_is_that_of_the_published_program_for_rewards_in_percent():
 @pytest.mark.parametrize("space", [ENAS.name, "darts"])
 def test_a_saved_learner_goes_on_bit_for_bit(space):
     def make():
-        options = {"lr": 3.5e-3, "optimizer": "enas_adam", "ppo_epochs": 2, "entropy_in_loss": 0.1, "updates": 8}
+        options = {"lr": 3.5e-3, "optimizer": "enas_adam", "entropy_in_loss": 0.1, "updates": 8}
         return make_strategy("rl", 2, "type", space, controller="enas", **options)
 
     def play(strategy, generator):

@@ -3,9 +3,8 @@ import io
 import pytest
 import torch
 
-from controller.learning import policy_loss
 from controller.policy import Controller
-from controller.reinforce import Reinforce
+from controller.reinforce import Reinforce, policy_loss
 
 
 @pytest.fixture(autouse=True)

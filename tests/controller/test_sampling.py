@@ -1,36 +1,14 @@
-"""Genotypes that are drawn without a strategy: fair groups, and varied ones."""
+"""Genotypes that are drawn without a strategy: uniform and varied ones."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from controller import sampling
-from controller.sampling import fair, genes_of, uniform, varied
-from ops.space import SLNAS
+from controller.sampling import genes_of, uniform, varied
 
 
 def source(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-@given(st.integers(1, 6), st.integers(0, 1000))
-def test_fair_paths_take_each_operation_of_an_edge_once_a_group(groups, seed):
-    k = len(SLNAS.operations)
-    rows = torch.tensor([genes_of(g) for g in fair(k * groups, 2, "type", source(seed))])  # (n, genes)
-    for group in rows[:, 1::2].split(k):
-        assert torch.equal(group.sort(0).values, torch.arange(k)[:, None].expand_as(group))
-    with pytest.raises(ValueError, match="whole number of groups"):
-        fair(k * groups + 1, 2, "type", source(seed))
-
-
-def test_fair_paths_are_uniform_in_every_position():
-    rows = torch.tensor([genes_of(g) for g in fair(5000, 2, "type", source())])
-    for position, size in enumerate(sampling.gene_sizes(2).tolist()):
-        assert chisquare(rows[:, position].bincount(minlength=size)).pvalue > 1e-4
-    orders = rows[:, 1].view(-1, 5)  # whether one edge tells of another
-    assert (orders == rows[:, 3].view(-1, 5)).float().mean().item() == pytest.approx(0.2, abs=0.03)
 
 
 def test_varied_genotypes_differ_more_and_are_uniform_taken_together():

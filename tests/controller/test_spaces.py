@@ -15,7 +15,7 @@ from scipy.stats import chisquare
 from controller import evolution
 from controller.evolution import Evolution
 from controller.pictures import likely_pictures
-from controller.sampling import apart, fair, from_genes, gene_sizes, genes_of, uniform, varied
+from controller.sampling import apart, from_genes, gene_sizes, genes_of, uniform, varied
 from controller.statistics import Seen, shares
 from controller.strategies import CONTROLLERS, make_strategy
 from ops.genotype import Genotype
@@ -23,10 +23,9 @@ from ops.space import DARTS, SPACES, edges
 
 SEARCHED = [name for name, space in SPACES.items() if space.searched]
 PAIRS = {DARTS.name}  # spaces whose nodes read two different states
-DRAWS = {"uniform": uniform, "fair": fair, "varied": varied}
+DRAWS = {"uniform": uniform, "varied": varied}
 SAME = {  # what was drawn before there were spaces with two different inputs
     "uniform": "71b96ba42a420740",
-    "fair": "11e0e67f954d53da",
     "varied": "0099c04df5230c77",
     "rl": "e7f2b758ad98d133",
     "evolution": "d5cde812a917868a",

@@ -10,7 +10,7 @@ from torch import nn
 
 from engine import export as exports
 from engine.export import ONNX_PACKAGES, ExportError, agreement, export_network, require_packages
-from engine.folding import fold_batch_norms
+from models.folding import fold_batch_norms
 from models.network import Network
 from models.staged import STEMS
 from ops.genotype import Genotype

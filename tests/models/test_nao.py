@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.folding import folded
 from models.cost import main
+from models.folding import folded
 from models.network import Network
 from models.spec import NetworkSpec
 from models.supernet import SuperNet

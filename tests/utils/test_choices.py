@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from controller.learning import ADVANTAGES, OPTIMIZERS
+from controller.reinforce import ADVANTAGES, OPTIMIZERS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
 from data.policies import POLICIES, make_policy

@@ -74,7 +74,6 @@ SEARCH = {
     "controller_optimizer": "ranger",
     "advantage": "baseline",
     "entropy_in_loss": 0,
-    "ppo_epochs": 1,
     "order": 1,
     "arch_lr": 3e-4,
     "arch_weight_decay": 1e-3,

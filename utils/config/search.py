@@ -6,7 +6,7 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from controller.learning import ADVANTAGES, OPTIMIZERS
+from controller.reinforce import ADVANTAGES, OPTIMIZERS
 from controller.relaxation import RELAXATIONS
 from controller.sampling import PATHS, POLICY
 from controller.strategies import CONTROLLERS, GRADIENT, SEARCHERS
@@ -81,7 +81,6 @@ class SearchConfig(CommonConfig):
         0.2, "share of train/ kept for rewards", DATA, type=numbers.fraction, said="0.2, --searcher darts 0.5"
     )
 
-    paths: int = flag(1, "genotypes a step trains on, gradients averaged", SHARED_WEIGHTS, type=numbers.positive_int)
     path_sampling: str = flag("policy", "who draws them after the warm-up", SHARED_WEIGHTS, choices=PATHS)
     bn_affine: bool = flag(True, "scale and shift in the batch norms of cells", SHARED_WEIGHTS, type=bool)
     nesterov: bool = flag(False, "of the momentum", SHARED_WEIGHTS, type=bool)
@@ -110,12 +109,6 @@ class SearchConfig(CommonConfig):
     advantage: str = flag("baseline", "what a reward is compared with", CONTROLLER, choices=ADVANTAGES)
     entropy_in_loss: float = flag(
         0.0, "weight of the entropy in the loss, falling to 0 over the updates", CONTROLLER, type=numbers.non_negative
-    )
-    ppo_epochs: int = flag(
-        1,
-        "passes over the genotypes of an update; more than one with PPO's loss",
-        CONTROLLER,
-        type=numbers.positive_int,
     )
 
     order: int = flag(
@@ -165,12 +158,6 @@ class SearchConfig(CommonConfig):
             raise ValueError(f"--nao_best {self.nao_best} is more than --nao_pool {self.nao_pool} has")
         self.require_space()
         self.require_gradients()
-        operations = len(SPACES[self.space].operations)
-        if self.path_sampling == "fair" and self.paths % operations:
-            raise ValueError(
-                f"--path_sampling fair takes each of the {operations} operations once: --paths {operations}, "
-                f"or a multiple of it"
-            )
 
     def require_space(self) -> None:
         """Refuse a space that cannot be searched, and the depth of another kind of network."""
@@ -202,14 +189,11 @@ class SearchConfig(CommonConfig):
             raise ValueError(f"--searcher {self.searcher} does not search --space {self.space}: it knows {spaces}")
         unfit = {
             **dict.fromkeys(("max_params", "max_macs", "max_latency_ms"), "derives one genotype, within no limits"),
-            **{
-                "paths": "samples no paths",
-                "path_sampling": "samples no paths",
-                "drop_prob": "mixes, and drops no path",
-            },
+            "path_sampling": "samples no paths",
+            "drop_prob": "mixes, and drops no path",
         }
         for name, why in unfit.items():
-            if name in self.given and getattr(self, name) not in (0, 1 if name == "paths" else POLICY):
+            if name in self.given and getattr(self, name) not in (0, POLICY):
                 raise ValueError(f"--{name}: --searcher {self.searcher} {why}")
 
 

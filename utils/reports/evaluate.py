@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.folding import folded
+from models.folding import folded
 from utils.reports import metrics
 
 SHIFT = 1 / 8  # of the side: how far images are moved to measure shift consistency

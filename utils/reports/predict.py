@@ -11,7 +11,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from engine.folding import folded
+from models.folding import folded
 from utils.system.errors import UsageError
 from utils.system.files import write_whole
 from utils.system.terminal import show, tell

@@ -8,7 +8,7 @@ from typing import Any
 from ops.genotype import Genotype
 
 
-class Known:
+class ScoreCache:
     """The score of each genotype that was scored with the shared weights as they are now: none is scored twice."""
 
     def __init__(self) -> None:

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from controller.constraints import Constraints
-from controller.draws import Draws
+from controller.genotype_sampler import GenotypeSampler
 from controller.policy import Controller
 from controller.reinforce import Reinforce
 from controller.sampling import uniform
 from utils.system.processes import World
 
 
-def draws(canonical: bool, maxima: dict | None = None, priced: list | None = None) -> Draws:
+def draws(canonical: bool, maxima: dict | None = None, priced: list | None = None) -> GenotypeSampler:
     torch.manual_seed(0)
 
     def cost(genotype):
@@ -19,7 +19,7 @@ def draws(canonical: bool, maxima: dict | None = None, priced: list | None = Non
         return genotype.cells[0][1]
 
     constraints = Constraints({"first": cost}, maxima or {})
-    return Draws(Reinforce(Controller(2)), constraints, World(), seed=1, canonical=canonical)
+    return GenotypeSampler(Reinforce(Controller(2)), constraints, World(), seed=1, canonical=canonical)
 
 
 @pytest.mark.parametrize("method", ["sample", "ask"])

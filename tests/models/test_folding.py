@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from controller.sampling import uniform
-from engine.folding import folded
+from models.folding import folded
 from models.network import Network
 from ops.genotype import Genotype, num_cells
 from ops.primitives import ANTIALIAS, PooledConv

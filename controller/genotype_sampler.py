@@ -17,7 +17,7 @@ from utils.system.seeds import derived_seed
 
 
 @dataclass
-class Draws:
+class GenotypeSampler:
     """Genotypes from the strategy, the same in all processes; every draw has a seed of its own, from its names.
 
     ``canonical``: one encoding stands for all that describe the same network, wherever genotypes are used. The
