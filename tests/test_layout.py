@@ -66,7 +66,6 @@ KNOWN = {
     "tests/controller/test_strategies.py has more than 250 lines",
     "train_search_cifar.py has more than 250 lines",
     "train_search_cifar.py: build has more than 50 lines",
-    "utils/reports/report.py has more than 250 lines",
     "utils/reports/retrain_end.py: write_retraining has more than 50 lines",
     "data/large_images.py: ResolutionJitter.forward names no shape",
 }

@@ -1,13 +1,12 @@
 """Reports: what a run cost and what it gave, from the files in its folder, so also of an interrupted one.
 
-python -m utils.reports.report result/search/mine-... [result/retrain/mine-... ...] [-o report.md]
+python -m utils.report result/search/mine-... [result/retrain/mine-... ...] [-o report.md]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,45 @@ from utils.system.terminal import complain, say, show
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
 PHASES = {"search": ("weights", "strategy", "report"), "retrain": ("train", "valid")}
+DATA = ("dataset", "train_images", "val_images", "image_size", "skipped")
+CURVES = {
+    name: tuple(f"{side}/{name}" for side in ("shared", "train", "valid")) for name in ("loss", "top1", "miou", "fit")
+}
+PICTURES = (*(f"{name}.png" for name in CURVES), "derived.png", "pareto.png", "predictions.png")
+COLUMNS = ("shared/loss", "controller/reward", "controller/entropy", "train/loss", "valid/loss")  # of the epochs
+COLUMNS += ("valid/top1", "valid/miou", "valid/fit")
+# Rows of the table, and where report.json has them.
+ROWS = {
+    "complete": "complete",
+    "data": "data.dataset",
+    "training images": "data.train_images",
+    "validation images": "data.val_images",
+    "skipped images": "data.skipped_images",
+    "device": "device.device_name",
+    "processes": "device.processes",
+    "precision": "device.precision",
+    "epochs done": "cost.epochs",
+    "seconds": "cost.total_s",
+    **{f"seconds: {name}": f"cost.seconds.{name}" for name in (*PHASES["search"], "derive", *PHASES["retrain"])},
+    **{f"time, {name} (%)": f"cost.percent.{name}" for name in PARTS},
+    "CPU-hours": "cost.CPU_hours",
+    "GPU-hours": "cost.GPU_hours",
+    "images seen": "cost.images",
+    "images/s": "cost.images_per_s",
+    "peak memory (MB)": "cost.peak_memory_mb",
+    "last valid/top1 (%)": "last_epoch.valid/top1",
+    "best valid/top1 (%)": "best_top1",
+    "mean IoU (%)": "val_miou",
+    "AP at an IoU of 0.5 (%)": "val_ap50",
+    "score of the derived": "score",
+    "ranked by": "ranked_by",
+    "parameters": "parameters",
+    "MACs": "macs",
+}
 
 
 class ReportError(UsageError):
-    """A folder that is no run, in one line."""
+    """A folder that is not that of a run, in one line."""
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -40,61 +74,48 @@ def read_run(folder: Path) -> dict[str, Any]:
             epochs.append(json.loads(line))
         except ValueError:
             continue  # cut short when the run was killed
-    return {
-        "folder": folder,
-        "kind": kind,
-        "config": config,
-        "epochs": epochs,
-        "result": read_json(folder / RESULT),
-        "genotypes": read_json(folder / "genotypes.json"),
-    }
+    files = {"result": read_json(folder / RESULT), "genotypes": read_json(folder / "genotypes.json")}
+    return {"folder": folder, "kind": kind, "config": config, "epochs": epochs, **files}
 
 
 def costs(run: Mapping[str, Any]) -> dict[str, Any]:
     """Sum up what a run cost so far: seconds by phase, device-hours, images, images/s and peak memory."""
-    epochs, names = run["epochs"], PHASES[run["kind"]]
+    epochs, config, names = run["epochs"], run["config"], PHASES[run["kind"]]
     seconds = {name: sum(epoch.get(f"time/{name}_s") or 0.0 for epoch in epochs) for name in names}
     if "derive_s" in run["result"]:
         seconds["derive"] = run["result"]["derive_s"]
     total = sum(seconds.values())
-    derived, processes = run["config"].get("derived", {}), run["config"].get("processes", 1)
-    device = "CPU" if run["config"]["machine"]["device"] == "cpu" else "GPU"
-    images = len(epochs) * derived.get("epoch_images", 0)
+    device = "CPU" if config["machine"]["device"] == "cpu" else "GPU"
+    images = len(epochs) * config.get("derived", {}).get("epoch_images", 0)
+    peak = max((epoch.get("memory/peak_bytes") or 0 for epoch in epochs), default=0)
     return {
         "seconds": seconds,
         "total_s": total,
         "percent": percent(run["result"].get("time_s", {})),
-        f"{device}_hours": total * processes / 3600,
+        f"{device}_hours": total * config.get("processes", 1) / 3600,
         "epochs": len(epochs),
         "images": images,
         "images_per_s": images / seconds[names[0]] if seconds[names[0]] else None,
-        "peak_memory_bytes": max((epoch.get("memory/peak_bytes") or 0 for epoch in epochs), default=0),
+        "peak_memory_bytes": peak,
+        "peak_memory_mb": peak / 1e6,
     }
 
 
 def document(run: Mapping[str, Any]) -> dict[str, Any]:
     """Make the content of report.json."""
-    config = run["config"]
+    config, defaults = run["config"], run["config"].get("defaults", {})
+    data = {key: value for key, value in config.get("derived", {}).items() if key in DATA}
     return {
         "run": run["folder"].name,
         "kind": run["kind"],
         "complete": bool(run["result"]),
-        "changed_flags": changed_flags(config),
-        "data": {k: v for k, v in config.get("derived", {}).items() if k in DATA_KEYS},
+        "changed_flags": {k: v for k, v in config["flags"].items() if k in defaults and v != defaults[k]},
+        "data": {**data, "skipped_images": len(data.get("skipped") or [])},
         "device": {**config["machine"], "processes": config.get("processes"), "precision": config.get("precision")},
         "cost": costs(run),
         "last_epoch": run["epochs"][-1] if run["epochs"] else {},
         **run["result"],
     }
-
-
-DATA_KEYS = ("dataset", "train_images", "val_images", "image_size", "skipped")
-
-
-def changed_flags(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that differ from their defaults."""
-    defaults = config.get("defaults", {})
-    return {k: v for k, v in config["flags"].items() if k in defaults and v != defaults[k]}
 
 
 def write(log: RunLog, *, result: Mapping[str, Any], clock: Clock) -> None:
@@ -114,34 +135,26 @@ def write(log: RunLog, *, result: Mapping[str, Any], clock: Clock) -> None:
     write_json(folder / RESULT, result)
 
 
-CURVES = {
-    name: tuple(f"{side}/{name}" for side in ("shared", "train", "valid")) for name in ("loss", "top1", "miou", "fit")
-}
-PICTURES = ("loss.png", "top1.png", "miou.png", "fit.png", "derived.png", "pareto.png", "predictions.png")
-
-
 def _draw_curves(run: Mapping[str, Any]) -> None:
     """Learning curves as pictures beside the other files of the run."""
     for name, tags in CURVES.items():
         points = {tag: [(e["epoch"], e[tag]) for e in run["epochs"] if e.get(tag) is not None] for tag in tags}
-        found = {tag: curve for tag, curve in points.items() if curve}
-        if found:
-            write_figure(run["folder"] / f"{name}.png", plots.curves(found, "epoch", name), dpi=200)
+        curves = {tag: curve for tag, curve in points.items() if curve}
+        if curves:
+            write_figure(run["folder"] / f"{name}.png", plots.curves(curves, "epoch", name), dpi=200)
 
 
 def render(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Write Markdown: runs side by side, differing settings first; then what each found."""
+    """Write Markdown: runs side by side, differing settings first; then each by itself."""
     documents = [document(run) for run in runs]
     names = [f"{d['kind']} {d['run']}" for d in documents]
     lines = [f"# {names[0] if len(runs) == 1 else f'{len(runs)} runs'}", ""]
     flags = sorted({key for d in documents for key in d["changed_flags"]})
     values = {key: [run["config"]["flags"].get(key) for run in runs] for key in flags}
-    if len(runs) > 1:
-        differing = [key for key in flags if any(v != values[key][0] for v in values[key])]
-        flags = differing + [key for key in flags if key not in differing]
+    flags.sort(key=lambda key: all(value == values[key][0] for value in values[key]))  # those that differ first
     lines += _table(["setting", *names], [[key, *values[key]] for key in flags])
-    rows = [[label, *(_shown(get(d)) for d in documents)] for label, get in ROWS]
-    lines += _table(["", *names], [row for row in rows if any(cell != "" for cell in row[1:])])
+    rows = [[label, *(_cell(_at(d, place)) for d in documents)] for label, place in ROWS.items()]
+    lines += _table(["", *names], [row for row in rows if any(row[1:])])
     parts = {part for d in documents for part in d["cost"]["percent"]}
     if parts:
         lines += [legend(parts, gpu=any("GPU_hours" in d["cost"] for d in documents)), ""]
@@ -150,61 +163,21 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _get(*keys: str):
-    def get(found: Any) -> Any:
-        for key in keys:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found
-
-    return get
-
-
-ROWS = [
-    ("complete", _get("complete")),
-    ("data", _get("data", "dataset")),
-    ("training images", _get("data", "train_images")),
-    ("validation images", _get("data", "val_images")),
-    ("skipped images", lambda d: len(d["data"].get("skipped") or [])),
-    ("device", _get("device", "device_name")),
-    ("processes", _get("device", "processes")),
-    ("precision", _get("device", "precision")),
-    ("epochs done", _get("cost", "epochs")),
-    ("seconds", _get("cost", "total_s")),
-    *[
-        (f"seconds: {n}", _get("cost", "seconds", n))
-        for n in ("weights", "strategy", "report", "derive", "train", "valid")
-    ],
-    *[(f"time, {n} (%)", _get("cost", "percent", n)) for n in PARTS],
-    ("CPU-hours", _get("cost", "CPU_hours")),
-    ("GPU-hours", _get("cost", "GPU_hours")),
-    ("images seen", _get("cost", "images")),
-    ("images/s", _get("cost", "images_per_s")),
-    ("peak memory (MB)", lambda d: d["cost"]["peak_memory_bytes"] / 1e6),
-    ("last valid/top1 (%)", _get("last_epoch", "valid/top1")),
-    ("best valid/top1 (%)", _get("best_top1")),
-    ("mean IoU (%)", _get("val_miou")),
-    ("AP at an IoU of 0.5 (%)", _get("val_ap50")),
-    ("score of the derived", _get("score")),
-    ("ranked by", _get("ranked_by")),
-    ("of the best, random seeds of NAO", _get("nao", "top_from_seed")),
-    ("pairwise accuracy of NAO", _get("nao", "pairwise_accuracy")),
-    ("reconstruction error of NAO", _get("nao", "reconstruction_error")),
-    ("parameters", _get("parameters")),
-    ("MACs", _get("macs")),
-]
+def _at(values: Any, place: str) -> Any:
+    """The value at a dotted place in nested dicts; None where there is none."""
+    for key in place.split("."):
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
 
 
 def _details(run: Mapping[str, Any], name: str) -> list[str]:
     """Learning curves, the ranked table and the commands to go on, of one run."""
-    lines = [f"## {name}", ""]
-    tags = ("shared/loss", "controller/reward", "controller/entropy", "train/loss", "valid/loss")
-    tags += ("valid/top1", "valid/miou", "valid/fit")
-    tags = [tag for tag in tags if any(tag in epoch for epoch in run["epochs"])]
-    step = max(1, len(run["epochs"]) // 20)
-    shown = [e for i, e in enumerate(run["epochs"]) if i % step == 0 or i == len(run["epochs"]) - 1]
-    lines += _table(["epoch", *tags], [[e["epoch"], *(e.get(tag) for tag in tags)] for e in shown])
+    lines, epochs = [f"## {name}", ""], run["epochs"]
+    tags = [tag for tag in COLUMNS if any(tag in epoch for epoch in epochs)]
+    every = max(1, len(epochs) // 20)
+    rows = [epoch for i, epoch in enumerate(epochs) if i % every == 0 or i == len(epochs) - 1]
+    lines += _table(["epoch", *tags], [[epoch["epoch"], *(epoch.get(tag) for tag in tags)] for epoch in rows])
     lines += [f"![{name}]({run['folder'] / name})" for name in PICTURES if (run["folder"] / name).is_file()] + [""]
-    lines += [line for text in run["result"].get("advice", []) for line in (text, "")]
     candidates = run["genotypes"].get("candidates", [])
     if candidates:
         rows = [
@@ -217,7 +190,7 @@ def _details(run: Mapping[str, Any], name: str) -> list[str]:
     return lines
 
 
-def _shown(value: Any) -> str:
+def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -231,14 +204,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     if not rows:
         return []
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return [*lines, *(f"| {' | '.join(_shown(cell) for cell in row)} |" for row in rows), ""]
+    return [*lines, *(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows), ""]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print, or write, a report of one or several run folders."""
-    parser = argparse.ArgumentParser(
-        prog="python -m utils.reports.report", description="Lay runs side by side.", allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(prog="utils.report", description="Lay runs side by side.", allow_abbrev=False)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, finished or not")
     parser.add_argument("-o", "--output", type=Path, help="file to write (default: standard output)")
     args = parser.parse_args(argv)
@@ -249,10 +220,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             write_text(args.output, text)
     except (ReportError, OSError) as error:
-        complain("utils.reports.report", error)
+        complain("utils.report", error)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
