@@ -170,16 +170,13 @@ def test_small_images_have_no_workers():
 
 
 @pytest.mark.parametrize("kind", ["search", "retrain"])
-def test_a_run_that_asks_for_advice_is_the_same_run_and_its_report_has_the_sentences(kind, tmp_path, monkeypatch):
+def test_a_run_that_asks_for_advice_is_the_same_run(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(advice, "ROUNDS", 1)
     few = [*SMALL, "--epochs", "1", "--train_images", "400"]
     plain, asked = (finished(kind, tmp_path / name, *few, *flags) for name, flags in (("a", []), ("b", ["--advise"])))
     same_run(plain, asked, kind)
     assert "advice" not in result_of(plain)
-    said = result_of(asked)["advice"]
-    text = (asked / "report.md").read_text()
-    assert said
-    assert all(sentence in text for sentence in said)
+    assert result_of(asked)["advice"]
     ours, other = result_of(plain), result_of(asked)
     changing = {"advice", "time_s", "derive_s"}
     assert {k: v for k, v in ours.items() if k not in changing} == {k: v for k, v in other.items() if k not in changing}
