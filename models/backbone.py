@@ -10,9 +10,9 @@ from models.heads import Features
 from models.spec import NetworkSpec
 from models.stems import STEMS, Stemmed, build_stems, stem_stride
 from models.structures import STRUCTURES
-from ops.drop_path import keep_masks
 from ops.encodings import Encoding
 from ops.genotype import Genotype
+from ops.layers import keep_masks
 from utils.system.errors import UsageError
 
 

@@ -7,12 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.plan import CellPlan
+from ops.layers import Mish, SqueezeExcite, pointwise
 from ops.layout import concatenate
-from ops.mish import Mish
 from ops.mixture import MixedEdge, MixedEdges
-from ops.primitives import pointwise
 from ops.space import Edge, Space, edges
-from ops.squeeze_excite import SqueezeExcite
 
 EdgeBuilder = Callable[[int, str], nn.Module]
 Through = Callable[[nn.Module, Tensor], Tensor]

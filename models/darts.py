@@ -15,8 +15,9 @@ from models.stacked_cost import NEWER, NODE, OLDER, Part
 from ops.encodings import Encoding
 from ops.genotype import Genotype
 from ops.layout import concatenate
-from ops.separable import SEPARABLE, project, reduce
+from ops.registry import STACKED
 from ops.space import DARTS, edges
+from ops.stacked import project, reduce
 
 
 def plan(spec: NetworkSpec, genotype: Genotype | None) -> tuple[CellPlan, ...]:
@@ -59,7 +60,7 @@ class ChosenCell(StackedCell):
         )
 
     def _operation(self, op: int, state: int) -> nn.Module:
-        return SEPARABLE[DARTS.known[op]](self.plan.width, self.plan.stride(state), True)
+        return STACKED[DARTS.known[op]](self.plan.width, self.plan.stride(state), True)
 
     def forward(
         self,
@@ -103,7 +104,7 @@ def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Par
     for pair in edges(genotype.cell(plan.stage, plan.index, plan.is_reduction)):
         for state, op in pair:
             of = (width, plan.stride(state), True)
-            yield Part(SEPARABLE[DARTS.known[op]], of, width, NEWER if state < 2 else NODE)
+            yield Part(STACKED[DARTS.known[op]], of, width, NEWER if state < 2 else NODE)
 
 
 def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:

@@ -11,9 +11,9 @@ from models.plan import CellPlan
 from models.stacked_cost import NEWER, NODE, OLDER, Part
 from ops.encodings import Encoding
 from ops.layout import concatenate
-from ops.plain import PLAIN
-from ops.separable import project, reduce
+from ops.registry import STACKED
 from ops.space import edges
+from ops.stacked import project, reduce
 
 
 def calibration(channels: int, width: int, larger: bool) -> nn.Module:
@@ -49,7 +49,7 @@ class LooseCell(nn.Module):
         width = plan.width
 
         def operation(state: int, op: int) -> nn.Module:
-            return PLAIN[names[op]](width, plan.stride(state), True)
+            return STACKED[names[op]](width, plan.stride(state), True)
 
         self.pre0 = calibration(plan.reads[0], width, larger=plan.halved)
         self.pre1 = calibration(plan.reads[1], width, larger=False)
@@ -98,7 +98,7 @@ def loose_parts(
     for pair in edges(encoding):
         for state, op in pair:
             of = (width, plan.stride(state), True)
-            yield Part(PLAIN[names[op]], of, width, NEWER if state < 2 else NODE)
+            yield Part(STACKED[names[op]], of, width, NEWER if state < 2 else NODE)
     for state in given:
         if state < 2 and plan.is_reduction:
             yield Part(reduce, (width, width, True, False), width, NEWER)

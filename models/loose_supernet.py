@@ -14,9 +14,9 @@ from models.loose_ends import calibration
 from models.plan import CellPlan
 from ops.encodings import Encoding
 from ops.layout import concatenate
-from ops.plain import PLAIN
-from ops.separable import reduce
+from ops.registry import STACKED
 from ops.space import edges, loose_ends
+from ops.stacked import reduce
 
 
 class Join(nn.Module):
@@ -60,7 +60,7 @@ class SharedCell(nn.Module):
 
         def edge(inputs: int) -> nn.ModuleList:
             strides = [2 if strided and state < 2 else 1 for state in range(inputs)]
-            return nn.ModuleList(nn.ModuleList(PLAIN[name](width, s, True) for s in strides) for name in names)
+            return nn.ModuleList(nn.ModuleList(STACKED[name](width, s, True) for s in strides) for name in names)
 
         self.nodes = nn.ModuleList(nn.ModuleDict({side: edge(n + 2) for side in SIDES}) for n in range(nodes))
         self.halve = nn.ModuleList(reduce(width, width, True, rectified=False) for _ in range(2) if strided)

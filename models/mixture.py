@@ -14,7 +14,7 @@ from models.plan import CellPlan
 from models.spec import NetworkSpec
 from ops.encodings import Encoding
 from ops.layout import concatenate
-from ops.separable import SEPARABLE
+from ops.registry import STACKED
 from ops.space import DARTS, edges
 
 COLUMNS = ("none", *DARTS.operations)  # of a table of weights
@@ -54,11 +54,11 @@ class MixedCell(StackedCell):
 
     def _pool(self, name: str, state: int) -> nn.Sequential:
         norm = nn.BatchNorm2d(self.plan.width, affine=False)
-        return nn.Sequential(SEPARABLE[name](self.plan.width, self.plan.stride(state), False), norm)
+        return nn.Sequential(STACKED[name](self.plan.width, self.plan.stride(state), False), norm)
 
     def _edge(self, state: int) -> nn.ModuleDict:
         names = (name for name in DARTS.operations if name not in POOLS)
-        return nn.ModuleDict({name: SEPARABLE[name](self.plan.width, self.plan.stride(state), False) for name in names})
+        return nn.ModuleDict({name: STACKED[name](self.plan.width, self.plan.stride(state), False) for name in names})
 
     def forward(
         self,

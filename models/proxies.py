@@ -23,7 +23,7 @@ from models.deployment import Deployment
 from models.macs import count_macs
 from models.network import Network
 from ops.genotype import Genotype
-from ops.mish import Mish
+from ops.layers import Mish
 from utils.system.errors import UsageError
 from utils.system.seeds import derived_seed
 

@@ -18,7 +18,7 @@ from models.plan import CellPlan
 from models.spec import NetworkSpec
 from models.stems import build_stems, stem_size
 from ops.genotype import Genotype
-from ops.primitives import pointwise
+from ops.layers import pointwise
 from ops.registry import build_operation
 from ops.space import edges
 

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ops.blur_pool import BlurPool
-from ops.mish import Mish
+from ops.layers import BlurPool, Mish
 from ops.primitives import ANTIALIAS
 
 

@@ -2,10 +2,9 @@
 
     python -m ops.draw genotypes.json#0 -o cell.svg
 
-Inputs stand on the left, the output (the nodes that the cell gives) on the right. Nodes stand in
-columns by depth, each in a row of its own, and a line changes rows only in the gap behind its source, where
-neither a node nor a name lies; then it keeps to its target's row. So no line touches a foreign node or name,
-and what remains, the crossings, is settled by trying all orders. Lengths are in points (1/72 inch).
+Inputs stand on the left, the output (the nodes that the cell gives) on the right. Nodes stand in columns by depth, each
+in a row of its own, and a line changes rows only in the gap behind its source; then it keeps to its target's row. So no
+line touches a foreign node or name, and the crossings are settled by trying all orders. Lengths are in points.
 """
 
 import argparse
@@ -14,12 +13,11 @@ import math
 import os
 import pathlib
 import sys
-from collections import namedtuple
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations, permutations
+from typing import NamedTuple
 
-import networkx as nx
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,52 +29,57 @@ from ops.genotype import SHARINGS, Genotype, GenotypeError, read_candidate
 from ops.space import SPACES, Space, edges
 from ops.styles import CONCAT, PLAIN, STYLES
 from utils.system import numbers
+from utils.system.errors import UsageError
 from utils.system.files import write_whole
-from utils.system.terminal import complain, show
+from utils.system.terminal import OneLineParser, complain, show
 
 DPI, MAX_PIXELS, FONT = 300, 10**8, "DejaVu Sans"  # matplotlib brings this font along: the same everywhere
 WIDTH, GUTTER = 8.5 / 2.54 * 72, 12.0  # of a cell; between two cells
 RADIUS, PORT = 5.0, 2.6  # of a node; its two edges enter this far above and below its centre
 INPUT, BAR, MARGIN, TAIL, TITLE = 12.0, 9.0, 0.8, 8.0, 11.0  # input, output, rim, gap before output, heading
 
-# By state: layer (its depth) and row, 0 at the top. By layer: x and the room for names before it.
-Layout = namedtuple("Layout", "layer row x names folded")
+Wiring = Sequence[tuple[int, int]]  # of each edge the state that it reads and the one that it enters
 
 
-def graph(encoding: Sequence[int], space: Space) -> tuple[nx.MultiDiGraph, dict[int, int]]:
-    """Make the graph of a cell, with ``op`` on every edge, and each state's depth: the longest way from an input."""
-    wiring = nx.MultiDiGraph()
-    wiring.add_nodes_from(range(2 + len(encoding) // 4))
+class Layout(NamedTuple):
+    """Where a cell is drawn. By state: layer (its depth) and row, 0 at the top; by layer: x and the room for names."""
+
+    layer: dict[int, int]
+    row: dict[int, float]
+    x: list[float]
+    names: list[float]
+    folded: bool
+
+
+def graph(encoding: Sequence[int]) -> tuple[Wiring, dict[int, int]]:
+    """The edges of a cell, and the depth of each state: the longest way to it from an input."""
+    wiring, layer = [], {0: 0, 1: 0}
     for state, pair in enumerate(edges(encoding), 2):
-        wiring.add_edges_from((source, state, {"op": space.known[op]}) for source, op in pair)
-    return wiring, {s: depth for depth, layer in enumerate(nx.topological_generations(wiring)) for s in layer}
+        wiring += [(edge.input, state) for edge in pair]
+        layer[state] = 1 + max(layer[edge.input] for edge in pair)
+    return wiring, layer
 
 
-def crossings(
-    wiring: nx.MultiDiGraph, layer: dict[int, int], row: dict[int, float], given: Sequence[int] | None = None
-) -> int:
-    """Count the pairs of lines that cross, when the states lie in these rows.
-
-    Lines to the output are included, of the ``given`` states or of all nodes.
-    """
+def crossings(wiring: Wiring, layer: dict[int, int], row: dict[int, float], given: Sequence[int] | None = None) -> int:
+    """Count the pairs of lines that cross: edges, and lines to the output, from the ``given`` states or all nodes."""
     count, given = 0, range(2, len(layer)) if given is None else given
     for gap in range(max(layer.values()) + 1):  # (row where a line enters the gap, row where it leaves it)
         lines = [(row[state], row[state]) for state in given if layer[state] <= gap]
-        for source, state in wiring.edges():
+        for source, state in wiring:
             if layer[source] <= gap < layer[state]:
                 lines.append((row[source if layer[source] == gap else state], row[state]))
         count += sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for a, b in combinations(lines, 2))
     return count
 
 
-def best_rows(wiring: nx.MultiDiGraph, layer: dict[int, int], given: Sequence[int] | None = None) -> dict[int, float]:
+def best_rows(wiring: Wiring, layer: dict[int, int], given: Sequence[int] | None = None) -> dict[int, float]:
     """Find the rows with the fewest crossings, then the shortest ways; input 0 above 1, both near their readers."""
     nodes = len(layer) - 2  # all states but the two inputs
 
     def place(order: Sequence[int]) -> dict[int, float]:
         row = {state: float(position) for state, position in enumerate(order, 2)}
         for state, unread in ((0, 1.0), (1, nodes - 2.0)):
-            read = [row[target] for target in wiring.successors(state)] or [unread]
+            read = [row[target] for target in {target for source, target in wiring if source == state}] or [unread]
             row[state] = sum(read) / len(read)
         if row[1] - row[0] < 1:
             middle = min(max((row[0] + row[1]) / 2, 0.5), nodes - 1.5)
@@ -84,7 +87,7 @@ def best_rows(wiring: nx.MultiDiGraph, layer: dict[int, int], given: Sequence[in
         return row
 
     def cost(row: dict[int, float]) -> tuple[int, float]:
-        travel = sum(abs(row[source] - row[state]) for source, state in wiring.edges())
+        travel = sum(abs(row[source] - row[state]) for source, state in wiring)
         return crossings(wiring, layer, row, given), round(travel, 6)
 
     return min(map(place, permutations(range(nodes))), key=cost)
@@ -100,11 +103,11 @@ def _label(op: str, folded: bool) -> tuple[str, float, float]:
 
 def lay_out(encoding: Sequence[int], space: Space, given: Sequence[int] | None = None, folded: bool = False) -> Layout:
     """Spread the layers over the width; where names in one line leave too narrow gaps, fold all of them."""
-    wiring, layer = graph(encoding, space)
+    wiring, layer = graph(encoding)
     depth = max(layer.values())
     names = [0.0] * (depth + 1)
-    for _, state, op in wiring.edges(data="op"):
-        names[layer[state]] = max(names[layer[state]], _label(op, folded)[2] + 1.5)
+    for (_, state), op in zip(wiring, encoding[1::2], strict=True):
+        names[layer[state]] = max(names[layer[state]], _label(space.known[op], folded)[2] + 1.5)
     taken = 2 * MARGIN + INPUT + RADIUS + sum(names) + depth * 2 * RADIUS + TAIL + BAR
     gap = (WIDTH - taken) / (depth + 0.5)
     if gap < 6 and not folded:
@@ -200,29 +203,16 @@ def render(genotype: Genotype, extension: str, dpi: int = DPI) -> bytes:
     with style.context(["default", {"svg.hashsalt": "ops.draw", "pdf.fonttype": 42}]):
         figure = draw(genotype)
         if extension == "png" and math.prod(figure.get_size_inches()) * dpi**2 > MAX_PIXELS:
-            raise argparse.ArgumentError(None, "too many pixels for a png: lower --dpi, or draw an svg")
+            raise UsageError("too many pixels for a png: lower --dpi, or draw an svg")
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension)
         content = io.BytesIO()
         figure.savefig(content, format=extension, dpi=dpi, metadata=metadata)
     return content.getvalue()
 
 
-def save(content: bytes, path: str) -> None:
-    """Write a file as a whole or, with OSError, not at all."""
-    try:
-        write_whole(pathlib.Path(os.path.realpath(path)), lambda file: file.write(content))
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise OSError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from error
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise argparse.ArgumentError(None, f"{message} (see --help)")
-
-
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    about, example = "Draw a genotype's cells.", "example: python -m ops.draw genotypes.json#0 -o cell.svg"
-    parser = _Parser("python -m ops.draw", description=about, epilog=example, allow_abbrev=False)
+    example = "example: python -m ops.draw genotypes.json#0 -o cell.svg"
+    parser = OneLineParser("python -m ops.draw", description="Draw a genotype.", epilog=example, allow_abbrev=False)
     parser.add_argument("genotype", help="a genotypes.json, genotypes.json#RANK, a name, or a list, as --arch")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="an .svg, .png or .pdf file")
     parser.add_argument("--sharing", choices=SHARINGS, help="default: what the file states, else type")
@@ -244,11 +234,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parse(argv)
         genotype = read_candidate(args.genotype, args.sharing).genotype
-        save(render(genotype, args.extension, args.dpi), args.output)
-    except (argparse.ArgumentError, GenotypeError, OSError) as error:
-        line = " ".join(str(error).split())
-        complain("ops.draw", show(line))
-        return 1 if isinstance(error, OSError) else 2
+        content = render(genotype, args.extension, args.dpi)
+        write_whole(pathlib.Path(os.path.realpath(args.output)), lambda file: file.write(content))
+    except (UsageError, GenotypeError) as error:
+        complain("ops.draw", show(" ".join(str(error).split())))
+        return 2
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        complain("ops.draw", show(f"{args.output} cannot be written: {getattr(error, 'strerror', error)}"))
+        return 1
     return 0
 
 

@@ -55,6 +55,4 @@ class _Concatenate(torch.autograd.Function):
 
 def concatenate(parts: Sequence[Tensor]) -> Tensor:
     """Join tensors by channels: (N, C_i, H, W) each -> (N, sum of C_i, H, W)."""
-    if torch.jit.is_tracing():
-        return torch.cat(tuple(parts), dim=1)
     return _Concatenate.apply(*parts)

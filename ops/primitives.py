@@ -1,4 +1,4 @@
-"""The operations of the search space, without their names (docs/method.md, section 2).
+"""The operations of our own space, without their names (docs/method.md, section 2).
 
 Every one is built as ``Operation(width, out_width, stride, antialias)`` and maps (N, width, H, W) to
 (N, out_width, H', W') with H' = H at stride 1 and ceil(H/2) at stride 2. Layers that own parameters are
@@ -8,18 +8,11 @@ registered in the order in which they run. No convolution has a bias.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ops.blur_pool import BlurPool
-from ops.depthwise import DepthwiseConv2d
+from ops.layers import BlurPool, DepthwiseConv2d, Mish, pointwise
 from ops.layout import interleave
-from ops.mish import Mish
 
 # By name, which operations blur before they subsample.
 ANTIALIAS = {"conv": {"conv"}, "all": {"conv", "pool"}, "none": frozenset()}
-
-
-def pointwise(width: int, out_width: int) -> nn.Conv2d:
-    """A 1x1 convolution without bias: (N, width, H, W) -> (N, out_width, H, W)."""
-    return nn.Conv2d(width, out_width, 1, bias=False)
 
 
 class ShuffleUnit(nn.Module):

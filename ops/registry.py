@@ -1,6 +1,7 @@
-"""The one table of operations: name -> builder.
+"""The tables of operations: name -> builder.
 
-A new operation is a class in ops.primitives, one line here, and its name in a space (ops.space).
+A new operation is a class or function in ops.primitives or ops.stacked, one line here, and its name in a space
+(ops.space). How its lines look in a drawing is said in ops.styles; without an entry there they are plain.
 """
 
 from collections.abc import Callable
@@ -9,10 +10,10 @@ from functools import partial
 from torch import nn
 
 from ops import primitives
+from ops.stacked import conv, conv_7x1_1x7, dil_conv, pool, row_and_column, sep_conv, skip
 
-Builder = Callable[[int, int, int, str], nn.Module]
-
-OPERATIONS: dict[str, Builder] = {
+# Of our own space: by width, width of the output, stride and the name of the anti-aliasing.
+OPERATIONS: dict[str, Callable[[int, int, int, str], nn.Module]] = {
     "shuffle_3x3": partial(primitives.shuffle, 3),
     "shuffle_5x5": partial(primitives.shuffle, 5),
     "avg_pool_3x3": partial(primitives.pool, "avg"),
@@ -20,7 +21,29 @@ OPERATIONS: dict[str, Builder] = {
     "conv_1x1": primitives.conv_1x1,
 }
 
+# Of the spaces that stack cells: by channels, stride, and whether batch norms scale and shift.
+STACKED: dict[str, Callable[[int, int, bool], nn.Module]] = {
+    "skip_connect": skip,
+    "identity": partial(skip, rectified=False),
+    "sep_conv_3x3": partial(sep_conv, 3),
+    "sep_conv_5x5": partial(sep_conv, 5),
+    "sep_conv_7x7": partial(sep_conv, 7),
+    "dil_conv_3x3": partial(dil_conv, 3),
+    "dil_conv_5x5": partial(dil_conv, 5),
+    "conv_7x1_1x7": conv_7x1_1x7,
+    "conv_1x1": partial(conv, 1),
+    "conv_3x3": partial(conv, 3),
+    "conv_1x3_3x1": partial(row_and_column, 3),
+    "conv_1x7_7x1": partial(row_and_column, 7),
+    **{f"max_pool_{side}x{side}": partial(pool, False, side) for side in (2, 3, 5)},
+    **{f"avg_pool_{side}x{side}": partial(pool, True, side) for side in (2, 3, 5)},
+    # The published table of NAO holds three operations twice.
+    "identity_again": partial(skip, rectified=False),
+    "max_pool_3x3_again": partial(pool, False, 3),
+    "avg_pool_3x3_again": partial(pool, True, 3),
+}
+
 
 def build_operation(name: str, width: int, out_width: int, *, stride: int, antialias: str) -> nn.Module:
-    """The module of an operation: (N, width, H, W) -> (N, out_width, ...). Stride 1 keeps the width."""
+    """The module of an operation of our own space: (N, width, H, W) -> (N, out_width, ...)."""
     return OPERATIONS[name](width, out_width, stride, antialias)

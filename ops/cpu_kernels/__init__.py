@@ -12,4 +12,4 @@ def use_cpu_kernel(x: Tensor) -> bool:
     """Whether ``x`` is worked on in eager mode on a CPU, in single or double precision."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return False
-    return not (torch.is_autocast_enabled("cpu") or torch.jit.is_tracing() or torch.compiler.is_compiling())
+    return not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())

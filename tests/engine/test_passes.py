@@ -12,7 +12,7 @@ from engine.losses import retrain_loss, search_loss
 from engine.passes import FiniteWatch, NotFiniteError, Unattended, evaluate, train_pass
 from engine.precision import Precision
 from engine.task import Classification, ClassificationMeter
-from ops.drop_path import keep_masks
+from ops.layers import keep_masks
 
 CPU = torch.device("cpu")
 TASK = Classification.search()

@@ -15,7 +15,7 @@ from models.spec import NetworkSpec
 from models.supernet import BN_STATS, SuperNet
 from ops.genotype import Genotype
 from ops.named import NAMED
-from ops.plain import PLAIN
+from ops.registry import STACKED
 from ops.space import ENAS, NAO, loose_ends
 from tests.plain_layers import batch_norm, halved, of, projected, searched_operation
 from utils.system.errors import UsageError
@@ -67,11 +67,11 @@ def test_loose_ends_are_the_states_that_no_node_reads(genotype):
 
 @pytest.mark.parametrize("space", [ENAS, NAO], ids=lambda space: space.name)
 def test_every_operation_gives_the_size_of_its_stride(space):
-    assert set(space.operations) <= set(PLAIN)
+    assert set(space.operations) <= set(STACKED)
     for name in space.operations:
         for stride in (1, 2):
             for side in (1, 2, 7, 8):
-                found = PLAIN[name](4, stride, True)(torch.randn(2, 4, side, side))
+                found = STACKED[name](4, stride, True)(torch.randn(2, 4, side, side))
                 assert found.shape == (2, 4, -(-side // stride), -(-side // stride)), (name, stride, side)
 
 

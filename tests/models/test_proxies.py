@@ -12,7 +12,7 @@ from models.network import Network
 from models.proxies import PROXIES, ProxyError, ProxyRanker
 from models.spec import NetworkSpec
 from ops.genotype import Genotype
-from ops.mish import Mish
+from ops.layers import Mish
 
 N, PLACES, CLASSES = 5, 4 * 4 * 4, 3
 SPEC = NetworkSpec((1,), 4, CLASSES)

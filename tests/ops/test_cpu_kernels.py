@@ -6,10 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ops.cpu_kernels import depthwise, mish, squeeze_excite
-from ops.depthwise import DepthwiseConv2d
+from ops.layers import DepthwiseConv2d, Mish, SqueezeExcite
 from ops.layout import format_of
-from ops.mish import Mish
-from ops.squeeze_excite import SqueezeExcite
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 

@@ -112,7 +112,7 @@ def test_the_picture_has_exactly_the_crossings_that_the_best_order_needs(encodin
     (axes,) = draw(Genotype((encoding,), "stage")).axes
     lines = [polyline(p) for p in axes.patches if type(p) is PathPatch]
     seen = sum(crossed(a, b) for a, b in combinations(lines, 2))
-    wiring, layer = graph(encoding, SLNAS)
+    wiring, layer = graph(encoding)
     row = best_rows(wiring, layer)
     assert seen == crossings(wiring, layer, row)
     middle = {0: 1.9, 1: 2.1}

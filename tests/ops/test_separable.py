@@ -5,22 +5,23 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ops.depthwise import DilatedDepthwiseConv2d
-from ops.separable import SEPARABLE, HalvingPair
+from ops.layers import DilatedDepthwiseConv2d
+from ops.registry import STACKED
+from ops.stacked import HalvingPair
 
 
 @pytest.mark.parametrize("size", [8, 7])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", SEPARABLE)
+@pytest.mark.parametrize("name", STACKED)
 def test_every_operation_divides_the_side_by_its_stride_rounding_up(name, stride, size):
-    operation = SEPARABLE[name](4, stride, True)
+    operation = STACKED[name](4, stride, True)
     assert operation(torch.randn(2, 4, size, size + 2)).shape == (2, 4, -(-size // stride), -(-(size + 2) // stride))
 
 
-@pytest.mark.parametrize("name", SEPARABLE)
+@pytest.mark.parametrize("name", STACKED)
 def test_what_has_a_batch_norm_is_a_row_of_layers_that_ends_with_it(name):
     for stride in (1, 2):
-        operation = SEPARABLE[name](4, stride, False)
+        operation = STACKED[name](4, stride, False)
         norms = [layer for layer in operation.modules() if isinstance(layer, nn.BatchNorm2d)]
         assert all(norm.weight is None for norm in norms)
         assert not norms or operation[-1] is norms[-1]

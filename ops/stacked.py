@@ -1,19 +1,17 @@
-"""The operations of spaces that stack cells, DARTS, ENAS and NAO, without their names (docs/method.md, section 22).
+"""The operations of spaces that stack cells, DARTS, ENAS and NAO, without their names.
+
+What each is: docs/method.md, sections 22 and 24.
 
 Every one keeps the number of channels: it is built as ``operation(channels, stride, affine)`` and maps (N, C, H, W) to
 (N, C, H', W'), H' = ceil(H / stride). ``affine``: whether its batch norms scale and shift. Layers are registered in the
 order in which they run; what has a batch norm is a row of layers that ends with it. No convolution has a bias.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ops.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d
-from ops.primitives import pointwise
+from ops.layers import DepthwiseConv2d, DilatedDepthwiseConv2d, pointwise
 
 
 class Rectified(nn.Sequential):
@@ -79,30 +77,47 @@ def conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Sequential:
     return Rectified(row, column, nn.BatchNorm2d(channels, affine=affine))
 
 
-def max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
-    """The largest of 3x3 pixels."""
-    return nn.MaxPool2d(3, stride, 1)
-
-
-def avg_pool(channels: int, stride: int, affine: bool) -> nn.Module:
-    """The mean of those of 3x3 pixels that lie inside the map."""
-    return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
-
-
 def skip(channels: int, stride: int, affine: bool, rectified: bool = True) -> nn.Module:
     """Nothing at stride 1, the factorized reduction at stride 2. ``rectified``: ReLU before it."""
     return nn.Identity() if stride == 1 else reduce(channels, channels, affine, rectified)
 
 
-SEPARABLE: dict[str, Callable[[int, int, bool], nn.Module]] = {
-    "max_pool_3x3": max_pool,
-    "avg_pool_3x3": avg_pool,
-    "skip_connect": skip,
-    "identity": partial(skip, rectified=False),
-    "sep_conv_3x3": partial(sep_conv, 3),
-    "sep_conv_5x5": partial(sep_conv, 5),
-    "sep_conv_7x7": partial(sep_conv, 7),
-    "dil_conv_3x3": partial(dil_conv, 3),
-    "dil_conv_5x5": partial(dil_conv, 5),
-    "conv_7x1_1x7": conv_7x1_1x7,
-}
+def conv(kernel: int, channels: int, stride: int, affine: bool) -> nn.Sequential:
+    """ReLU, a convolution of kernel x kernel pixels, batch norm."""
+    layer = nn.Conv2d(channels, channels, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(nn.ReLU(), layer, nn.BatchNorm2d(channels, affine=affine))
+
+
+def row_and_column(length: int, channels: int, stride: int, affine: bool) -> nn.Sequential:
+    """ReLU, a row of pixels, batch norm; ReLU, a column of as many, batch norm."""
+    half = length // 2
+    row = nn.Conv2d(channels, channels, (1, length), (1, stride), (0, half), bias=False)
+    column = nn.Conv2d(channels, channels, (length, 1), (stride, 1), (half, 0), bias=False)
+    layers: list[nn.Module] = []
+    for line in (row, column):
+        layers += [nn.ReLU(), line, nn.BatchNorm2d(channels, affine=affine)]
+    return nn.Sequential(*layers)
+
+
+class EvenPool(nn.Module):
+    """The largest or the mean of 2x2 pixels: (N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s)).
+
+    A row and a column of zeros are added at the end, which count as pixels.
+    """
+
+    def __init__(self, averages: bool, stride: int) -> None:
+        super().__init__()
+        self.pool, self.stride = F.avg_pool2d if averages else F.max_pool2d, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, ceil(H/s), ceil(W/s))."""
+        return self.pool(F.pad(x, (0, 1, 0, 1)), 2, self.stride)
+
+
+def pool(averages: bool, side: int, channels: int, stride: int, _affine: bool) -> nn.Module:
+    """The largest, or the mean, of those of side x side pixels that lie inside the map; side 2: see EvenPool."""
+    if side == 2:
+        return EvenPool(averages, stride)
+    if averages:
+        return nn.AvgPool2d(side, stride, side // 2, count_include_pad=False)
+    return nn.MaxPool2d(side, stride, side // 2)
