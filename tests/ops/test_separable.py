@@ -7,7 +7,16 @@ from torch.nn import functional as F
 
 from ops.layers import DilatedDepthwiseConv2d
 from ops.registry import STACKED
-from ops.stacked import HalvingPair
+from ops.stacked import HalvingPair, HalvingPointwise
+
+
+def assert_same(given: torch.Tensor, wanted: torch.Tensor, *inputs: torch.Tensor) -> None:
+    """Assert that two results and their gradients are the same but for rounding."""
+    torch.testing.assert_close(given, wanted, rtol=1e-12, atol=1e-12)
+    gradient = torch.randn_like(wanted)
+    pairs = zip(*(torch.autograd.grad(y, inputs, gradient) for y in (given, wanted)), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [8, 7])
@@ -38,16 +47,18 @@ def test_the_two_grids_of_a_reduction_read_every_fourth_pixel_each():
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [8, 7, 1])
+def test_picking_pixels_before_a_convolution_is_a_stride_with_its_gradients(size, memory_format):
+    layer = HalvingPointwise(20, 6).double()  # so many channels are safe at a stride too
+    x = torch.randn(2, 20, size, size + 1).double().to(memory_format=memory_format).requires_grad_()
+    assert_same(layer(x), F.conv2d(x, layer.weight, None, 2), x, layer.weight)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [8, 7])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_a_dilated_convolution_is_that_of_torch_with_its_gradients(kernel, stride, size, memory_format):
     layer = DilatedDepthwiseConv2d(3, kernel, stride).double()
     x = torch.randn(2, 3, size, size + 2).double().to(memory_format=memory_format).requires_grad_()
-    given = layer(x)
-    wanted = F.conv2d(x, layer.weight, None, stride, kernel - 1, 2, 3)
-    torch.testing.assert_close(given, wanted, rtol=1e-12, atol=1e-12)
-    gradient = torch.randn_like(wanted)
-    pairs = zip(*(torch.autograd.grad(y, (x, layer.weight), gradient) for y in (given, wanted)), strict=True)
-    for ours, theirs in pairs:
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert_same(layer(x), F.conv2d(x, layer.weight, None, stride, kernel - 1, 2, 3), x, layer.weight)
