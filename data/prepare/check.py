@@ -27,7 +27,7 @@ from data.prepare.inspection import Finding, inspect_all
 from data.prepare.output_folder import check_writable, one_in_the_other
 from utils.system import numbers
 from utils.system.errors import UsageError, WorkError
-from utils.system.interrupts import interrupts
+from utils.system.signals import interrupts
 from utils.system.terminal import OneLineParser, reason, say, show, some
 
 COMMAND = "data.check"

@@ -26,7 +26,7 @@ from data.prepare.split_rules import DEFAULT_RATIOS, RULES
 from data.prepare.writing import write
 from utils.system import numbers
 from utils.system.errors import UsageError
-from utils.system.interrupts import interrupts
+from utils.system.signals import interrupts
 from utils.system.terminal import OneLineParser, show
 
 COMMAND = "data.prepare"

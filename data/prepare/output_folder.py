@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from utils.system.errors import UsageError, WorkError
-from utils.system.interrupts import shielded
+from utils.system.signals import shielded
 from utils.system.terminal import show, some
 
 TOOL = "data.prepare"  # in split.json: marks a folder as written here

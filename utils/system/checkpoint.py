@@ -103,41 +103,39 @@ def _plain(key: str) -> str:
 
 
 def fitted(model: nn.Module, weights: Any, where: str | Path) -> dict[str, Tensor]:
-    """Put weights under the model's own names and check every one: the only way into a network.
+    """Put weights under the model's names and check every one: the only way into a network.
 
     Parts of names that wrappers add are understood anywhere. Whatever is missing, unexpected, there twice, no
     tensor, of another shape or kind of number, or not finite raises CheckpointError, which lists it.
     """
-    own = unwrap(model).state_dict()
     if not isinstance(weights, Mapping) or not all(isinstance(key, str) for key in weights):
         raise CheckpointError(f"{show(where)} holds a {type(weights).__name__} in place of named weights")
-    names = {_plain(key): key for key in own}
-    found: dict[str, Any] = {}
-    faults: dict[str, list[str]] = {}
+    expected = unwrap(model).state_dict()
+    names = {_plain(key): key for key in expected}
+    values: dict[str, Any] = {}
+    faults: dict[str, list[str]] = {"missing": []}
     for key, value in weights.items():
         name = names.get(_plain(key), _plain(key))
-        fault = "there twice" if name in found else _fault(own.get(name), value)
-        found[name] = value
+        fault = "there twice" if name in values else _fault(expected.get(name), value)
+        values[name] = value
         if fault:
             faults.setdefault(fault, []).append(name)
-    missing = [key for key in own if key not in found]
-    if missing:
-        faults = {"missing": missing, **faults}
-    if faults:
-        lists = "; ".join(f"{fault}: {some(keys)}" for fault, keys in faults.items())
+    faults["missing"] = [key for key in expected if key not in values]
+    lists = "; ".join(f"{fault}: {some(keys)}" for fault, keys in faults.items() if keys)
+    if lists:
         raise CheckpointError(f"{show(where)} does not fit the network; {lists}")
-    return found
+    return values
 
 
-def _fault(mine: Tensor | None, value: Any) -> str | None:
-    """What is wrong with the value for one of the model's own tensors."""
-    if mine is None:
+def _fault(expected: Tensor | None, value: Any) -> str | None:
+    """What is wrong with the value for a tensor of the model; None if nothing is."""
+    if expected is None:
         return "unexpected"
     if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized or value.is_meta:
         return "no tensor of numbers"
-    if value.is_floating_point() != mine.is_floating_point() or value.is_complex() or value.dtype is torch.bool:
+    if value.is_floating_point() != expected.is_floating_point() or value.is_complex() or value.dtype is torch.bool:
         return "of another kind of number"
-    if value.shape != mine.shape:
+    if value.shape != expected.shape:
         return "of another shape"
     return None if bool(value.isfinite().all()) else "not finite"
 

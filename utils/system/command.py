@@ -6,40 +6,30 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from utils.system.errors import UsageError
 from utils.system.signals import Stopped
 from utils.system.terminal import complain, open_streams
 
 
-class Log(Protocol):
-    """What a command needs of the log of a run: ``utils.reports.log.RunLog``."""
-
-    folder: Path | None
-
-    def detail(self, text: str, *, quiet: bool) -> None:
-        """Write a line; ``quiet``: not to the console."""
-
-    def close(self) -> None:
-        """Close the log: nothing more is written."""
-
-
 class Command:
-    """Tells refusals from faults: ``started`` is called when everything that can be refused has been."""
+    """Tells refusals from faults: ``started`` is called when everything that can be refused has been.
+
+    ``log``: of the run, an ``utils.reports.log.RunLog``.
+    """
 
     def __init__(self) -> None:
-        self.log: Log | None = None
+        self.log: Any = None
 
-    def started(self, log: Log) -> None:
+    def started(self, log: Any) -> None:
         """Note that from here on what goes wrong is a fault."""
         self.log = log
 
 
 @contextmanager
 def command(name: str, *refusals: type[Exception], again: str = "--resume") -> Iterator[Command]:
-    """Turn exceptions into one line and an exit status. ``refusals``: what speaks of wrong use besides UsageError.
+    """Turn exceptions into one line and an exit status. ``refusals``: those of wrong use besides UsageError.
 
     ``again``: what goes on where a signal stopped the work.
     The traceback of a fault goes to the run's log.txt, where it helps, not to the user's terminal.
@@ -62,16 +52,16 @@ def command(name: str, *refusals: type[Exception], again: str = "--resume") -> I
             state.log.close()
 
 
-def _end(name: str, message: object, status: int, log: Log | None = None) -> None:
-    where = ""
+def _end(name: str, message: object, status: int, log: Any = None) -> None:
+    details = ""
     if log is not None and log.folder is not None:
         try:
             log.detail(traceback.format_exc(), quiet=True)
-            where = f" (details in {log.folder / 'log.txt'})"
+            details = f" (details in {log.folder / 'log.txt'})"
         except OSError:
             pass  # the disk may be what failed
     rank = os.environ.get("RANK", "0")
-    if status == 1 or rank == "0":  # what is refused, all processes refuse
+    if status == 1 or rank == "0":  # all processes refuse the same
         process = f" (process {rank})" if rank != "0" else ""
-        complain(f"{name}{process}", f"{' '.join(str(message).split())}{where}")
+        complain(f"{name}{process}", f"{' '.join(str(message).split())}{details}")
     raise SystemExit(status)

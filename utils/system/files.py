@@ -56,7 +56,7 @@ def sweep(folder: Path) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read the object in a file of JSON; an empty one where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

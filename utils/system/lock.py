@@ -30,18 +30,18 @@ class FolderLock:
             return
         try:
             self.file = open(folder / NAME, "ab")  # noqa: SIM115 - stays open as long as it is locked
+        except OSError as error:
+            raise UsageError(f"{show(folder)} cannot be written: {reason(error)}") from None
+        try:
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            taken = self.file is not None and error.errno in (errno.EAGAIN, errno.EACCES)
-            unlockable = self.file is not None and error.errno in WITHOUT_LOCKS
-            if not unlockable:
-                self.__exit__()
-            if taken:
-                raise UsageError(
-                    f"another process is writing to {show(folder)}: wait for it or stop it first"
-                ) from None
-            if not unlockable:
-                raise UsageError(f"{show(folder)} cannot be written: {reason(error)}") from None
+            if error.errno in WITHOUT_LOCKS:
+                return
+            self.__exit__()
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                why = f"another process is writing to {show(folder)}: wait for it or stop it first"
+                raise UsageError(why) from None
+            raise UsageError(f"{show(folder)} cannot be locked: {reason(error)}") from None
 
     def __enter__(self) -> FolderLock:
         return self

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from utils.system.cgroups import control_groups, read_number, read_text
 
-UNKNOWN = 4 * 2**30  # where the system tells nothing
+UNKNOWN = 4 * 2**30  # where the system has no such files
 
 
 def available_memory(root: str | Path = "/") -> int:
@@ -20,8 +20,8 @@ def available_memory(root: str | Path = "/") -> int:
     its parents included, has left; 4 GiB where neither can be read. ``root``: where proc/ and sys/ lie.
     """
     root = Path(root)
-    found = [*_machine(root), *_cgroups(root)]
-    return max(0, min(found)) if found else UNKNOWN
+    limits = [*_machine(root), *_cgroups(root)]
+    return max(0, min(limits)) if limits else UNKNOWN
 
 
 def memory_share(sharers: int = 1, root: str | Path = "/") -> int:

@@ -70,10 +70,10 @@ def counts(most: int, longest: int) -> Callable[[str], tuple[int, ...]]:
 
 def seeds(text: str) -> tuple[int, ...]:
     """``0,1,2``: different seeds."""
-    found = tuple(seed(part) for part in text.split(","))
-    if len(set(found)) != len(found):
+    values = tuple(seed(part) for part in text.split(","))
+    if len(set(values)) != len(values):
         raise argparse.ArgumentTypeError(f"{text} names a seed twice")
-    return found
+    return values
 
 
 def save_name(text: str) -> str:

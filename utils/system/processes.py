@@ -48,14 +48,11 @@ class World:
         return self.all_reduce_sum(values).div_(self.size) if self.size > 1 else values
 
     def all_reduce_max(self, value: int) -> int:
-        """Find the largest of the processes' numbers; all of them get it."""
-        return self._all_reduce(value, dist.ReduceOp.MAX)
+        """Find the largest of the processes' numbers without a wait for a GPU; all of them get it."""
+        return self.count(value, dist.ReduceOp.MAX)
 
-    def count(self, value: int) -> int:
+    def count(self, value: int, operation: dist.ReduceOp = dist.ReduceOp.SUM) -> int:
         """Sum the processes' whole numbers without a wait for a GPU; all of them get the sum."""
-        return self._all_reduce(value, dist.ReduceOp.SUM)
-
-    def _all_reduce(self, value: int, operation: dist.ReduceOp) -> int:
         if self.size == 1:
             return value
         shared = torch.tensor(value)
@@ -70,21 +67,21 @@ class World:
         dist.broadcast_object_list(box, src=0, group=self.control)
         return box[0]
 
-    def of_first(self, find: Callable[[], Any] | None) -> Any:
-        """Give all processes what the first one finds, or the UsageError that it ends with: then none waits for it.
+    def of_first(self, compute: Callable[[], Any] | None) -> Any:
+        """Give all processes what the first one computes, or the UsageError that it raises: then none waits for it.
 
-        ``find`` is called in the first process alone.
+        ``compute`` is called in the first process alone.
         """
-        found, error = None, None
+        result, error = None, None
         if self.is_main:
             try:
-                found = find()
+                result = compute()
             except UsageError as refusal:
                 error = refusal
-        found, error = self.broadcast((found, error))
+        result, error = self.broadcast((result, error))
         if error is not None:
             raise error
-        return found
+        return result
 
     def gather(self, value: Any) -> list[Any]:
         """Give the first process what every process passes in, by rank; the others get an empty list."""

@@ -1,9 +1,10 @@
-"""Stopping a run politely: SIGTERM, SIGINT and SIGHUP are noted, and the run ends after the step it is in."""
+"""Signals: a long run notes them and ends after the step it is in; a short command treats them all like Ctrl-C."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,17 +46,45 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(world: World) -> Iterator[StopRequest]:
-    """Note signals within the body; what handled them before does so again afterwards.
+    """Note SIGTERM, SIGINT and SIGHUP within the body; what handled them before does so again afterwards.
 
     A SIGHUP that is ignored already, as `nohup` has it, stays so: the run is meant to outlive its terminal.
     """
     request = StopRequest(world)
-    numbers = [signal.SIGTERM, signal.SIGINT]
+    names = ["SIGTERM", "SIGINT"]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, request.note) for number in numbers}
-    try:
+        names.append("SIGHUP")
+    with _handled_by(request.note, *names):
         yield request
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt like Ctrl-C, so that clean-up code runs."""
+    with _handled_by(_interrupt, "SIGTERM", "SIGHUP"):
+        yield
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Ignore Ctrl-C, SIGTERM and SIGHUP for the few moments of a clean-up or a rename."""
+    with _handled_by(signal.SIG_IGN, "SIGINT", "SIGTERM", "SIGHUP"):
+        yield
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _handled_by(handler, *names: str) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # Python lets only that one set handlers
+        yield
+        return
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, signal.SIG_DFL if old is None else old)
