@@ -18,6 +18,7 @@ from ops.genotype import Genotype, parse_genotype
 from ops.space import SLNAS
 from tests.harness import SCRIPTS, TINY_SEARCH, genotypes, image_folder, in_subprocess, metrics, refusal, run, scalars
 from utils.system.checkpoint import load_weights
+from utils.system.threads import usable_cpus
 
 TAGS = {
     *(f"shared/{name}" for name in ("loss", "top1", "lr", "drop_path")),
@@ -51,6 +52,8 @@ def test_files_of_a_run(searched):
     assert config["flags"]["batch_size"] == 128
     assert config["flags"]["controller_lr"] == 3.5e-5, "defaults are recorded too"
     assert config["machine"]["device"] == "cpu"
+    assert config["machine"]["threads"] == 1  # of the tests
+    assert config["machine"]["usable_cpus"] == usable_cpus()
     log = (folder / "log.txt").read_text()
     for line in output.splitlines():
         assert line in log

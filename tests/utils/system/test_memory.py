@@ -8,21 +8,11 @@ import pytest
 from PIL import Image
 
 from data.datasets import DataError, find_dataset, load
+from tests.control_groups import system
 from utils.system import memory
 from utils.system.memory import UNKNOWN, available_memory, memory_share
 
 MB = 2**20
-
-
-def system(root: Path, cgroup: str, files: dict[str, object], free_mb: int = 8000) -> Path:
-    (root / "proc/self").mkdir(parents=True)
-    (root / "proc/meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable:    {free_mb * 1024} kB\n")
-    (root / "proc/self/cgroup").write_text(cgroup)
-    for name, content in files.items():
-        path = root / "sys/fs/cgroup" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{content}\n")
-    return root
 
 
 V1 = "memory/docker/abc/memory."
