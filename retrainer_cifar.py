@@ -23,14 +23,12 @@ from typing import Any
 import torch
 
 from data.datasets import Dataset, find_dataset, load, num_outputs
-from data.dense.predicting import picture_batches
 from data.images import DataError
 from data.loader_sets import make_retrain_loaders
 from data.loaders import Loader, make_loader
 from data.mixing import MixedLoader
 from data.predicting import Pictures
 from data.presets import Preset, as_trained
-from data.pretext import PretextLoader, asked, reads_labels, shown_size
 from data.workers import Reader
 from engine.advice import advise
 from engine.best import Best
@@ -41,7 +39,8 @@ from engine.passes import NotFiniteError, evaluate, train_pass
 from engine.recipes import Recipe, choose_recipe
 from engine.run_state import Training
 from engine.schedule import drop_path_ramp
-from engine.task import TASKS, Task, reads, require_measures
+from engine.tasks import TASKS, Task
+from engine.tasks.pictures import SHOWN
 from models.folding import folded
 from models.network import Network
 from models.spec import NetworkSpec
@@ -49,9 +48,7 @@ from models.stored import chosen_candidate, inherit_weights, kept_candidate, req
 from models.structures import STRUCTURES
 from ops.genotype import Candidate, GenotypeError
 from utils.config import RetrainConfig, parse_retrain
-from utils.reports.dense import FirstBatch
-from utils.reports.evaluate import first_images, output_names
-from utils.reports.predict import predict_pictures
+from utils.reports.evaluate import first_batch, output_names
 from utils.reports.retrain_end import write_retraining
 from utils.runs import resume, seeds
 from utils.runs.clock import DATA, WRITING
@@ -82,10 +79,10 @@ class Retraining:
     average: WeightAverage | None
     training: Training
     best: Best
-    train: Loader | MixedLoader | PretextLoader
-    valid: Loader | PretextLoader
-    test: Loader | PretextLoader
-    seen: FirstBatch | None = None
+    train: Loader | MixedLoader
+    valid: Loader
+    test: Loader
+    seen: Any = None
 
     @property
     def evaluated(self) -> Network:
@@ -180,15 +177,14 @@ def validate(r: Retraining) -> dict[str, float]:
 def show_epoch(r: Retraining, epoch: int) -> None:
     """Now and then, what the network makes of a few validation images, always the same ones, beside the truth."""
     log = r.training.log
-    if not log.writer or not hasattr(r.task, "picture") or epoch % r.config.report_freq:
+    if not log.writer or epoch % r.config.report_freq:
         return
     with r.training.clock.part(WRITING), log.decoration("the picture of predictions"):
-        r.seen = r.seen or FirstBatch(r.valid)
-        log.figure(
-            "predictions",
-            r.task.picture(r.evaluated, r.seen, output_names(r.dataset.classes, r.network.num_classes)),
-            epoch,
-        )
+        r.seen = r.seen or first_batch(r.valid, SHOWN)
+        names = output_names(r.dataset.classes, r.network.num_classes)
+        picture = r.task.picture(r.evaluated, r.seen, r.dataset.preset, names)
+        if picture is not None:
+            log.figure("predictions", picture, epoch)
 
 
 def finish(r: Retraining) -> None:
@@ -238,9 +234,7 @@ def network_spec(config: RetrainConfig, preset: Preset, candidate: Candidate, ou
     )
 
 
-def make_loaders(
-    run: Session, dataset: Dataset, recipe: Recipe, outputs: int
-) -> dict[str, Loader | MixedLoader | PretextLoader]:
+def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -> dict[str, Loader | MixedLoader]:
     """Loaders of the training images, of those that choose the epoch, and of val/; mixed where the recipe says so."""
     config, device = run.config, run.device
     loaders = make_retrain_loaders(
@@ -260,9 +254,10 @@ def make_loaders(
         seed=config.seed,
         reader=Reader(config.workers, pin_memory=device.type != "cpu", processes=run.world.size, note=run.note),
     )
-    loaders = asked(loaders, config.task)
+    task = TASKS[config.task]
+    loaders = {name: task.wrap(loader) for name, loader in loaders.items()}
     if recipe.mixup or recipe.cutmix:
-        if not reads_labels(config.task):
+        if not task.uses_labels:
             raise UsageError(f"--mixup and --cutmix mix labels, and --task {config.task} has none")
         loaders["train"] = MixedLoader(loaders["train"], outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
     return loaders
@@ -275,9 +270,8 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
     loaders = make_loaders(run, dataset, recipe, spec.num_classes)
     torch.manual_seed(derived_seed(config.seed, "network"))
     network, images = Network.of(candidate.genotype, spec), loaders["train"]
-    spec.require_batch(
-        shown_size(config.task, dataset.preset.image_size)[0], images.smallest_batch, images.part.name, images.remedy
-    )
+    side = TASKS[config.task].input_side(dataset.preset.image_size)
+    spec.require_batch(side, images.smallest_batch, images.part.name, images.remedy)
     if config.inherit and run.saved is None:
         path = resume.checkpoint_in(Path(config.inherit).expanduser())
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
@@ -317,17 +311,17 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
 def assemble(run: Session, candidate: Candidate) -> Retraining:
     """Read the data and build what trains the candidate on them. Refuses what does not fit together."""
     config = run.config
-    require_measures(config.task)
-    if config.export and reads(config.task) == "boxes":
-        raise UsageError("--export: boxes are found outside of the network")
-    options = {"cutout": config.cutout, "flip": config.flip, "targets": reads(config.task)}
+    task = TASKS[config.task]
+    task.require_packages()
+    options = {"cutout": config.cutout, "flip": config.flip, "targets": task.targets}
     source = find_dataset(config.data, config.dataset, config.image_size, **options)
-    outputs = TASKS[config.task].retrain().outputs(num_outputs(source, config.num_class, run.note))
+    outputs = task.retrain().outputs(num_outputs(source, config.num_class, run.note))
     spec = network_spec(config, source.preset, candidate, outputs)
-    spec.require_size(*shown_size(config.task, source.preset.image_size))
+    size = source.preset.image_size
+    spec.require_size(task.input_side(size), task.input_title(size))
     options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
     with run.clock.part(DATA), run.world.main_first():
-        dataset = load(source, **options, labels=reads_labels(config.task), log=run.note)
+        dataset = load(source, **options, labels=task.uses_labels, log=run.note)
     run.require_same_data(dataset.facts())
     return build(run, dataset, candidate, spec)
 
@@ -377,21 +371,16 @@ def use_checkpoint(config: RetrainConfig) -> None:
     names = output_names(state["classes"], network.num_classes)
     with checkpoint.fitting(path):
         preset = as_trained(state["image_size"], state["statistics"]["mean"], state["statistics"]["std"])
-    task_name = resume.trained_task(config, state, path)
-    task = TASKS[task_name].retrain()
-    if config.export and reads(task_name) == "boxes":
-        raise UsageError(f"--export: {path} finds boxes, and these are found outside of the network")
-    if config.predict and hasattr(task, "predict"):
+    task = TASKS[resume.trained_task(config, state, path)].retrain()
+    if config.export:
+        task.require_exportable()
+    if config.predict:
         pictures = Pictures(Path(config.predict).expanduser(), bad=say_skipped)
-        images = task.predict(network, pictures, picture_batches(pictures, preset, config.batch_size, device), names)
-    elif config.predict:
-        pictures = Pictures(Path(config.predict).expanduser(), bad=say_skipped)
-        batches = pictures.batches(preset, config.batch_size, device)
-        images = predict_pictures(network, pictures, batches, names, Path("predictions.csv"))
+        images = task.predict(network, pictures, names, preset=preset, batch_size=config.batch_size)
     else:
-        require_measures(task_name)
+        task.require_packages()
         loader = make_loader(
-            checkpoint_data(config, state, path, preset, reads(task_name)).val,
+            checkpoint_data(config, state, path, preset, task.targets).val,
             preset,
             stream="test",
             batch_size=config.batch_size,
@@ -403,9 +392,9 @@ def use_checkpoint(config: RetrainConfig) -> None:
         )
         generator = torch.Generator().manual_seed(derived_seed(config.seed, "shift"))
         found = task.measures(network, loader, names, generator)
-        shown = ("images", "per_class", *task.shown)
+        shown = ("images", "per_class", *task.result_measures)
         say(json.dumps({key: found[key] for key in found if key in shown}, indent=1))
-        images = first_images(loader)
+        images = first_batch(loader).images
     if config.export:
         options = {"facts": state, "classes": names, "images": images, "normalise": config.export_normalise}
         say(export_network(network, path.parent, config.export, **options)["line"])
@@ -448,7 +437,7 @@ def train_seeds(config: RetrainConfig, state: Command) -> None:
         if state.log is not None:
             state.log.close()
     if launched().is_main:
-        measure = TASKS[config.task].retrain().shown[0]
+        measure = TASKS[config.task].result_measures[0]
         tell(seeds.summarise(folders, Path(config.result).expanduser() / "retrain", config.save, measure))
 
 
@@ -456,7 +445,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a retraining; see --help. Exits with 2 for what is refused and 1 for a fault during the run."""
     config = parse_retrain(argv)
     with command("retrainer_cifar.py", GenotypeError) as state:
-        if not reads_labels(config.task):
+        if not TASKS[config.task].uses_labels:
             raise UsageError(
                 f"--task {config.task} is for searches: retrain what one found on labels, without it; "
                 "python -m studies.labels trains networks on both and compares them"

@@ -41,18 +41,16 @@ from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loader_sets import make_search_loaders
 from data.loaders import Batch, Loader, forever
 from data.presets import Preset
-from data.pretext import PretextLoader, asked, ill_posed, reads_labels, shown_size, shows_tiles
 from data.workers import Reader
 from engine.advice import advise
 from engine.architect import Architect
 from engine.last import LastWeights
 from engine.optimizers import make_sgd
 from engine.passes import NotFiniteError, train_pass
-from engine.pretext import retrained
 from engine.run_state import Training
 from engine.schedule import drop_path_ramp
 from engine.scoring import ScoreError, Scorer, evaluating, require_finite
-from engine.task import TASKS, Task, choose_score, reads
+from engine.tasks import TASKS, Task
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyRanker
 from models.spec import NetworkSpec
@@ -95,9 +93,9 @@ class Search:
     deployment: Deployment
     training: Training
     scorer: Scorer
-    weights: Loader | PretextLoader
-    rewards: Loader | PretextLoader
-    valid: Loader | PretextLoader
+    weights: Loader
+    rewards: Loader
+    valid: Loader
 
 
 def search(s: Search) -> None:
@@ -348,7 +346,7 @@ def untrained(s: Search) -> Ranker:
         return lambda _genotype: s.training.world.of_first(None)
     s.rewards.set_epoch(0)
     batch = next(iter(s.rewards))
-    images, targets = batch.images, s.task.targets(batch)
+    images, targets = batch.images, batch.labels
     score = ProxyRanker(
         s.config.rank_by,
         s.deployment.answering(s.supernet.spec),
@@ -358,14 +356,6 @@ def untrained(s: Search) -> Ranker:
         s.task.validation_loss,
     )
     return lambda genotype: s.training.world.of_first(lambda: score(genotype))
-
-
-def require_whole_images(task: str, rankers: Sequence[str]) -> None:
-    """Refuse rankers without training where networks are not shown whole images. Raises UsageError."""
-    if rankers and shows_tiles(task):
-        raise UsageError(
-            f"{rankers[0]} ranks networks by whole images, and --task {task} has tiles: there only shared weights do"
-        )
 
 
 def derive(s: Search) -> None:
@@ -514,7 +504,7 @@ def search_spec(config: SearchConfig, preset: Preset, outputs: int) -> NetworkSp
     )
 
 
-def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader | PretextLoader]:
+def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader]:
     """Loaders of the images for weights, rewards and validation, and with ``recalibrate`` for statistics."""
     config, device = run.config, run.device
     loaders = make_search_loaders(
@@ -530,15 +520,15 @@ def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader | PretextLo
         rank=run.world.rank,
         world_size=run.world.size,
     )
-    return asked(loaders, config.task)
+    return {name: TASKS[config.task].wrap(loader) for name, loader in loaders.items()}
 
 
 def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec, classes: int) -> Deployment:
     """The network that a genotype of this search will be retrained as, for data of so many classes."""
-    task = TASKS[retrained(config.task)].retrain()
+    task = TASKS[TASKS[config.task].retrained_as].retrain()
     size = config.deploy_image_size or preset.image_size
     retrain_preset = find_dataset(
-        config.data, config.dataset, size, targets=reads(config.task)
+        config.data, config.dataset, size, targets=task.targets
     ).preset  # another stem for larger images
     space = spec.search_space
     blocks = (config.deploy_layers,) if config.deploy_layers else space.depths[1] if space.stacked else config.blocks
@@ -582,7 +572,7 @@ def choose_strategy(config: SearchConfig, device: torch.device) -> Strategy | Re
 def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Search:
     """Networks, optimizers and loaders, every random number of them from the seed."""
     config, device = run.config, run.device
-    loaders, (side, _) = make_loaders(run, dataset), shown_size(config.task, dataset.preset.image_size)
+    loaders, side = make_loaders(run, dataset), TASKS[config.task].input_side(dataset.preset.image_size)
     deployment = make_deployment(config, dataset.preset, spec, classes)
     constraints = make_constraints(run, deployment)
     torch.manual_seed(derived_seed(config.seed, "supernet"))
@@ -617,7 +607,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
         extras={"strategy": strategy, "seen": seen, "known": known, "limits": constraints, **averaging},
     )
     task = TASKS[config.task].search()
-    name, score = choose_score(config.score, task)
+    name, score = task.choose_score(config.score)
     scorer = Scorer(
         supernet,
         task,
@@ -655,18 +645,19 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
 def assemble(run: Session) -> Search:
     """Read the data and build what searches on them. Refuses what does not fit together."""
     config = run.config
-    choose_score(config.score, TASKS[config.task].search())  # or refuses it
-    options = {"cutout": config.cutout, "flip": config.flip, "targets": reads(config.task)}
+    task = TASKS[config.task]
+    task.choose_score(config.score)  # or refuses it
+    options = {"cutout": config.cutout, "flip": config.flip, "targets": task.targets}
     source = find_dataset(config.data, config.dataset, config.image_size, **options)
     classes = num_outputs(source, config.num_class, run.note)
-    spec = search_spec(config, source.preset, TASKS[config.task].search().outputs(classes))
-    spec.require_size(*shown_size(config.task, source.preset.image_size))
-    if warning := ill_posed(config.task, source.name, source.preset):
+    spec = search_spec(config, source.preset, task.search().outputs(classes))
+    size = source.preset.image_size
+    spec.require_size(task.input_side(size), task.input_title(size))
+    if warning := task.warning(source.name, source.preset):
         run.note(warning)
-    require_whole_images(config.task, [] if config.rank_by == SHARED else [config.rank_by])
     with run.clock.part(DATA), run.world.main_first():
         options = {"bad_images": config.bad_images, "cache": config.cache, "train_images": config.train_images}
-        dataset = load(source, **options, labels=reads_labels(config.task), log=run.note)
+        dataset = load(source, **options, labels=task.uses_labels, log=run.note)
     run.require_same_data(dataset.facts())
     return build(run, dataset, spec, classes)
 

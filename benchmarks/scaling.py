@@ -20,7 +20,7 @@ import torch
 from benchmarks import common
 from benchmarks.common import Settings
 from benchmarks.workloads import CLASSES, CLIP, DROP_PATH, TRAINING, random_batch, step_of
-from engine.task import Classification
+from engine.tasks.classification import Classification
 from models.network import Network
 from ops.genotype import parse_genotype
 from utils.config import DEFAULT_ARCH

@@ -17,8 +17,9 @@ from data.loaders import Batch
 from engine.optimizers import make_sgd
 from engine.passes import evaluate, train_pass
 from engine.scoring import Scorer
-from engine.segmentation import Segmentation
-from engine.task import Classification, Task, choose_score
+from engine.tasks import Task
+from engine.tasks.classification import Classification
+from engine.tasks.segmentation import Segmentation
 from models.cost import network_cost
 from models.macs import count_macs
 from models.mixture import COLUMNS, EDGES, Mixture
@@ -102,7 +103,7 @@ def derivation(s: Settings) -> Row:
     batches = [random_batch(s, s.size(96, 4), 32)] * s.size(3, 1)
     drawn = uniform(s.size(100, 2), 2, "type", torch.Generator().manual_seed(20))
     task = Classification.search()
-    scorer = Scorer(net, task, *choose_score("loss", task), s.precision(), s.device, len(net.aux_heads))
+    scorer = Scorer(net, task, *task.choose_score("loss"), s.precision(), s.device, len(net.aux_heads))
     times = measure([partial(scorer.metrics, drawn, batches)], s.repeats, s.device, warmup=1)
     return Row(times, len(drawn) * sum(len(b.labels) for b in batches), per=len(drawn))
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
+from data.loaders import Batch
 from engine.optimizers import make_sgd
 from engine.passes import train_pass
 from engine.precision import PRECISIONS, Precision, choose_precision
 from engine.run_state import Training
-from engine.task import Batch, Task
+from engine.tasks import Task
 from utils.runs.clock import ADVICE, DATA, percent
 from utils.system.device import compile_blocks, random_state_kept, synchronise
 from utils.system.errors import UsageError

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from engine.task import Batch, Task
+from data.loaders import Batch
+from engine.tasks import Task
 
 SMALL = 0.01  # how far the weights are moved to take a difference: the norm of the move
 
@@ -91,9 +92,11 @@ class Architect:
 
     def _slope(self, batch: Batch, by: Sequence[Tensor], training: bool = False) -> Tensor:
         """The gradient of the loss of a batch, in one row, averaged over processes; ``training``: of that loss."""
-        targets = self.task.targets(batch)
         outputs, aux = self.model(batch.images, self.relaxed.mixture(learning=True))
-        loss = self.task.loss(outputs, aux, targets) if training else self.task.validation_loss(outputs, targets)
+        if training:
+            loss = self.task.loss(outputs, aux, batch.labels)
+        else:
+            loss = self.task.validation_loss(outputs, batch.labels)
         found = torch.autograd.grad(loss * batch.weight, by, allow_unused=True, materialize_grads=True)
         return self.mean(in_a_row(found))
 

@@ -1,7 +1,7 @@
 """One pass of training and one of evaluation, for any model and any task.
 
 A model gives ``(outputs, auxiliary outputs)``. What these mean, what they are compared with and how well they do is the
-task's (engine/task.py); here is only the order of a step.
+task's (engine/tasks); here is only the order of a step.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from data.loaders import Batch
 from engine.precision import Precision
-from engine.task import Batch, Meter, Task
+from engine.tasks import Meter, Task
 from utils.system.errors import ReadingError
 
 
@@ -124,16 +125,16 @@ def train_pass(
                 torch.manual_seed(seeds[step])
             if before is not None:
                 before(step, batch)
-            targets, share = task.targets(batch), 1 / len(arguments[step])
+            share = 1 / len(arguments[step])
             optimizer.zero_grad()
             losses = []
             for own in arguments[step]:
                 with precision.autocast():
                     outputs, aux = model(batch.images, *own)
-                    loss = task.loss(outputs, aux, targets)
+                    loss = task.loss(outputs, aux, batch.labels)
                 weight = batch.weight * share
                 precision.backward(loss if weight == 1 else loss * weight, optimizer)
-                meter.update(loss, outputs, aux, targets)
+                meter.update(loss, outputs, aux, batch.labels)
                 losses.append(loss.detach())
             precision.step(optimizer, parameters, clip)
             if average is not None:
@@ -163,8 +164,7 @@ def evaluate(
     """
     with mode:
         for batch in batches:
-            targets = task.targets(batch)
             with precision.autocast():
                 outputs, aux = model(batch.images, *arguments)
-            meter.update(task.validation_loss(outputs, targets), outputs, aux, targets)
+            meter.update(task.validation_loss(outputs, batch.labels), outputs, aux, batch.labels)
     return meter.read(total)

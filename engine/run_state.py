@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from data.loaders import Batch
 from engine.precision import Precision
 from engine.progress import Reporter, epoch_line
 from engine.schedule import Schedule
-from engine.task import Batch, Meter
+from engine.tasks import Meter
 from utils.reports.log import RunLog
 from utils.runs.clock import PHASES, REST, WRITING, Clock
 from utils.runs.resume import CHECKPOINT, Position
@@ -154,7 +155,7 @@ class Training:
     def begin(self, meter: Meter) -> None:
         """Give the meter what the pass counted before it was interrupted."""
         if self.at.rows and self.world.is_main:
-            meter.sums += meter.sums.new_tensor(self.at.rows)
+            meter.load(self.at.rows)
 
     def steps(self, loader: Any) -> Iterator[tuple[int, Batch]]:
         """The batches of the epoch from the step at which the run stands, each at its learning rate."""

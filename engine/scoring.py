@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from data.loaders import Batch
 from engine.precision import Precision
-from engine.task import Batch, Meter, Score, Task
+from engine.tasks import Meter, Score, Task
 
 HELD = 2**28  # bytes of what the stems, and operations that read them, made of reward images
 TOGETHER = 2**23  # bytes of what the stems made of batches that are run as one
@@ -168,7 +169,7 @@ class Scorer:
         images = group[0].images if len(group) == 1 else torch.cat([batch.images for batch in group])
         with self.precision.autocast(), self.supernet.side_by_side(sizes):
             stemmed = self.supernet.stem(images, room)
-        return Shown(stemmed, sizes, [self.task.targets(batch) for batch in group])
+        return Shown(stemmed, sizes, [batch.labels for batch in group])
 
 
 def require_finite(score: float, where: str) -> float:

@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             state.started(log)
             traces = search(c, log, stop)
             results = train_alone(c, picks(c, traces), log, stop)
-            measure = script.TASKS[c.searched.task].search().measure
+            measure = script.TASKS[c.searched.task].measure
             write_comparison(log, judge(c.settings, config.seeds, measure, traces, results))
     return 0
 

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.sampling import POPULATIONS
-from data.pretext import PRETEXTS
-from engine.pretext import retrained
-from engine.task import TASKS
+from engine.tasks import PRETEXTS, TASKS
 from ops.genotype import SHARINGS, Genotype, GenotypeError
 from ops.space import SPACES
 from studies import judging
@@ -75,12 +73,12 @@ class Study:
     @property
     def measure(self) -> str:
         """The metric of the labels that networks are compared by."""
-        return TASKS[retrained(self.config.task)].retrain().measure
+        return TASKS[self.tasks[0]].measure
 
     @property
     def tasks(self) -> tuple[str, str]:
         """The task of the labels, then the other."""
-        return retrained(self.config.task), self.config.task
+        return TASKS[self.config.task].retrained_as, self.config.task
 
 
 def prepare(config: LabelsConfig) -> Study:
@@ -94,7 +92,7 @@ def prepare(config: LabelsConfig) -> Study:
     )
     data = flags_of(SearchConfig(data=config.data, child_out_filters=config.filters))
     flags, settings = {}, {"population": config.population, "seed of the genotypes": config.seed}
-    for task in (retrained(config.task), config.task):
+    for task in (TASKS[config.task].retrained_as, config.task):
         epochs = config.epochs if task != config.task else config.pretext_epochs or config.epochs
         flags[task] = alone_flags(data, config.device, {"task": task, "epochs": epochs}, config.rest)
         settings[task], _ = settings_of(flags[task], genotypes[0], config.blocks)
@@ -123,7 +121,7 @@ def train(study: Study, log: RunLog, stop: StopRequest) -> dict[str, list[list[d
 def judge(study: Study, results: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
     """The content of study.json. ``results``: as :func:`train` gives them."""
     config, (labels, other), seed = study.config, study.tasks, study.config.seed
-    measure = {labels: study.measure, other: TASKS[other].retrain().measure}
+    measure = {labels: study.measure, other: TASKS[other].measure}
     # Higher is better: (genotypes, seeds).
     alone = {
         task: {
@@ -165,7 +163,7 @@ def lines_of(study: Mapping[str, Any]) -> list[str]:
     lines = ["# Trainings without labels against trainings on labels", ""]
     n, population = len(study["genotypes"]), settings["population"]
     lines += [f"{n} {population} genotypes, each trained alone with seeds {study['seeds']}:", ""]
-    for task in (retrained(other), other):
+    for task in (TASKS[other].retrained_as, other):
         own = " ".join(f"`{k} {v}`" for k, v in settings[task].items() if k.startswith("--") and k != "--data")
         lines += [f"- {task}: {own}"]
     lines += ["", *alone_lines(study, "On labels"), *alone_lines(study["without labels"], f"On {other}")]

@@ -20,9 +20,8 @@ from typing import Any
 import torch
 
 from controller.sampling import uniform
-from engine.pretext import retrained
 from engine.recipes import RECIPES
-from engine.task import TASKS, final_measure
+from engine.tasks import TASKS
 from models.deployment import Deployment
 from ops.genotype import Genotype, GenotypeError
 from ops.space import SPACES
@@ -227,7 +226,8 @@ def main(argv: Sequence[str]) -> int:
             state.started(log)
             found = searches(c, log, stop)
             picked = {name: [genotype_of(one) for one in own] for name, own in found.items()}
-            n, measure = config.random_genotypes, final_measure(TASKS[retrained(c.plans[0].searched.task)].retrain())
+            searched = TASKS[c.plans[0].searched.task]
+            n, measure = config.random_genotypes, TASKS[searched.retrained_as].final_measure
             numbered = {space: [f"{DRAWN}{space} {k}" for k in range(n)] for space in c.drawn}
             for space, own in c.drawn.items():
                 picked |= dict(zip(numbered[space], zip(*own, strict=True), strict=True))

@@ -25,7 +25,7 @@ from studies.pieces import key_of, make
 from studies.searches import open_search, shared_metrics
 from studies.standalone import alone_flags, alone_pieces, draw_genotypes, require_own, settings_of
 from studies.tables import write_ranking
-from train_search_cifar import Search, require_whole_images
+from train_search_cifar import Search
 from utils.config.flags import flag
 from utils.runs.resume import flags_of
 from utils.system import numbers
@@ -102,7 +102,8 @@ def prepare(config: RankingConfig) -> Study:
         name = show(str(run).rstrip("/").split("/")[-1])
         if name in searches:
             raise UsageError(f"{name} is named twice")
-        require_whole_images(s.config.task, rankers)
+        for ranker in rankers:
+            s.task.require_ranker(ranker)
         searches[name] = s
         alone = {"epochs": config.epochs, "child_out_filters": config.filters, "batch_size": config.batch_size}
         flags = alone_flags(flags_of(s.config), config.device, alone, config.rest)
@@ -137,7 +138,7 @@ def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
     s = next(iter(study.searches.values()))
     s.rewards.set_epoch(0)
     batch = next(iter(s.rewards))
-    images = (batch.images, s.task.targets(batch), s.task.validation_loss)
+    images = (batch.images, batch.labels, s.task.validation_loss)
     for name in study.rankers:
         ranker = ProxyRanker(name, study.deployment.answering(s.supernet.spec), study.config.seed, *images)
         for row, genotype in zip(rows, genotypes, strict=True):

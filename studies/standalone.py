@@ -12,7 +12,6 @@ import torch
 
 import retrainer_cifar as retrainer
 from controller.sampling import POPULATIONS
-from engine.task import final_measure
 from models.deployment import Deployment
 from ops.genotype import Candidate, Genotype, num_cells
 from studies.pieces import Piece, key_of
@@ -120,7 +119,7 @@ def train_alone(flags: Sequence[str], genotype: Genotype, blocks: Sequence[int],
                 metrics = retrainer.train(r, epoch)
                 training.at.next_epoch()
         metrics |= retrainer.validate(r)
-        final = final_measure(r.task)
+        final = r.task.final_measure
         if final != r.task.measure:
             names = output_names(r.dataset.classes, r.network.num_classes)
             measured = r.task.measures(r.evaluated, r.valid, names, torch.Generator().manual_seed(seed))

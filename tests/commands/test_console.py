@@ -17,8 +17,8 @@ from PIL import Image
 import train_search_cifar
 from data.workers import Reader
 from engine.progress import duration, epoch_line
+from engine.tasks import classification
 from tests.harness import FLAGS, finished, metrics, only_run, same_run, start
-from utils.reports import metrics as measures
 from utils.reports import plots, report
 from utils.reports.log import RunLog
 from utils.system.errors import ReadingError
@@ -135,7 +135,7 @@ def test_decorations_fail_alone_and_with_a_line(kind, tmp_path, monkeypatch, cap
         raise RuntimeError("no picture today")
 
     for module, name in (
-        (measures, "confusion_figure"),
+        (classification, "confusion_figure"),
         (plots, "curves"),
         (plots, "pareto_plot"),
         (plots, "heat_map"),

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.pretext import PRETEXTS, VIEWS
 from data.torchvision_sets import IDX_FILES
+from engine.tasks import PRETEXTS
+from engine.tasks.pretext import VIEWS
 from tests.harness import (
     close_weights,
     finished,
@@ -108,7 +109,7 @@ def test_what_cannot_be_is_refused(capsys, tmp_path):
     text = refusal("search", capsys, *flags, "--task", "jigsaw", "--blocks", "[1,1]")
     assert "tile of 12 pixels, of images of 32, is too small for 2 stages" in text
     text = refusal("search", capsys, *flags, "--task", "jigsaw", "--blocks", "[1]", "--rank_by", "nwot")
-    assert "only shared weights do" in text
+    assert "ranked by shared only" in text
     for task in PRETEXTS:
         text = refusal("retrain", capsys, *flags, "--task", task)
         assert "without it" in text

@@ -9,8 +9,8 @@ import torch
 from controller import strategies
 from controller.random_search import RandomSearch
 from controller.sampling import uniform
-from engine import task
 from engine.scoring import Scorer
+from engine.tasks import TASKS, Task
 from tests.harness import finished, genotypes, metrics, only_run, result_of, same_run, start, stop_after
 from utils.system import checkpoint
 
@@ -41,14 +41,10 @@ class Narrow(RandomSearch):
         self.told = state["told"]
 
 
-class Colour:
+class Colour(Task):
     """A task that knows no accuracy."""
 
-    measure = "closeness"
-
-    @classmethod
-    def search(cls):
-        return cls()
+    name, measure = "colour", "closeness"
 
 
 @pytest.fixture
@@ -227,7 +223,7 @@ def test_a_candidate_without_a_score_ranks_last_and_none_with_one_is_a_fault(tmp
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_any_work(flags, named, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(task.TASKS, "colour", Colour)
+    monkeypatch.setitem(TASKS, "colour", Colour)
     assert start("search", tmp_path, *flags) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert named in line

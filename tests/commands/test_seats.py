@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from typing import ClassVar
 
 import pytest
 import torch
@@ -10,7 +9,8 @@ from torch.nn import functional as F
 
 from controller import strategies
 from controller.sampling import uniform
-from engine import task
+from data.wrapping import WrappedLoader
+from engine.tasks import TASKS, Meter, Task
 from models import structures
 from models.network import Network
 from ops import primitives, registry, space
@@ -21,40 +21,35 @@ TOY = Space("toy", operations=("conv_1x1", "soft_pool"), nodes=3, heaviest="conv
 FLAGS = ["--image_size", "16", "--no-tensorboard", "--task", "colour", "--epochs", "2", "--batch_size", "40"]
 
 
-class ColourMeter:
+class ColourMeter(Meter):
     """The squared distance to the colour, and minus it as the measure."""
-
-    def __init__(self):
-        self.sums = torch.zeros(2, dtype=torch.float64)
 
     def update(self, loss, outputs, aux, targets):
         self.sums += torch.tensor([loss.item() * len(targets), len(targets)])
 
-    def read(self, total=None):
-        distance, n = (self.sums.clone() if total is None else total(self.sums.clone())).tolist()
+    def metrics(self, sums):
+        distance, n = sums.tolist()
         return {"loss": distance / n, "closeness": -distance / n}
 
 
-class Colour:
+class Coloured(WrappedLoader):
+    """Images with their mean colours."""
+
+    def __iter__(self):
+        return (batch._replace(labels=batch.images.mean(dim=(2, 3))) for batch in self.loader)
+
+
+class Colour(Task):
     """Predict the mean colour of an image."""
 
-    head: ClassVar = "classify"
-    measure: ClassVar = "closeness"
-    shown: ClassVar = ("closeness",)
-
-    @classmethod
-    def search(cls):
-        return cls()
-
-    @classmethod
-    def retrain(cls, *_options):
-        return cls()
+    name = retrained_as = "colour"
+    head = "classify"
+    measure = final_measure = measure_title = "closeness"
+    result_measures = ("closeness",)
+    wrap = Coloured
 
     def outputs(self, classes):
         return 3
-
-    def targets(self, batch):
-        return batch.images.mean(dim=(2, 3))
 
     def loss(self, outputs, aux, targets):
         return sum(F.mse_loss(x, targets) for x in (outputs, *aux))
@@ -63,11 +58,11 @@ class Colour:
         return F.mse_loss(outputs.double(), targets.double())
 
     def meter(self, device, num_aux=0):
-        return ColourMeter()
+        return ColourMeter(device, 2)
 
     @torch.inference_mode()
     def measures(self, network, loader, names, generator):
-        distances = [self.validation_loss(network.eval()(b.images)[0], self.targets(b)) for b in loader]
+        distances = [self.validation_loss(network.eval()(b.images)[0], b.labels) for b in loader]
         return {"closeness": -torch.stack(distances).mean().item()}
 
 
@@ -113,7 +108,7 @@ def toys(monkeypatch):
     monkeypatch.setitem(space.SPACES, "toy", TOY)
     monkeypatch.setitem(registry.OPERATIONS, "soft_pool", partial(primitives.pool, "avg"))
     monkeypatch.setitem(structures.STRUCTURES, "toy", structures.STRUCTURES["slnas"])
-    monkeypatch.setitem(task.TASKS, "colour", Colour)
+    monkeypatch.setitem(TASKS, "colour", Colour)
     monkeypatch.setitem(strategies.STRATEGIES, "ladder", Ladder)
 
 

@@ -7,11 +7,11 @@ from data.images import Images
 from data.loaders import make_loader
 from data.mixing import MixedLoader
 from data.presets import large, small
-from data.pretext import PRETEXTS, PretextLoader
+from engine.tasks import PRETEXTS, TASKS
 
 WRAPPERS = {
     "mixed": lambda loader: MixedLoader(loader, 3, mixup=1.0),
-    **{task: lambda loader, asks=asks: PretextLoader(loader, asks) for task, asks in PRETEXTS.items()},
+    **{name: TASKS[name].wrap for name in PRETEXTS},
 }
 
 

@@ -10,7 +10,7 @@ from data.loaders import Batch, Loader
 from engine import advice
 from engine.advice import NOW, advise, sentences, take_turns
 from engine.precision import Precision
-from engine.task import Classification
+from engine.tasks.classification import Classification
 from tests.harness import SMALL, finished, result_of, same_run
 from utils.runs.clock import DATA, Clock
 

@@ -15,7 +15,7 @@ from controller.relaxation import relax
 from data.loaders import Batch
 from engine.architect import Architect
 from engine.optimizers import make_sgd
-from engine.task import Classification
+from engine.tasks.classification import Classification
 from models.supernet import SuperNet
 from tests.golden_stacks import fill
 

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.losses import retrain_loss, search_loss
 from engine.passes import FiniteWatch, NotFiniteError, Unattended, evaluate, train_pass
 from engine.precision import Precision
-from engine.task import Classification, ClassificationMeter
+from engine.tasks.classification import Classification, ClassificationMeter, retrain_loss, search_loss
 from ops.layers import keep_masks
 
 CPU = torch.device("cpu")

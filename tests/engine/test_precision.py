@@ -12,7 +12,7 @@ from torch import nn
 from engine.passes import NotFiniteError, Unattended, train_pass
 from engine.precision import Apex, Float16, Precision, choose_precision
 from engine.progress import Reporter
-from engine.task import Classification, ClassificationMeter
+from engine.tasks.classification import Classification, ClassificationMeter
 from tests.harness import metrics, only_run, start
 from utils.reports.log import RunLog
 from utils.runs import session

@@ -13,7 +13,8 @@ from engine import scoring
 from engine.passes import evaluate
 from engine.precision import BFloat16, Precision
 from engine.scoring import ScoreError, Scorer, require_finite
-from engine.task import SCORES, Classification, choose_score
+from engine.tasks import Task
+from engine.tasks.classification import Classification
 from models.supernet import BN_STATS, SuperNet
 from utils.system.errors import UsageError
 
@@ -50,7 +51,7 @@ def scorer(supernet: SuperNet, name: str = "loss", precision=None) -> Scorer:
     by_path = BN_STATS[supernet.bn_stats].calibrated
     calibration = [torch.randn(5, 3, 20, 20) + 1 for _ in range(2)] if by_path else []
     precision = precision or Precision()
-    return Scorer(supernet, TASK, *choose_score(name, TASK), precision, CPU, 1, calibration, by_path)
+    return Scorer(supernet, TASK, *TASK.choose_score(name), precision, CPU, 1, calibration, by_path)
 
 
 def alone(s: Scorer, genotype, shown) -> dict[str, float]:
@@ -164,27 +165,28 @@ def test_nothing_is_run_for_no_genotype_and_a_stop_leaves_training_mode():
 
 
 def test_scores_are_never_negative_and_rise_as_losses_fall():
-    for score in SCORES.values():
+    for score in TASK.scores().values():
         values = {"loss": [50.0, 2.3, 0.1, 0.0], "top1": [0.0, 10.0, 99.0, 100.0]}[score.metric]
         found = [score.of(value) for value in values]
         assert found == sorted(set(found))
         assert 0 <= found[0] < found[-1] == 100
     probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]]).log()
     loss = TASK.validation_loss(probabilities, torch.tensor([0, 1])).item()
-    assert SCORES["loss"].of(loss) == pytest.approx(100 * math.sqrt(0.5 * 0.8))
+    assert TASK.scores()["loss"].of(loss) == pytest.approx(100 * math.sqrt(0.5 * 0.8))
 
 
-class Distance:
+class Distance(Task):
+    name: ClassVar = "distance"
     measure: ClassVar = "closeness"
 
 
 def test_a_task_is_scored_by_its_measure_or_by_loss_and_by_nothing_that_it_lacks():
-    assert choose_score(None, TASK)[0] == "top1"
-    name, score = choose_score(None, Distance())
+    assert TASK.choose_score(None)[0] == "top1"
+    name, score = Distance.choose_score(None)
     assert (name, score.metric, score.of(-0.5)) == ("closeness", "closeness", -0.5)
-    assert choose_score("loss", Distance())[0] == "loss"
+    assert Distance.choose_score("loss")[0] == "loss"
     with pytest.raises(UsageError, match=r"--score top1.*closeness"):
-        choose_score("top1", Distance())
+        Distance.choose_score("top1")
 
 
 def test_a_score_that_is_not_finite_is_named():

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from data.pretext import PRETEXTS, VIEWS
+from engine.tasks import PRETEXTS
+from engine.tasks.pretext import VIEWS
 from models.cost import network_cost
 from models.spec import NetworkSpec
 from ops.genotype import Genotype

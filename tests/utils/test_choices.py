@@ -18,7 +18,7 @@ from engine.precision import OPT_LEVELS, PRECISIONS, choose_precision
 from engine.recipes import RECIPES, choose_recipe
 from engine.schedule import SCHEDULES, Schedule
 from engine.search_recipes import SEARCH_RECIPES
-from engine.task import SCORES, TASKS, choose_score
+from engine.tasks import TASKS
 from models.deployment import Deployment
 from models.proxies import PROXIES, ProxyRanker
 from models.spec import NetworkSpec
@@ -56,7 +56,6 @@ TABLES = {
     "export": FORMATS,
     "lr_schedule": SCHEDULES,
     "rank_by": PROXIES,
-    "score": SCORES,
 }
 
 
@@ -142,7 +141,6 @@ def use_of(name: str, monkeypatch) -> object:
         "precision": lambda: choose_precision("toy", CPU),
         "opt_level": lambda: choose_precision("auto", CPU, opt_level="toy"),
         "export": lambda: FORMATS["toy"],
-        "score": lambda: choose_score("toy", TASKS["classify"].search()),
         "lr_schedule": lambda: Schedule("toy", 10, 0.1, 0.0, 1, 1).lr(0),
         "rank_by": lambda: ProxyRanker("toy", deployment, 0, images, images, None)(Genotype.widest(2)),
     }[name]

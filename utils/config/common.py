@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from data.datasets import KINDS
 from data.sources import BAD_IMAGES, CACHES
 from engine.precision import BACKENDS, OPT_LEVELS, PRECISIONS
-from engine.pretext import halved
 from engine.schedule import SCHEDULES
-from engine.task import TASKS
+from engine.tasks import TASKS
 from models.stems import STEMS
 from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS
 from ops.primitives import ANTIALIAS
@@ -109,7 +108,7 @@ class CommonConfig:
 
     def completed(self) -> CommonConfig:
         """The same with what other flags say of those that were not given."""
-        return replace(self, **halved(self.task, vars(self), self.given))
+        return replace(self, **TASKS[self.task].changed_defaults(vars(self), self.given))
 
     def check(self) -> None:
         """Raise ValueError for flags that contradict each other."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeVar
 
+from utils.system.errors import UsageError
+
 EACH_SCRIPT = MISSING  # the default of a flag of both scripts for which each of them states one of its own
 KEY = "flag"  # where the metadata of a field holds its Flag
 Config = TypeVar("Config")
@@ -95,7 +97,7 @@ def parse(config: type[Config], argv: Sequence[str] | None, **texts: str) -> Con
     values = config(**given, given=frozenset(given)).completed()
     try:
         values.check()
-    except ValueError as error:
+    except (ValueError, UsageError) as error:
         parser.error(str(error))
     return values
 

@@ -11,7 +11,7 @@ from controller.relaxation import RELAXATIONS
 from controller.sampling import PATHS, POLICY
 from controller.strategies import CONTROLLERS, GRADIENT, SEARCHERS
 from engine.search_recipes import SEARCH_RECIPES
-from engine.task import SCORES
+from engine.tasks import SCORES
 from models.proxies import PROXIES
 from models.supernet import BN_STATS
 from ops.space import SLNAS, SPACES

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from engine.export import export_network
-from utils.reports import metrics, report
-from utils.reports.evaluate import first_images, output_names
+from utils.reports import report
+from utils.reports.evaluate import first_batch, output_names
 from utils.reports.log import RunLog, write_json
 from utils.runs.clock import EVALUATION, Clock
 from utils.system.files import write_figure
@@ -53,7 +53,7 @@ def write_retraining(
         "best_epoch": best.epoch,
         "chosen_on": chosen_on,
         "measured": "best on the holdout" if holdout else "last",
-        **{f"val_{key}": measured[key] for key in task.shown},
+        **{f"val_{key}": measured[key] for key in task.result_measures},
         "parameters": network.num_parameters - aux,
         "aux_parameters": aux,
         "macs": network.macs(facts["image_size"]),
@@ -62,35 +62,33 @@ def write_retraining(
         "recipe": asdict(recipe),
         **({} if advice is None else {"advice": advice}),
     }
-    if hasattr(task, "picture"):
-        with log.decoration("the picture of predictions"):
-            picture = task.picture(chosen, test, names)
+    with log.decoration("the picture of predictions"):
+        if (picture := task.picture(chosen, first_batch(test), test.preset, names)) is not None:
             log.figure("predictions", picture, epochs)
             write_figure(log.folder / "predictions.png", picture, dpi=100)
-        numbers = {key: measured[key] for key in task.shown if measured[key] is not None}
+    if task.targets != "labels":
+        numbers = {key: measured[key] for key in task.result_measures if measured[key] is not None}
         log.line("measured on val: " + ", ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
     if export:
-        options = {"facts": facts, "classes": names, "images": first_images(test), "normalise": export_normalise}
+        options = {"facts": facts, "classes": names, "images": first_batch(test).images, "normalise": export_normalise}
         result["export"] = export_network(chosen, log.folder, export, **options)
         log.line(result["export"]["line"])
     with log.decoration("the confusion picture"):
-        if log.writer is not None and "confusion" in measured:
-            picture = metrics.confusion_figure(torch.tensor(measured["confusion"]), names)
+        picture = None if log.writer is None else task.picture_of_measures(measured, names)
+        if picture is not None:
             log.figure("measures/confusion", picture, epochs)
     report.write(log, result=result, clock=clock)
-    say_result(log, measured, best=best, last=last, chosen_on=chosen_on, measure=task.measure)
+    say_result(log, measured, best=best, last=last, chosen_on=chosen_on, task=task)
 
 
-def say_result(
-    log: RunLog, measured: Mapping[str, Any], *, best: Any, last: float, chosen_on: str, measure: str
-) -> None:
+def say_result(log: RunLog, measured: Mapping[str, Any], *, best: Any, last: float, chosen_on: str, task: Any) -> None:
     """The last lines of a run."""
-    what, unit = ("accuracy", " %") if measure == "top1" else (measure, "")
+    what, unit = task.measure_title, task.unit
     log.line(
         f"{chosen_on} {what}: last {last:.2f}{unit}, best {best.top1:.2f}{unit} "
         f"(epoch {best.epoch}, picked on {chosen_on})"
     )
     if chosen_on == "holdout":
-        log.line(f"val {what} of the best on the holdout, read once: {measured[measure]:.2f}{unit}")
+        log.line(f"val {what} of the best on the holdout, read once: {measured[task.measure]:.2f}{unit}")
     if log.writer is not None:
         log.line(f"look at it with:  tensorboard --logdir {shlex.quote(str(log.folder))}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.pretext import retrained
+from engine.tasks import TASKS
 
 CARRIED = {  # unless it has this value
     "dataset": "auto",
@@ -21,7 +21,7 @@ CARRIED = {  # unless it has this value
 
 def carried_flags(flags: Mapping[str, Any]) -> list[str]:
     """What a retraining must be told to get the data and the networks of a search; ``flags``: those of the search."""
-    flags = {**flags, "task": retrained(flags.get("task", CARRIED["task"]))}
+    flags = {**flags, "task": TASKS[flags.get("task", CARRIED["task"])].retrained_as}
     words = ["--data", flags["data"]]
     for name, default in CARRIED.items():
         if flags.get(name, default) != default:  # a checkpoint from before a flag has none

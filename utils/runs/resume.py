@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.pretext import retrained
+from engine.tasks import TASKS
 from utils.config import CommonConfig
 from utils.system.checkpoint import CheckpointError, fitting, load
 from utils.system.errors import UsageError
@@ -129,7 +129,7 @@ def settled(state: Mapping[str, Any]) -> dict[str, Any]:
     found |= {"layers": network["blocks"][0]}  # of a stack of cells, whose blocks are this one number
     found |= {"space": network.get("space", "slnas"), "image_size": state["image_size"]}
     task = state["flags"].get("task", "classify")
-    return found if retrained(task) == task else {**found, "num_class": len(state["classes"])}
+    return found if TASKS[task].retrained_as == task else {**found, "num_class": len(state["classes"])}
 
 
 def continued(config: Config, state: Mapping[str, Any]) -> Config:

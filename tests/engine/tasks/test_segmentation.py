@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.segmentation import Segmentation, SegmentationMeter, pixel_loss
-from utils.reports.segmentation import measure_segmenter
+from data.loaders import Batch
+from engine.tasks.segmentation import Segmentation, SegmentationMeter, pixel_loss
 
 CPU = torch.device("cpu")
 
@@ -91,12 +91,10 @@ def test_the_measures_of_a_trained_network_agree_with_the_meter_and_with_the_con
             pass
 
         def __iter__(self):
-            from data.loaders import Batch
-
             for part in torch.arange(5).split(2):
                 yield Batch(part[:, None].float(), ids[part], 1)
 
-    found = measure_segmenter(Told(), Loader(), list("abcd"))
+    found = Segmentation().measures(Told(), Loader(), list("abcd"), torch.Generator())
     miou, pixels = counted(scores, ids)
     assert found["miou"] == pytest.approx(miou)
     assert found["pixel_accuracy"] == pytest.approx(pixels)

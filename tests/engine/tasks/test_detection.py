@@ -6,12 +6,13 @@ import torch
 from torch import nn
 from torchvision.models.detection.fcos import FCOS
 
-from engine import task
-from engine.detection import Detection, DetectionMeter, targets_of
+from engine.tasks import base
+from engine.tasks.average_precision import average_precision
+from engine.tasks.detection import Detection, DetectionMeter
+from engine.tasks.fcos import Rules, true_boxes
+from engine.tasks.segmentation import Segmentation
 from models.dense_heads import NECK, Boxes, Detector
 from models.heads import Features
-from utils.reports.detection import average_precision
-from utils.reports.detection_rules import Rules
 from utils.system.errors import UsageError
 
 SIDE, CLASSES = 64, 3
@@ -58,8 +59,8 @@ ROWS = torch.tensor(
 
 def test_losses_are_those_of_torchvisions_fcos(pair):
     outputs, theirs = pair
-    expected = theirs.train()(list(torch.rand(2, 3, SIDE, SIDE)), targets_of(ROWS))
-    found = Rules(outputs).losses(targets_of(ROWS))
+    expected = theirs.train()(list(torch.rand(2, 3, SIDE, SIDE)), true_boxes(ROWS))
+    found = Rules(outputs).losses(true_boxes(ROWS))
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert value > 0
@@ -139,7 +140,7 @@ def random_boxes(generator, n):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_average_precision_is_what_counting_gives(seed):
-    pytest.importorskip("pycocotools", reason="average precision needs pycocotools")
+    pytest.importorskip("torchmetrics", reason="average precision needs torchmetrics")
     generator, true, found = torch.Generator().manual_seed(seed), [], []
     for _ in range(6):
         boxes, labels = random_boxes(generator, 4), torch.randint(2, (4,), generator=generator)
@@ -160,14 +161,14 @@ def test_average_precision_is_what_counting_gives(seed):
 
 
 def test_a_network_that_finds_nothing_has_a_precision_of_zero():
-    pytest.importorskip("pycocotools", reason="average precision needs pycocotools")
+    pytest.importorskip("torchmetrics", reason="average precision needs torchmetrics")
     none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long(), "scores": torch.zeros(0)}
     measured = average_precision([{"boxes": ROWS[0, :, :4], "labels": ROWS[0, :, 4].long()}], [none], ["a", "b", "c"])
     assert (measured["ap"], measured["per_class"]["b"]["ap"], measured["per_class"]["c"]["ap"]) == (0, None, 0)
 
 
-def test_without_pycocotools_its_name_is_said(monkeypatch):
-    monkeypatch.setattr(task, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="pip install pycocotools"):
-        task.require_measures("detect")
-    task.require_measures("segment")
+def test_missing_packages_are_named(monkeypatch):
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="needs torchmetrics and pycocotools to measure"):
+        Detection.require_packages()
+    Segmentation.require_packages()

@@ -1,10 +1,10 @@
-"""Questions that images answer without labels: how they are turned, how tiles lie (docs/method.md, section 20)."""
+"""Tasks without labels: how images are turned, how their tiles lie (docs/method.md, section 20)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from itertools import permutations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from data.loaders import Batch, Loader
 from data.presets import Preset
 from data.wrapping import WrappedLoader
+from engine.tasks.classification import Classification
 from utils.system.seeds import derived_seed
 
 VIEWS = 4  # of an image that a network is shown: its rotations, or its tiles
@@ -21,23 +22,6 @@ GRAY = 0.3  # probability that a tile is gray
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 ORDERS = torch.tensor(list(permutations(range(VIEWS))))  # (24, 4): the tile at each place, by label
 Choices = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Pretext:
-    """A question that needs no labels.
-
-    ``draw(n, side, generator)``: the random choices for n images, tensors (n, ...). ``ask(images, choices, preset)``:
-    what a network is shown of normalised images (n, 3, S, S), VIEWS times as many, and the right answers. ``side``: of
-    what it is shown. ``says``: that side in words, for messages; it takes ``shown`` and ``image``.
-    ``whole``: whether that is whole images, of which it is then the rotation that is asked for.
-    """
-
-    draw: Callable[[int, int, torch.Generator], Choices]
-    ask: Callable[[Tensor, Choices, Preset], tuple[Tensor, Tensor]]
-    side: Callable[[int], int]
-    says: str
-    whole: bool
 
 
 def turn(images: Tensor, _choices: Choices = (), _preset: Preset | None = None) -> tuple[Tensor, Tensor]:
@@ -100,37 +84,78 @@ def puzzle(images: Tensor, choices: Choices, preset: Preset) -> tuple[Tensor, Te
     return tiles[rows, ORDERS.to(images.device)[order]].flatten(0, 1), order
 
 
-# By the name that --task takes.
-PRETEXTS = {
-    "rotation": Pretext(lambda _n, _side, _generator: (), turn, lambda side: side, "image size {image}", True),
-    "jigsaw": Pretext(draw_tiles, puzzle, tile_side, "a jigsaw's tile of {shown} pixels, of images of {image},", False),
-}
+class Pretext(Classification):
+    """A question about images whose answer is known without labels: a network is trained to give it."""
+
+    retrained_as = Classification.name
+    uses_labels = False
+
+    @staticmethod
+    def draw(n: int, side: int, generator: torch.Generator) -> Choices:
+        """The random choices for n images of a side: tensors (n, ...)."""
+        return ()
+
+    @staticmethod
+    def ask(images: Tensor, choices: Choices, preset: Preset) -> tuple[Tensor, Tensor]:
+        """What a network is shown of normalised images (n, 3, S, S), VIEWS times as many, and the right answers."""
+        raise NotImplementedError
+
+    @classmethod
+    def wrap(cls, loader: Loader) -> PretextLoader:
+        """The loader with questions and answers in place of images and labels."""
+        return PretextLoader(loader, cls)
 
 
-def reads_labels(task: str) -> bool:
-    """Whether the task of a name takes labels from the data."""
-    return task not in PRETEXTS
+class Rotation(Pretext):
+    """Which of its four rotations an image is in."""
+
+    name = "rotation"
+    ask = staticmethod(turn)
+
+    @classmethod
+    def changed_defaults(cls, values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+        """Half the batch and half the learning rate, since a batch grows fourfold."""
+        halved = {"batch_size": values["batch_size"] // 2, "child_lr_max": values["child_lr_max"] / 2}
+        return {flag: value for flag, value in halved.items() if flag not in given}
+
+    @classmethod
+    def warning(cls, data: str, preset: Preset) -> str | None:
+        """That nobody could tell how images of this kind were turned."""
+        if not preset.no_up:
+            return None
+        return (
+            f"warning: --task {cls.name} asks of {data} what cannot be answered, {preset.no_up}: "
+            f"use --task {Jigsaw.name}"
+        )
+
+    def outputs(self, classes: int) -> int:
+        """One for each rotation, whatever the data."""
+        return VIEWS
 
 
-def shows_tiles(task: str) -> bool:
-    """Whether networks are shown tiles of images under the task of a name."""
-    return task in PRETEXTS and not PRETEXTS[task].whole
+class Jigsaw(Pretext):
+    """In which of 24 orders the four tiles of an image are."""
 
+    name = "jigsaw"
+    head = "jigsaw"
+    shows_whole_images = False
+    untrained_rankers = ()  # they compare what a network gives for whole images
+    draw = staticmethod(draw_tiles)
+    ask = staticmethod(puzzle)
 
-def shown_size(task: str, image_size: int) -> tuple[int, str]:
-    """The side of what a network sees of images under a task, and how a message calls it."""
-    pretext = PRETEXTS.get(task)
-    side = image_size if pretext is None else pretext.side(image_size)
-    said = "image size {image}" if pretext is None else pretext.says
-    return side, said.format(shown=side, image=image_size)
+    @classmethod
+    def input_side(cls, image_size: int) -> int:
+        """That of a tile."""
+        return tile_side(image_size)
 
+    @classmethod
+    def input_title(cls, image_size: int) -> str:
+        """The same as messages call it."""
+        return f"a jigsaw's tile of {tile_side(image_size)} pixels, of images of {image_size},"
 
-def ill_posed(task: str, name: str, preset: Preset) -> str | None:
-    """What is wrong with a task on the data set of a name, in one line; None where nothing is known to be."""
-    if task not in PRETEXTS or not PRETEXTS[task].whole or not preset.no_up:
-        return None
-    others = " or ".join(f"--task {other}" for other, pretext in PRETEXTS.items() if not pretext.whole)
-    return f"warning: --task {task} asks of {name} what cannot be answered, {preset.no_up}: use {others}"
+    def outputs(self, classes: int) -> int:
+        """One for each order, whatever the data."""
+        return len(ORDERS)
 
 
 class PretextLoader(WrappedLoader):
@@ -142,7 +167,7 @@ class PretextLoader(WrappedLoader):
 
     views = VIEWS
 
-    def __init__(self, loader: Loader, pretext: Pretext) -> None:
+    def __init__(self, loader: Loader, pretext: type[Pretext]) -> None:
         super().__init__(loader)
         self.pretext = pretext
 
@@ -159,9 +184,3 @@ class PretextLoader(WrappedLoader):
         for positions, batch in zip(loader.positions(), loader, strict=True):
             choices = tuple(values[positions].to(batch.images.device) for values in drawn)
             yield Batch(*self.pretext.ask(batch.images, choices, preset), batch.weight)
-
-
-def asked(loaders: Mapping[str, Loader], task: str) -> dict[str, Loader | PretextLoader]:
-    """The loaders as they are, or with the questions of a task that needs no labels."""
-    pretext = PRETEXTS.get(task)
-    return {name: loader if pretext is None else PretextLoader(loader, pretext) for name, loader in loaders.items()}

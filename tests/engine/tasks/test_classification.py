@@ -10,20 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn import metrics
 
-from utils.reports.metrics import (
-    DRAWN_CLASSES,
-    Predictions,
-    agreement,
-    calibration_error,
-    confusion_figure,
-    confusion_matrix,
-    mean_loss,
-    most_confused,
-    per_class_accuracy,
-    shift_consistency,
-    summary,
-    top_accuracy,
-)
+from engine.tasks.classification_measures import Answers, calibration_error, shift_consistency, summary
+from engine.tasks.pictures import DRAWN_CLASSES, confusion_figure, most_confused
 
 pytestmark = pytest.mark.pictures
 
@@ -42,7 +30,7 @@ def test_equal_to_scikit_learn(classes):
     logits, labels = answers(500, classes)
     every, guesses = range(classes), logits.argmax(1)
     probabilities = logits.double().softmax(1)
-    found = summary(logits, labels, [f"c{i}" for i in every])
+    found = summary(Answers.of(logits, labels), [f"c{i}" for i in every])
     assert found["images"] == 500
     assert found["loss"] == pytest.approx(metrics.log_loss(labels, probabilities, labels=every))
     assert found["top1"] == pytest.approx(100 * metrics.accuracy_score(labels, guesses))
@@ -68,69 +56,27 @@ def calibration_error_by_definition(logits: np.ndarray, labels: np.ndarray, bins
     return 100 * error
 
 
+def calibration(logits, labels, bins=15):
+    found = Answers.of(logits, labels)
+    return calibration_error(found.confidences, found.guesses == labels, bins)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 200), st.integers(2, 20), st.integers(0, 1000), st.sampled_from([1, 10, 15]))
 def test_calibration_error_follows_its_definition(n, classes, seed, bins):
     logits, labels = answers(n, classes, seed)
     wanted = calibration_error_by_definition(logits.double().numpy(), labels.numpy(), bins)
-    assert calibration_error(logits, labels, bins) == pytest.approx(wanted, abs=1e-9)
+    assert calibration(logits, labels, bins) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_calibration_error_of_known_cases():
     labels = torch.tensor([0, 1, 0, 1])
     sure = torch.tensor([[900.0, 0], [0, 900], [900, 0], [0, 900]])
-    assert calibration_error(sure, labels) == 0
-    assert calibration_error(-sure, labels) == pytest.approx(100)
-    assert calibration_error(torch.zeros(4, 2), labels) == pytest.approx(0)  # half sure, half right
+    assert calibration(sure, labels) == 0
+    assert calibration(-sure, labels) == pytest.approx(100)
+    assert calibration(torch.zeros(4, 2), labels) == pytest.approx(0)  # half sure, half right
     third = torch.log(torch.tensor([[1 / 3, 2 / 3]], dtype=torch.float64))  # on the edge of two of 15 bins
-    assert calibration_error(third.expand(3, 2), torch.tensor([1, 1, 0])) == pytest.approx(0)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any))
-def test_batches_add_up_to_the_whole(sizes):
-    logits, labels = answers(sum(sizes), 12)
-    predictions = Predictions()
-    for some, of in zip(logits.split(sizes), labels.split(sizes), strict=True):
-        predictions.update(some, of)
-    whole, known = predictions.read()
-    assert torch.equal(whole, logits.double())
-    assert torch.equal(known, labels)
-
-
-def test_the_matrix_holds_every_image_once_in_the_row_of_its_class():
-    logits, labels = answers(300, 7)
-    matrix = confusion_matrix(logits, labels)
-    assert (matrix.dtype, matrix.shape) == (torch.int64, (7, 7))
-    assert torch.equal(matrix.sum(1), torch.bincount(labels, minlength=7))
-    assert 100 * matrix.trace().item() / 300 == pytest.approx(top_accuracy(logits, labels))
-    assert per_class_accuracy(torch.tensor([[3, 1], [0, 0]])) == [75, None]
-
-
-def test_impossible_inputs_are_refused():
-    logits, labels = answers(4, 3)
-    with pytest.raises(ValueError, match="no image"):
-        Predictions().read()
-    for measure in (mean_loss, top_accuracy, confusion_matrix, calibration_error, Predictions().update):
-        with pytest.raises(ValueError, match="not \\(N, K\\) and \\(N,\\)"):
-            measure(logits, labels[:3])
-    with pytest.raises(ValueError, match="labels go from 0 to 3"):
-        confusion_matrix(logits, torch.tensor([0, 1, 2, 3]))
-    with pytest.raises(ValueError, match="2 classes are named"):
-        summary(logits, labels, ["a", "b"])
-    with pytest.raises(ValueError, match="2 classes are named"):
-        confusion_figure(torch.zeros(3, 3), ["a", "b"])
-
-
-def test_agreement_wants_close_logits_and_the_same_classes():
-    logits = torch.tensor([[4.0, 1.0], [1.0, 1.5]])
-    assert agreement(logits, logits, 1e-3) == (0, True)
-    assert agreement(logits + 0.003, logits, 1e-3)[1]
-    assert not agreement(logits + 0.005, logits, 1e-3)[1]
-    assert not agreement(torch.tensor([[4.0, 1.0], [1.6, 1.5]]), logits, 1)[1]
-    assert not agreement(logits * float("nan"), logits, 1)[1]
-    assert agreement(torch.tensor([[1.0, 1 + 1e-6]]), torch.tensor([[1 + 1e-6, 1.0]]), 1e-3)[1]  # a tie
-    assert not agreement(logits[:1], logits, 1)[1]
+    assert calibration(third.expand(3, 2), torch.tensor([1, 1, 0])) == pytest.approx(0)
 
 
 def points(n: int, side: int = 9) -> torch.Tensor:
@@ -148,7 +94,7 @@ def test_every_shift_is_drawn_and_the_two_of_an_image_differ(most):
         return seen[-1]
 
     generator = torch.Generator().manual_seed(0)
-    assert shift_consistency(where, points(600), most, generator=generator) == 0
+    assert shift_consistency(where, [points(600)], most, generator=generator) == 0
     positions, counts = torch.cat(seen).argmax(1).unique(return_counts=True)
     span = range(4 - most, 5 + most)
     assert positions.tolist() == [9 * row + column for row in span for column in span]
@@ -166,7 +112,7 @@ def test_what_sees_no_position_is_consistent_and_what_moves_in_is_zero():
         sums.append(batch.sum(dim=(1, 2, 3)))
         return batch.mean(dim=(2, 3))
 
-    assert shift_consistency(mean, inside, 2, generator=torch.Generator()) == 100
+    assert shift_consistency(mean, [inside], 2, generator=torch.Generator()) == 100
     assert all(torch.allclose(part, inside.sum(dim=(1, 2, 3))) for part in sums)
 
 
@@ -176,25 +122,20 @@ def test_consistency_is_a_share_that_neither_chance_nor_batches_change():
     def predict(batch):
         return batch.flatten(1) @ weights
 
-    def measured(given, **more):
-        return shift_consistency(predict, given, 2, generator=torch.Generator().manual_seed(3), **more)
+    def measured(given):
+        return shift_consistency(predict, given, 2, generator=torch.Generator().manual_seed(3))
 
-    found = measured(images)
+    found = measured([images])
     assert 0 < found < 100
     assert found * 1.01 == pytest.approx(round(found * 1.01))
-    assert found == measured(images, batch_size=7) == measured(images.split(40))
-    with pytest.raises(ValueError, match="moves nothing"):
-        shift_consistency(predict, images, 0, generator=torch.Generator())
-    with pytest.raises(ValueError, match="no image"):
-        shift_consistency(predict, images[:0], 1, generator=torch.Generator())
+    assert found == measured(images.split(7)) == measured(images.split(40))
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
 def test_every_name_in_the_picture_is_free_and_on_the_page(classes):
     logits, labels = answers(2000, classes)
-    figure = confusion_figure(
-        confusion_matrix(logits, labels), [f"class_{i} of a long, long name" for i in range(classes)]
-    )
+    matrix = torch.tensor(summary(Answers.of(logits, labels), range(classes))["confusion"])
+    figure = confusion_figure(matrix, [f"class_{i} of a long, long name" for i in range(classes)])
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer, page, axes = canvas.get_renderer(), figure.bbox.padded(0.5), figure.axes[0]

@@ -1,4 +1,8 @@
-"""What torchvision's FCOS does with what its layers say: losses, and boxes chosen among those that overlap."""
+"""What torchvision's FCOS does with what its layers give: losses, and boxes chosen among those that overlap.
+
+FCOS is matching, losses and a choice among overlapping boxes; none of these has weights. So one without a backbone is
+kept here for its rules alone, and the network holds the layers (models.dense_heads.Detector).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,11 @@ from torchvision.models.detection.fcos import FCOS, FCOSHead
 
 SCORE = 0.05  # the least score of a box that is kept, low because average precision is made of all of them
 LEAST_CHANNELS = 32  # FCOS normalises groups of so many
+Boxes = dict[str, Tensor]  # of an image: "boxes" (k, 4), "labels" (k,) and, of a network, "scores" (k,)
 
 
 class _Nothing(nn.Module):
-    """A backbone that is asked for its channels alone."""
+    """A backbone of which FCOS reads the number of channels alone."""
 
     out_channels = LEAST_CHANNELS
 
@@ -25,6 +30,12 @@ def _fcos(classes: int) -> FCOS:
         return FCOS(_Nothing(), classes, head=FCOSHead(LEAST_CHANNELS, 1, classes, 0), score_thresh=SCORE)
 
 
+def true_boxes(rows: Tensor) -> list[Boxes]:
+    """Boxes (n, m, 5) as torchvision takes them: for each image corners (k, 4) and classes (k,), fillers left out."""
+    by_image = [boxes[boxes[:, 4] >= 0] for boxes in rows]  # (k, 5) each
+    return [{"boxes": boxes[:, :4], "labels": boxes[:, 4].long()} for boxes in by_image]
+
+
 class Rules:
     """The outputs of a network, as models.dense_heads.Boxes, under the rules of FCOS.
 
@@ -32,20 +43,19 @@ class Rules:
     """
 
     def __init__(self, outputs: Any) -> None:
-        self.found = {
+        self.outputs = {
             name: getattr(outputs, name).float() for name in ("cls_logits", "bbox_regression", "bbox_ctrness")
         }
         self.anchors, self.levels = outputs.anchors.float(), list(outputs.levels)
-        classes = self.found["cls_logits"].shape[-1]
-        self.fcos = _fcos(classes)
+        self.fcos = _fcos(outputs.cls_logits.shape[-1])
 
-    def losses(self, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def losses(self, targets: list[Boxes]) -> dict[str, Tensor]:
         """The three losses of N images, for as many targets of ``boxes`` (k, 4) and ``labels`` (k,)."""
-        return self.fcos.compute_loss(targets, self.found, [self.anchors] * len(targets), self.levels)
+        return self.fcos.compute_loss(targets, self.outputs, [self.anchors] * len(targets), self.levels)
 
-    def boxes(self, side: int) -> list[dict[str, Tensor]]:
+    def boxes(self, side: int) -> list[Boxes]:
         """For each image of ``side`` pixels its ``boxes`` (k, 4), ``scores`` (k,) and ``labels`` (k,), best first."""
-        n = len(self.found["cls_logits"])
-        by_level = {name: list(values.split(self.levels, dim=1)) for name, values in self.found.items()}
+        n = len(self.outputs["cls_logits"])
+        by_level = {name: list(values.split(self.levels, dim=1)) for name, values in self.outputs.items()}
         anchors = [list(self.anchors.split(self.levels))] * n
         return self.fcos.postprocess_detections(by_level, anchors, [(side, side)] * n)

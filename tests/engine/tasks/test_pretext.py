@@ -8,20 +8,19 @@ from data.datasets import find_dataset, load
 from data.images import Images
 from data.loaders import make_loader
 from data.presets import IMAGENET, small
-from data.pretext import (
+from engine.tasks import PRETEXTS, TASKS
+from engine.tasks.pretext import (
     GRAY,
     LUMA,
     ORDERS,
-    PRETEXTS,
+    Jigsaw,
     PretextLoader,
-    asked,
+    Rotation,
     by_itself,
     cut,
     draw_tiles,
     grayed,
-    ill_posed,
     puzzle,
-    shown_size,
     tile_side,
     turn,
 )
@@ -71,8 +70,7 @@ def test_tiles_lie_where_they_were_drawn_each_in_its_patch(side):
 
 def test_a_tile_is_0_76_of_its_patch():
     assert [tile_side(side) for side in (32, 64, 224)] == [12, 24, 85]
-    assert shown_size("jigsaw", 32)[0] == 12
-    assert shown_size("rotation", 32)[0] == shown_size("classify", 32)[0] == 32
+    assert [TASKS[name].input_side(32) for name in ("classify", "rotation", "jigsaw")] == [32, 32, 12]
 
 
 def test_each_of_the_24_orders_is_told_apart_and_undone_by_its_answer():
@@ -124,7 +122,7 @@ def loader(task, n=23, **changes):
     pixels = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     images = Images(torch.zeros(n, dtype=torch.long), 32, pixels)
     made = make_loader(images, PRESET, **{**options, "shuffle": True, **changes})
-    return asked({"s": made}, task)["s"]
+    return TASKS[task].wrap(made)
 
 
 def questions(loader, epoch=0, start=0):
@@ -182,12 +180,11 @@ def test_sizes_are_those_of_the_data_but_for_what_a_network_sees_at_least():
 @pytest.mark.parametrize("name", ["digits", "MNIST", "kmnist", "svhn"])
 def test_rotations_of_signs_are_warned_of_and_the_other_task_is_named(name, tmp_path):
     source = find_dataset(name if name == "digits" else str(tmp_path / name))
-    text = ill_posed("rotation", source.name, source.preset)
+    text = Rotation.warning(source.name, source.preset)
     assert text.count("\n") == 0
     assert source.name in text
     assert "--task jigsaw" in text
-    assert ill_posed("jigsaw", source.name, source.preset) is None
-    assert ill_posed("classify", source.name, source.preset) is None
+    assert Jigsaw.warning(source.name, source.preset) is None
 
 
 def folder(root):
@@ -204,16 +201,16 @@ def folder(root):
 @pytest.mark.parametrize(("name", "warned"), [("AID_50", True), ("nwpu-20", True), ("maiden", False), ("plain", False)])
 def test_rotations_of_images_from_above_are_warned_of(name, warned, tmp_path):
     source = find_dataset(str(folder(tmp_path / name)))
-    assert bool(ill_posed("rotation", source.name, source.preset)) is warned
+    assert bool(Rotation.warning(source.name, source.preset)) is warned
     (tmp_path / name / "split.json").write_text('{"dataset": "aid"}')  # as its preparation writes it
     source = find_dataset(str(tmp_path / name))
-    assert "from above" in ill_posed("rotation", source.name, source.preset)
+    assert "from above" in Rotation.warning(source.name, source.preset)
 
 
 def test_other_data_are_not_warned_of(tmp_path):
     for name in ("fashion-mnist", "cifar10"):
         source = find_dataset(str(tmp_path / name))
-        assert ill_posed("rotation", source.name, source.preset) is None
+        assert Rotation.warning(source.name, source.preset) is None
 
 
 def test_without_labels_images_come_in_the_same_order_whatever_class_they_lie_in(tmp_path):

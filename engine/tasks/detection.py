@@ -1,0 +1,170 @@
+"""The task of finding boxes, by the rules of torchvision's FCOS (docs/method.md, section 21)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.utils import draw_bounding_boxes
+
+from data.dense.predicting import picture_batches
+from engine.tasks.average_precision import average_precision
+from engine.tasks.base import Meter, Task, device_of
+from engine.tasks.fcos import Boxes, Rules, true_boxes
+from engine.tasks.pictures import (
+    PREDICTIONS,
+    SHOWN,
+    colours,
+    left_out,
+    pixels_of,
+    prediction_path,
+    require_pictures,
+    rows_figure,
+)
+from utils.reports.log import write_json
+from utils.system.terminal import show, tell
+
+DRAWN = 0.5  # the least score of a box in a picture
+
+
+class DetectionMeter(Meter):
+    """The mean loss, and the ``fit``, 100 * exp(-loss): in the order of minus the loss, but positive."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device, 2)
+
+    @torch.no_grad()
+    def update(self, loss: Tensor, outputs: Any, aux: Sequence[Tensor], targets: Tensor) -> None:
+        """Add a batch: its mean loss () and boxes (n, m, 5)."""
+        n = len(targets)
+        if n:
+            self.sums += torch.stack([loss.detach().to(self.sums.dtype) * n, torch.full_like(self.sums[0], n)])
+
+    def metrics(self, sums: Tensor) -> dict[str, float]:
+        """``loss`` and ``fit``."""
+        loss, n = sums.tolist()
+        return {"loss": loss / n, "fit": 100 * math.exp(-loss / n)}
+
+
+class Detection(Task):
+    """Boxes and their classes. Targets are rows (n, m, 5): x1, y1, x2, y2 in pixels, and class, or -1 for a filler."""
+
+    name = retrained_as = "detect"
+    head = "detect"
+    targets = "boxes"
+    measure = measure_title = "fit"
+    final_measure = "ap50"  # which takes too long to be the measure of an epoch
+    result_measures = ("ap", "ap50", "ap75")
+    packages = ("torchmetrics", "pycocotools")
+    untrained_rankers = ("parameters", "macs")  # the others compare labels of whole images
+    exportable = False  # boxes are chosen by rules outside of the network
+
+    def loss(self, outputs: Any, aux: Sequence[Tensor], targets: Tensor) -> Tensor:
+        """Focal loss, 1 - GIoU and the cross entropy of the centreness, each per matched place: ().
+
+        ``outputs``: as models.dense_heads.Boxes. Nothing is smoothed, and there are no auxiliary heads.
+        """
+        if not len(targets):  # a process without an image
+            return outputs.cls_logits.new_full((), torch.nan)
+        return sum(Rules(outputs).losses(true_boxes(targets)).values())
+
+    def validation_loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """The same: ()."""
+        return self.loss(outputs, (), targets)
+
+    def meter(self, device: torch.device, num_aux: int = 0) -> DetectionMeter:
+        """Loss and fit."""
+        return DetectionMeter(device)
+
+    @torch.inference_mode()
+    def measures(
+        self, network: nn.Module, loader: Any, names: Sequence[str], generator: torch.Generator
+    ) -> dict[str, Any]:
+        """Average precision over the whole loader, by class too, in percent; loss and fit."""
+        network.eval()
+        true, predicted, meter = [], [], self.meter(loader.device)
+        loader.set_epoch(0)
+        for batch in loader:
+            outputs, _ = network(batch.images)
+            meter.update(self.validation_loss(outputs, batch.labels), outputs, (), batch.labels)
+            true += true_boxes(batch.labels.cpu())
+            predicted += on_cpu(Rules(outputs).boxes(batch.images.shape[-1]))
+        return {"images": len(true), **meter.read(), **average_precision(true, predicted, names)}
+
+    @torch.inference_mode()
+    def picture(self, network: nn.Module, batch: Any, preset: Any, names: Sequence[str]) -> Any:
+        """Each image with the true boxes, and with those that the network finds."""
+        images, true = batch.images[:SHOWN], true_boxes(batch.labels[:SHOWN].cpu())
+        predicted = [likely(boxes) for boxes in on_cpu(Rules(network.eval()(images)[0]).boxes(images.shape[-1]))]
+        rows = [
+            [drawn(pixels_of(image, preset), boxes) for boxes in pair]
+            for image, *pair in zip(images, true, predicted, strict=True)
+        ]
+        present = sorted({label for boxes in (*true, *predicted) for label in boxes["labels"].tolist()})
+        legend = [(names[i], colours()[i + 1]) for i in present]
+        return rows_figure(rows, ["truth", f"prediction (score from {DRAWN})"], legend)
+
+    @torch.inference_mode()
+    def predict(
+        self, network: nn.Module, pictures: Any, names: Sequence[str], *, preset: Any, batch_size: int
+    ) -> Tensor:
+        """Write the boxes of every picture as JSON, in its own pixels, and the picture with them drawn on it."""
+        first: list[Tensor] = []
+        document: dict[str, Any] = {}
+        for files, images, originals in picture_batches(pictures, preset, batch_size, device_of(network)):
+            first[:] = first or [images]
+            side = images.shape[-1]
+            predicted = on_cpu(Rules(network.eval()(images)[0]).boxes(side))
+            for file, boxes, original in zip(files, predicted, originals, strict=True):
+                height, width = original.shape[:2]
+                boxes["boxes"] = boxes["boxes"] * torch.tensor([width, height, width, height]) / side
+                rows = plain(boxes, names)
+                document[show(file)] = {"width": width, "height": height, "boxes": rows}
+                picture = drawn(torch.from_numpy(original), likely(boxes), names)
+                Image.fromarray(picture.contiguous().numpy()).save(prediction_path(file, ".png"))
+                best = ", ".join(f"{show(row['class'])} {row['score']:.4f}" for row in rows[:5])
+                tell(f"{show(file)}: {best or 'nothing found'}")
+        require_pictures(first, pictures)
+        path = prediction_path("boxes", ".json")
+        write_json(path, document)
+        drawings = f"pictures with those of score {DRAWN} or more to {PREDICTIONS}/"
+        tell(f"boxes written to {path}, {drawings}{left_out(pictures)}")
+        return first[0]
+
+
+def on_cpu(images: Sequence[Boxes]) -> list[Boxes]:
+    """The boxes of some images on the CPU."""
+    return [{name: values.cpu() for name, values in boxes.items()} for boxes in images]
+
+
+def likely(boxes: Boxes) -> Boxes:
+    """The boxes with a score of ``DRAWN`` or more."""
+    kept = boxes["scores"] >= DRAWN
+    return {name: values[kept] for name, values in boxes.items()}
+
+
+def drawn(picture: Tensor, boxes: Boxes, names: Sequence[str] | None = None) -> Tensor:
+    """A picture, uint8 (H, W, 3), with boxes: the same shape.
+
+    ``names``: of the classes, written beside the boxes with their scores, where colours alone do not tell them apart.
+    """
+    labels = boxes["labels"].tolist()
+    if not labels:
+        return picture
+    texts = None
+    if names is not None:
+        scored = zip(labels, boxes["scores"].tolist(), strict=True)
+        texts = [f"{names[i].encode('ascii', 'replace').decode()} {score:.2f}" for i, score in scored]
+    shades = [tuple(colours()[i + 1].tolist()) for i in labels]  # the first is black, as the background
+    picture = picture.permute(2, 0, 1).contiguous()  # (3, H, W)
+    return draw_bounding_boxes(picture, boxes["boxes"], texts, shades).permute(1, 2, 0)
+
+
+def plain(boxes: Boxes, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Boxes with scores as values for JSON, the best first."""
+    rows = zip(boxes["boxes"].tolist(), boxes["labels"].tolist(), boxes["scores"].tolist(), strict=True)
+    return [{"box": [round(v, 2) for v in box], "class": names[i], "score": round(s, 6)} for box, i, s in rows]

@@ -1,0 +1,190 @@
+"""The task of giving every pixel a class (docs/method.md, section 21)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data.dense.predicting import picture_batches
+from engine.tasks.base import Meter, Task, device_of
+from engine.tasks.pictures import (
+    PREDICTIONS,
+    SHOWN,
+    colours,
+    confusion_figure,
+    left_out,
+    pixels_of,
+    prediction_path,
+    require_pictures,
+    rows_figure,
+)
+from utils.system.palette import palette
+from utils.system.terminal import show, tell
+
+IGNORED = 255  # in a mask: pixels of no class, which count for nothing
+IDS = 255  # classes that a mask has room for
+
+
+def pixel_loss(scores: Tensor, ids: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The mean cross entropy of scores (n, K, H, W) over the pixels of ids (n, H, W) that count; 0 where none does."""
+    # Pixel by pixel as one long batch, which every device can do the same way twice.
+    flat = scores.permute(0, 2, 3, 1).reshape(-1, scores.shape[1])  # (n * H * W, K)
+    total = F.cross_entropy(flat, ids.flatten(), ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
+    return total / (ids != IGNORED).sum().clamp(min=1)
+
+
+def mean_iou(hits: Tensor, true: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and each class's intersection over union, from the diagonal, the row and the column sums of a confusion.
+
+    (K,) each. The mean is over classes that occur, in the truth or in the prediction; the rest are nan.
+    """
+    union = true + predicted - hits  # (K,)
+    iou = torch.where(union > 0, hits / union.clamp(min=1), torch.nan)
+    return iou.nanmean(), iou
+
+
+class SegmentationMeter(Meter):
+    """Loss, mean IoU and pixel accuracy, in percent but for the loss.
+
+    Of the confusion matrix it keeps what these are made of: the diagonal, the row sums and the column sums.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device, 2 + 3 * IDS)
+
+    @torch.no_grad()
+    def update(self, loss: Tensor, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> None:
+        """Add a batch: its mean loss (), scores (n, K, H, W) and class ids (n, H, W)."""
+        n = len(targets)
+        if not n:
+            return
+        predicted, true = outputs.argmax(1).flatten(), targets.flatten()  # (n * H * W,) each
+        counted = (true != IGNORED).to(self.sums.dtype)
+        counts = [(true, counted * (predicted == true)), (true, counted), (predicted, counted)]
+        parts = [self.sums.new_zeros(IDS + 1).scatter_add_(0, ids, weights)[:IDS] for ids, weights in counts]
+        head = torch.stack([loss.detach().to(self.sums.dtype) * n, torch.full_like(self.sums[0], n)])
+        self.sums += torch.cat([head, *parts])
+
+    def metrics(self, sums: Tensor) -> dict[str, float]:
+        """``loss``, ``miou`` and ``pixels``."""
+        loss, n = sums[:2].tolist()
+        hits, true, predicted = sums[2:].unflatten(0, (3, IDS))
+        mean, _ = mean_iou(hits, true, predicted)
+        right = hits.sum() / true.sum().clamp(min=1)
+        return {"loss": loss / n, "miou": 100 * mean.nan_to_num().item(), "pixels": 100 * right.item()}
+
+
+class Segmentation(Task):
+    """A class for every pixel, but for those of id 255. ``smoothing``: share of a label spread over the classes."""
+
+    name = retrained_as = "segment"
+    head = "segment"
+    targets = "masks"
+    measure = final_measure = measure_title = "miou"
+    result_measures = ("miou", "pixel_accuracy", "loss")
+    untrained_rankers = ("parameters", "macs")  # the others compare labels of whole images
+
+    def __init__(self, smoothing: float = 0.0) -> None:
+        self.smoothing = smoothing
+
+    @classmethod
+    def retrain(cls, smoothing: float = 0.0, aux_weight: float = 0.0) -> Segmentation:
+        """As the chosen network is trained; there are no auxiliary heads."""
+        return cls(smoothing)
+
+    def loss(self, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> Tensor:
+        """Cross entropy of scores (n, K, H, W) and class ids (n, H, W): ()."""
+        return pixel_loss(outputs, targets, self.smoothing)
+
+    def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The same without smoothing, in float32: ()."""
+        return pixel_loss(outputs.float(), targets)
+
+    def meter(self, device: torch.device, num_aux: int = 0) -> SegmentationMeter:
+        """Loss, mean IoU and pixel accuracy."""
+        return SegmentationMeter(device)
+
+    @torch.inference_mode()
+    def measures(
+        self, network: nn.Module, loader: Any, names: Sequence[str], generator: torch.Generator
+    ) -> dict[str, Any]:
+        """Mean IoU, IoU of each class, pixel accuracy, loss and the confusion matrix in pixels, over the whole loader.
+
+        In percent but for the loss. The IoU of a class that never occurs is None, and the mean leaves it out.
+        """
+        network.eval()
+        k, images, loss = len(names), 0, 0.0
+        confusion = torch.zeros(k * k, dtype=torch.long)
+        loader.set_epoch(0)
+        for batch in loader:
+            scores, ids = network(batch.images)[0].float(), batch.labels  # (n, K, H, W), (n, H, W)
+            counted = ids != IGNORED
+            flat = scores.permute(0, 2, 3, 1)[counted]  # (pixels, K)
+            confusion += torch.bincount(k * ids[counted] + flat.argmax(1), minlength=k * k).cpu()
+            loss += F.cross_entropy(flat, ids[counted], reduction="sum").item()
+            images += len(ids)
+        confusion = confusion.view(k, k)  # row true
+        hits, true = confusion.diagonal().double(), confusion.sum(1)
+        mean, iou = mean_iou(hits, true, confusion.sum(0))
+        pixels = max(int(true.sum()), 1)
+        by_class = zip(names, iou.tolist(), iou.isnan().tolist(), true.tolist(), strict=True)
+        return {
+            "images": images,
+            "miou": 100 * mean.nan_to_num().item(),
+            "pixel_accuracy": 100 * hits.sum().item() / pixels,
+            "loss": loss / pixels,
+            "per_class": {
+                name: {"iou": None if absent else 100 * value, "pixels": count}
+                for name, value, absent, count in by_class
+            },
+            "confusion": confusion.tolist(),
+        }
+
+    @torch.inference_mode()
+    def picture(self, network: nn.Module, batch: Any, preset: Any, names: Sequence[str]) -> Any:
+        """Each image beside its mask and the mask that the network gives it."""
+        images, true = batch.images[:SHOWN], batch.labels[:SHOWN]
+        predicted = network.eval()(images)[0].argmax(1)  # (n, H, W)
+        rows = [
+            [pixels_of(image, preset), *(colours()[ids.long().cpu()] for ids in masks)]
+            for image, *masks in zip(images, true, predicted, strict=True)
+        ]
+        present = sorted({*true.unique().tolist(), *predicted.unique().tolist()} - {IGNORED})
+        return rows_figure(rows, ["image", "truth", "prediction"], [(names[i], colours()[i]) for i in present])
+
+    def picture_of_measures(self, measured: Mapping[str, Any], names: Sequence[str]) -> Any:
+        """The confusion matrix, in pixels."""
+        return confusion_figure(torch.tensor(measured["confusion"]), names)
+
+    @torch.inference_mode()
+    def predict(
+        self, network: nn.Module, pictures: Any, names: Sequence[str], *, preset: Any, batch_size: int
+    ) -> Tensor:
+        """Write the mask of every picture, in its own size and with a palette, and print what is in it."""
+        first: list[Tensor] = []
+        for files, images, originals in picture_batches(pictures, preset, batch_size, device_of(network)):
+            first[:] = first or [images]
+            scores = network.eval()(images)[0].float()  # (n, K, S, S)
+            for file, score, original in zip(files, scores, originals, strict=True):
+                size = original.shape[:2]
+                score = F.interpolate(score[None], size=size, mode="bilinear", align_corners=False)[0]  # (K, H, W)
+                ids = score.argmax(0).cpu()  # (H, W)
+                mask = Image.fromarray(ids.to(torch.uint8).numpy())
+                mask.putpalette(palette())
+                mask.save(prediction_path(file, ".png"))
+                tell(f"{show(file)}: {contents(ids, names)}")
+        require_pictures(first, pictures)
+        tell(f"masks written to {PREDICTIONS}/{left_out(pictures)}")
+        return first[0]
+
+
+def contents(ids: Tensor, names: Sequence[str]) -> str:
+    """The classes that take most of a mask (H, W), with their shares."""
+    shares = torch.bincount(ids.flatten(), minlength=len(names)) / ids.numel()
+    largest = shares.argsort(descending=True, stable=True)[:5].tolist()
+    return ", ".join(f"{show(names[i])} {shares[i]:.4f}" for i in largest if shares[i])
