@@ -144,7 +144,7 @@ class Task:
         """Raise UsageError where a network alone does not answer what the task is about."""
         if not cls.exportable:
             raise UsageError(
-                f"--export: --task {cls.name} cannot have it, its answers are found outside of the network"
+                f"--export: --task {cls.name} cannot be exported, part of what it does is outside of the network"
             )
 
     @classmethod

@@ -138,7 +138,7 @@ def test_a_checkpoint_is_evaluated_and_finds_boxes_in_the_pixels_of_the_picture(
         ("search", ["--image_size", "36"], "no multiple of 8"),
         ("search", ["--score", "top1"], "--score top1"),
         ("search", ["--dataset", "masks"], "--dataset masks has no boxes"),
-        ("retrain", ["--export", "pt2"], "--export is for"),
+        ("retrain", ["--export", "pt2"], "--task detect cannot be exported"),
         ("retrain", ["--cutmix", "1"], "--cutmix"),
     ],
 )
