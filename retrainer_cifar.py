@@ -128,6 +128,7 @@ def train(r: Retraining, epoch: int) -> dict[str, float]:
             meter=meter,
             clip=config.grad_clip,
             average=r.average,
+            mean=training.world.mean,
             progress=training,
         )
     except NotFiniteError as error:

@@ -198,6 +198,7 @@ def pass_over_weights(
         clip=config.grad_clip,
         progress=training,
         before=before,
+        mean=training.world.mean,
     )
     metrics = meter.read(training.world.all_reduce_sum)
     return {
@@ -353,7 +354,7 @@ def untrained(s: Search) -> Ranker:
         s.config.seed,
         images,
         targets,
-        s.task.validation_loss,
+        s.task.mean_loss,
     )
     return lambda genotype: s.training.world.of_first(lambda: score(genotype))
 

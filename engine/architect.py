@@ -97,7 +97,9 @@ class Architect:
             loss = self.task.loss(outputs, aux, batch.labels)
         else:
             loss = self.task.validation_loss(outputs, batch.labels)
-        found = torch.autograd.grad(loss * batch.weight, by, allow_unused=True, materialize_grads=True)
+        found = torch.autograd.grad(
+            loss.over(self.mean(loss.count.clone())), by, allow_unused=True, materialize_grads=True
+        )
         return self.mean(in_a_row(found))
 
 

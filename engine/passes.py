@@ -106,6 +106,7 @@ def train_pass(
     average: Any = None,
     progress: Progress | None = None,
     before: Callable[[int, Batch], None] | None = None,
+    mean: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> None:
     """Train on every batch that is left of the pass, once; what was counted is in the meter.
 
@@ -113,6 +114,7 @@ def train_pass(
     batch passes once with each of them, and their gradients are averaged. ``seeds[step]``: of what the step draws from
     the global generator. ``clip``: largest gradient norm. ``average``: of the weights, told
     of every step. ``before``: called with the number and the batch of every step before its gradients are taken.
+    ``mean``: of a tensor over processes, in place.
     """
     progress = progress or Unattended()
     parameters = () if clip is None else list(model.parameters())
@@ -132,10 +134,11 @@ def train_pass(
                 with precision.autocast():
                     outputs, aux = model(batch.images, *own)
                     loss = task.loss(outputs, aux, batch.labels)
-                weight = batch.weight * share
-                precision.backward(loss if weight == 1 else loss * weight, optimizer)
+                # Gradients are averaged over processes: so each divides by the mean of all counts, as DETR does.
+                value = loss.over(mean(loss.count.clone()))
+                precision.backward(value if share == 1 else value * share, optimizer)
                 meter.update(loss, outputs, aux, batch.labels)
-                losses.append(loss.detach())
+                losses.append(loss.mean.detach())
             precision.step(optimizer, parameters, clip)
             if average is not None:
                 average.update()

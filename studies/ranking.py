@@ -138,7 +138,7 @@ def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
     s = next(iter(study.searches.values()))
     s.rewards.set_epoch(0)
     batch = next(iter(s.rewards))
-    images = (batch.images, batch.labels, s.task.validation_loss)
+    images = (batch.images, batch.labels, s.task.mean_loss)
     for name in study.rankers:
         ranker = ProxyRanker(name, study.deployment.answering(s.supernet.spec), study.config.seed, *images)
         for row, genotype in zip(rows, genotypes, strict=True):

@@ -1,6 +1,6 @@
 """What networks can be trained for, by the name that --task takes: one file a task, and one line of this table."""
 
-from engine.tasks.base import Meter, Score, Task
+from engine.tasks.base import Loss, Meter, Score, Task
 from engine.tasks.classification import Classification
 from engine.tasks.detection import Detection
 from engine.tasks.pretext import Jigsaw, Rotation
@@ -10,4 +10,4 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Rot
 PRETEXTS = tuple(name for name, task in TASKS.items() if not task.uses_labels)
 SCORES = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.scores()))  # of any task, for --score
 
-__all__ = ["PRETEXTS", "SCORES", "TASKS", "Meter", "Score", "Task"]
+__all__ = ["PRETEXTS", "SCORES", "TASKS", "Loss", "Meter", "Score", "Task"]

@@ -23,22 +23,38 @@ def exact(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+class Loss(NamedTuple):
+    """A loss as its ``total`` () and the ``count`` () that it is the mean over: of images, pixels or matched places.
+
+    Totals and counts of batches and processes add up, and their means do not: what is divided is divided once.
+    """
+
+    total: Tensor
+    count: Tensor
+
+    def over(self, count: Tensor) -> Tensor:
+        """The total divided by a count, of this part or of several: (). Nothing is divided by less than one."""
+        return self.total / count.clamp(min=1)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of this part alone: ()."""
+        return self.over(self.count)
+
+
 class Meter:
     """What a pass counts, as ``sums`` (size,) that stay on the device until they are read: no step waits for them.
 
     Sums of several batches, processes and parts of an interrupted pass add up to those of all images.
     """
 
-    images_at: ClassVar[int] = 1  # which of the sums is the number of images
+    images_at: ClassVar[int] = 2  # which of the sums is the number of images
 
     def __init__(self, device: torch.device, size: int) -> None:
         self.sums = torch.zeros(size, dtype=exact(device), device=device)
 
-    def update(self, loss: Tensor, outputs: Any, aux: Sequence[Any], targets: Tensor) -> None:
-        """Add a batch: its mean loss (), what the heads give, and the targets. A process may have none of its images.
-
-        The mean loss of no image is nan, and counts for nothing.
-        """
+    def update(self, loss: Loss, outputs: Any, aux: Sequence[Any], targets: Tensor) -> None:
+        """Add a batch: its loss, what the heads give, and the targets. A process may have none of its images."""
         raise NotImplementedError
 
     def metrics(self, sums: Tensor) -> dict[str, float]:
@@ -166,13 +182,17 @@ class Task:
         """How many outputs the head has, for data of so many classes."""
         return classes
 
-    def loss(self, outputs: Any, aux: Sequence[Any], targets: Tensor) -> Tensor:
-        """The training loss of a batch, auxiliary heads included: ()."""
+    def loss(self, outputs: Any, aux: Sequence[Any], targets: Tensor) -> Loss:
+        """The training loss of a batch, auxiliary heads included."""
         raise NotImplementedError
 
-    def validation_loss(self, outputs: Any, targets: Tensor) -> Tensor:
-        """The plain loss of a batch, of the main head alone: ()."""
+    def validation_loss(self, outputs: Any, targets: Tensor) -> Loss:
+        """The plain loss of a batch, of the main head alone."""
         raise NotImplementedError
+
+    def mean_loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """The mean of it over this batch, for rankers that need no more: ()."""
+        return self.validation_loss(outputs, targets).mean
 
     def meter(self, device: torch.device, num_aux: int = 0) -> Meter:
         """A fresh meter for a network with ``num_aux`` auxiliary heads."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.tasks.base import Meter, Score, Task, device_of, exact, likelihood
+from engine.tasks.base import Loss, Meter, Score, Task, device_of, exact, likelihood
 from engine.tasks.classification_measures import measure_classifier
 from engine.tasks.pictures import confusion_figure, left_out, require_pictures
 from models.folding import folded
@@ -27,12 +27,12 @@ PREDICTIONS = Path("predictions.csv")  # where the command is run
 def search_loss(logits: Tensor, aux: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Cross entropy + 0.4 * weighted mean of the auxiliary ones, head i weighted i + 1 (docs/method.md, section 4.1).
 
-    Logits (n, classes) of every head, labels (n,).
+    Logits (n, classes) of every head, labels (n,). The sum over the images.
     """
-    loss = F.cross_entropy(logits, labels)
-    if aux:
-        weights = range(1, len(aux) + 1)
-        weighted = sum(w * F.cross_entropy(a, labels) for w, a in zip(weights, aux, strict=True))
+    loss, *further = (F.cross_entropy(x, labels, reduction="sum") for x in (logits, *aux))
+    if further:
+        weights = range(1, len(further) + 1)
+        weighted = sum(w * x for w, x in zip(weights, further, strict=True))
         loss = loss + AUX_WEIGHT * weighted / sum(weights)
     return loss
 
@@ -47,30 +47,25 @@ def retrain_loss(
 ) -> Tensor:
     """Cross entropy with label smoothing + ``aux_weight`` * sum of the auxiliary ones (docs/method.md, section 5).
 
-    Logits (n, classes) of every head, labels (n,) or shares of classes (n, classes).
+    Logits (n, classes) of every head, labels (n,) or shares of classes (n, classes). The sum over the images.
     """
-    heads = [F.cross_entropy(x, labels, label_smoothing=smoothing) for x in (logits, *aux)]
-    return heads[0] + aux_weight * sum(heads[1:])
+    loss, *further = (F.cross_entropy(x, labels, label_smoothing=smoothing, reduction="sum") for x in (logits, *aux))
+    return loss + aux_weight * sum(further)
 
 
 class ClassificationMeter(Meter):
     """Loss, top-1 accuracy and that of each auxiliary head, in percent."""
 
-    images_at = 2
-
     def __init__(self, device: torch.device, num_aux: int = 0) -> None:
         super().__init__(device, 3 + num_aux)
 
     @torch.no_grad()
-    def update(self, loss: Tensor, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> None:
-        """Add a batch: its mean loss (), logits (n, classes) of every head, labels (n,) or (n, classes)."""
-        n = len(targets)
-        if not n:
-            return
+    def update(self, loss: Loss, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> None:
+        """Add a batch: its loss, logits (n, classes) of every head, labels (n,) or (n, classes)."""
         if targets.dim() == 2:  # mixed: the class with the larger share counts
             targets = targets.argmax(1)
         correct = [(x.argmax(1) == targets).sum() for x in (outputs, *aux)]
-        values = [loss.detach() * n, correct[0], torch.full_like(correct[0], n), *correct[1:]]
+        values = [loss.total.detach(), correct[0], loss.count, *correct[1:]]
         self.sums += torch.stack([value.to(self.sums.dtype) for value in values])
 
     def metrics(self, sums: Tensor) -> dict[str, float]:
@@ -84,7 +79,7 @@ class ClassificationMeter(Meter):
 
 
 class Classification(Task):
-    """One label an image. ``criterion(logits, aux, labels)``: the training loss."""
+    """One label an image. ``criterion(logits, aux, labels)``: the training loss, summed over images."""
 
     name = retrained_as = "classify"
     head = "classify"
@@ -100,13 +95,15 @@ class Classification(Task):
         """As the chosen network is trained."""
         return cls(partial(retrain_loss, smoothing=smoothing, aux_weight=aux_weight))
 
-    def loss(self, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """The criterion of logits (n, classes), auxiliary logits and labels: ()."""
-        return self.criterion(outputs, aux, targets)
+    def loss(self, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> Loss:
+        """The criterion of logits (n, classes), auxiliary logits and labels, a mean over images."""
+        total = self.criterion(outputs, aux, targets)
+        return Loss(total, torch.full_like(total, len(targets)))
 
-    def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Plain cross entropy, in double precision where the device has it: ()."""
-        return F.cross_entropy(outputs.to(exact(outputs.device)), targets)
+    def validation_loss(self, outputs: Tensor, targets: Tensor) -> Loss:
+        """Plain cross entropy, in double precision where the device has it."""
+        total = F.cross_entropy(outputs.to(exact(outputs.device)), targets, reduction="sum")
+        return Loss(total, torch.full_like(total, len(targets)))
 
     def meter(self, device: torch.device, num_aux: int = 0) -> ClassificationMeter:
         """Loss and accuracies."""

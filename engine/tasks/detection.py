@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from torchvision.utils import draw_bounding_boxes
 
 from data.dense.predicting import picture_batches
 from engine.tasks.average_precision import average_precision
-from engine.tasks.base import Meter, Task, device_of
+from engine.tasks.base import Loss, Meter, Task, device_of, likelihood
 from engine.tasks.fcos import Boxes, Rules, true_boxes
 from engine.tasks.pictures import (
     PREDICTIONS,
@@ -35,19 +34,18 @@ class DetectionMeter(Meter):
     """The mean loss, and the ``fit``, 100 * exp(-loss): in the order of minus the loss, but positive."""
 
     def __init__(self, device: torch.device) -> None:
-        super().__init__(device, 2)
+        super().__init__(device, 3)
 
     @torch.no_grad()
-    def update(self, loss: Tensor, outputs: Any, aux: Sequence[Tensor], targets: Tensor) -> None:
-        """Add a batch: its mean loss () and boxes (n, m, 5)."""
-        n = len(targets)
-        if n:
-            self.sums += torch.stack([loss.detach().to(self.sums.dtype) * n, torch.full_like(self.sums[0], n)])
+    def update(self, loss: Loss, outputs: Any, aux: Sequence[Tensor], targets: Tensor) -> None:
+        """Add a batch: its loss and boxes (n, m, 5)."""
+        images = torch.full_like(self.sums[0], len(targets))
+        self.sums += torch.stack([loss.total.detach(), loss.count, images])
 
     def metrics(self, sums: Tensor) -> dict[str, float]:
         """``loss`` and ``fit``."""
-        loss, n = sums.tolist()
-        return {"loss": loss / n, "fit": 100 * math.exp(-loss / n)}
+        loss = Loss(*sums[:2]).mean.item()
+        return {"loss": loss, "fit": likelihood(loss)}
 
 
 class Detection(Task):
@@ -63,17 +61,18 @@ class Detection(Task):
     untrained_rankers = ("parameters", "macs")  # the others compare labels of whole images
     exportable = False  # boxes are chosen by rules outside of the network
 
-    def loss(self, outputs: Any, aux: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """Focal loss, 1 - GIoU and the cross entropy of the centreness, each per matched place: ().
+    def loss(self, outputs: Any, aux: Sequence[Tensor], targets: Tensor) -> Loss:
+        """Focal loss, 1 - GIoU and the cross entropy of the centreness, a mean over matched places.
 
         ``outputs``: as models.dense_heads.Boxes. Nothing is smoothed, and there are no auxiliary heads.
         """
         if not len(targets):  # a process without an image
-            return outputs.cls_logits.new_full((), torch.nan)
-        return sum(Rules(outputs).losses(true_boxes(targets)).values())
+            return Loss(*outputs.cls_logits.new_zeros(2))
+        losses, matched = Rules(outputs).losses(true_boxes(targets))
+        return Loss(sum(losses.values()), matched)
 
-    def validation_loss(self, outputs: Any, targets: Tensor) -> Tensor:
-        """The same: ()."""
+    def validation_loss(self, outputs: Any, targets: Tensor) -> Loss:
+        """The same."""
         return self.loss(outputs, (), targets)
 
     def meter(self, device: torch.device, num_aux: int = 0) -> DetectionMeter:

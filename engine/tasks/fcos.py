@@ -18,6 +18,15 @@ LEAST_CHANNELS = 32  # FCOS normalises groups of so many
 Boxes = dict[str, Tensor]  # of an image: "boxes" (k, 4), "labels" (k,) and, of a network, "scores" (k,)
 
 
+class _Head(FCOSHead):
+    """The rules of torchvision's head, which also say how many places were matched with a box."""
+
+    def compute_loss(self, targets: list, head_outputs: dict, anchors: list, matched_idxs: list) -> dict[str, Tensor]:
+        """As torchvision has it, and the number of matched places, by which the losses are divided."""
+        losses = super().compute_loss(targets, head_outputs, anchors, matched_idxs)
+        return {**losses, "matched": (torch.stack(matched_idxs) >= 0).sum().float()}
+
+
 class _Nothing(nn.Module):
     """A backbone of which FCOS reads the number of channels alone."""
 
@@ -27,7 +36,7 @@ class _Nothing(nn.Module):
 @cache
 def _fcos(classes: int) -> FCOS:
     with torch.device("meta"):  # its layers are never run
-        return FCOS(_Nothing(), classes, head=FCOSHead(LEAST_CHANNELS, 1, classes, 0), score_thresh=SCORE)
+        return FCOS(_Nothing(), classes, head=_Head(LEAST_CHANNELS, 1, classes, 0), score_thresh=SCORE)
 
 
 def true_boxes(rows: Tensor) -> list[Boxes]:
@@ -49,9 +58,14 @@ class Rules:
         self.anchors, self.levels = outputs.anchors.float(), list(outputs.levels)
         self.fcos = _fcos(outputs.cls_logits.shape[-1])
 
-    def losses(self, targets: list[Boxes]) -> dict[str, Tensor]:
-        """The three losses of N images, for as many targets of ``boxes`` (k, 4) and ``labels`` (k,)."""
-        return self.fcos.compute_loss(targets, self.outputs, [self.anchors] * len(targets), self.levels)
+    def losses(self, targets: list[Boxes]) -> tuple[dict[str, Tensor], Tensor]:
+        """The totals of the three losses of N images, and of how many matched places: () each.
+
+        ``targets``: as many ``boxes`` (k, 4) with ``labels`` (k,).
+        """
+        means = self.fcos.compute_loss(targets, self.outputs, [self.anchors] * len(targets), self.levels)
+        matched = means.pop("matched")
+        return {name: mean * matched.clamp(min=1) for name, mean in means.items()}, matched
 
     def boxes(self, side: int) -> list[Boxes]:
         """For each image of ``side`` pixels its ``boxes`` (k, 4), ``scores`` (k,) and ``labels`` (k,), best first."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.dense.predicting import picture_batches
-from engine.tasks.base import Meter, Task, device_of
+from engine.tasks.base import Loss, Meter, Task, device_of
 from engine.tasks.pictures import (
     PREDICTIONS,
     SHOWN,
@@ -30,12 +30,12 @@ IGNORED = 255  # in a mask: pixels of no class, which count for nothing
 IDS = 255  # classes that a mask has room for
 
 
-def pixel_loss(scores: Tensor, ids: Tensor, smoothing: float = 0.0) -> Tensor:
-    """The mean cross entropy of scores (n, K, H, W) over the pixels of ids (n, H, W) that count; 0 where none does."""
+def pixel_loss(scores: Tensor, ids: Tensor, smoothing: float = 0.0) -> Loss:
+    """The cross entropy of scores (n, K, H, W), a mean over the pixels of ids (n, H, W) that count."""
     # Pixel by pixel as one long batch, which every device can do the same way twice.
     flat = scores.permute(0, 2, 3, 1).reshape(-1, scores.shape[1])  # (n * H * W, K)
     total = F.cross_entropy(flat, ids.flatten(), ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
-    return total / (ids != IGNORED).sum().clamp(min=1)
+    return Loss(total, (ids != IGNORED).sum().to(total.dtype))
 
 
 def mean_iou(hits: Tensor, true: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,28 +55,28 @@ class SegmentationMeter(Meter):
     """
 
     def __init__(self, device: torch.device) -> None:
-        super().__init__(device, 2 + 3 * IDS)
+        super().__init__(device, 3 + 3 * IDS)
 
     @torch.no_grad()
-    def update(self, loss: Tensor, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> None:
-        """Add a batch: its mean loss (), scores (n, K, H, W) and class ids (n, H, W)."""
-        n = len(targets)
-        if not n:
-            return
+    def update(self, loss: Loss, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> None:
+        """Add a batch: its loss, scores (n, K, H, W) and class ids (n, H, W)."""
         predicted, true = outputs.argmax(1).flatten(), targets.flatten()  # (n * H * W,) each
         counted = (true != IGNORED).to(self.sums.dtype)
         counts = [(true, counted * (predicted == true)), (true, counted), (predicted, counted)]
         parts = [self.sums.new_zeros(IDS + 1).scatter_add_(0, ids, weights)[:IDS] for ids, weights in counts]
-        head = torch.stack([loss.detach().to(self.sums.dtype) * n, torch.full_like(self.sums[0], n)])
-        self.sums += torch.cat([head, *parts])
+        images = torch.full_like(self.sums[0], len(targets))
+        self.sums += torch.cat([torch.stack([loss.total.detach(), loss.count, images]), *parts])
 
     def metrics(self, sums: Tensor) -> dict[str, float]:
         """``loss``, ``miou`` and ``pixels``."""
-        loss, n = sums[:2].tolist()
-        hits, true, predicted = sums[2:].unflatten(0, (3, IDS))
+        loss, pixels = sums[:2].tolist()
+        hits, true, predicted = sums[3:].unflatten(0, (3, IDS))
         mean, _ = mean_iou(hits, true, predicted)
-        right = hits.sum() / true.sum().clamp(min=1)
-        return {"loss": loss / n, "miou": 100 * mean.nan_to_num().item(), "pixels": 100 * right.item()}
+        return {
+            "loss": loss / max(pixels, 1),
+            "miou": 100 * mean.nan_to_num().item(),
+            "pixels": 100 * hits.sum().item() / max(pixels, 1),
+        }
 
 
 class Segmentation(Task):
@@ -97,12 +97,12 @@ class Segmentation(Task):
         """As the chosen network is trained; there are no auxiliary heads."""
         return cls(smoothing)
 
-    def loss(self, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """Cross entropy of scores (n, K, H, W) and class ids (n, H, W): ()."""
+    def loss(self, outputs: Tensor, aux: Sequence[Tensor], targets: Tensor) -> Loss:
+        """Cross entropy of scores (n, K, H, W) and class ids (n, H, W), a mean over pixels."""
         return pixel_loss(outputs, targets, self.smoothing)
 
-    def validation_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The same without smoothing, in float32: ()."""
+    def validation_loss(self, outputs: Tensor, targets: Tensor) -> Loss:
+        """The same without smoothing, in float32."""
         return pixel_loss(outputs.float(), targets)
 
     def meter(self, device: torch.device, num_aux: int = 0) -> SegmentationMeter:

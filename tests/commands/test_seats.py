@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from controller import strategies
 from controller.sampling import uniform
 from data.wrapping import WrappedLoader
-from engine.tasks import TASKS, Meter, Task
+from engine.tasks import TASKS, Loss, Meter, Task
 from models import structures
 from models.network import Network
 from ops import primitives, registry, space
@@ -25,10 +25,10 @@ class ColourMeter(Meter):
     """The squared distance to the colour, and minus it as the measure."""
 
     def update(self, loss, outputs, aux, targets):
-        self.sums += torch.tensor([loss.item() * len(targets), len(targets)])
+        self.sums += torch.tensor([loss.total.item(), loss.count.item(), len(targets)])
 
     def metrics(self, sums):
-        distance, n = sums.tolist()
+        distance, n, _ = sums.tolist()
         return {"loss": distance / n, "closeness": -distance / n}
 
 
@@ -52,17 +52,18 @@ class Colour(Task):
         return 3
 
     def loss(self, outputs, aux, targets):
-        return sum(F.mse_loss(x, targets) for x in (outputs, *aux))
+        total = sum(F.mse_loss(x, targets, reduction="sum") for x in (outputs, *aux))
+        return Loss(total, torch.tensor(float(targets.numel())))
 
     def validation_loss(self, outputs, targets):
-        return F.mse_loss(outputs.double(), targets.double())
+        return self.loss(outputs.double(), (), targets.double())
 
     def meter(self, device, num_aux=0):
-        return ColourMeter(device, 2)
+        return ColourMeter(device, 3)
 
     @torch.inference_mode()
     def measures(self, network, loader, names, generator):
-        distances = [self.validation_loss(network.eval()(b.images)[0], b.labels) for b in loader]
+        distances = [self.mean_loss(network.eval()(b.images)[0], b.labels) for b in loader]
         return {"closeness": -torch.stack(distances).mean().item()}
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision.models.detection.fcos import FCOS
 
-from engine.tasks import base
+from engine.tasks import Loss, base
 from engine.tasks.average_precision import average_precision
 from engine.tasks.detection import Detection, DetectionMeter
 from engine.tasks.fcos import Rules, true_boxes
@@ -60,12 +60,14 @@ ROWS = torch.tensor(
 def test_losses_are_those_of_torchvisions_fcos(pair):
     outputs, theirs = pair
     expected = theirs.train()(list(torch.rand(2, 3, SIDE, SIDE)), true_boxes(ROWS))
-    found = Rules(outputs).losses(true_boxes(ROWS))
+    totals, matched = Rules(outputs).losses(true_boxes(ROWS))
+    assert matched > 1
+    found = {name: total / matched for name, total in totals.items()}
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert value > 0
         assert torch.allclose(found[key], value, rtol=1e-5), key
-    total = Detection.search().loss(outputs, [], ROWS)
+    total = Detection.search().loss(outputs, [], ROWS).mean
     assert torch.allclose(total, sum(expected.values()), rtol=1e-5)
     total.backward()
 
@@ -86,19 +88,20 @@ def test_an_image_without_a_box_is_background_and_a_process_without_an_image_cou
     outputs, _ = pair
     detection, none = Detection.search(), torch.full((2, 0, 5), -1.0)
     loss = detection.loss(outputs, [], none)
-    assert loss > 0
+    assert loss.total > 0
+    assert loss.count == 0
     meter = DetectionMeter(torch.device("cpu"))
     meter.update(loss, outputs, [], none)
     nobody = Boxes(*(x[:0] for x in outputs[:3]), *outputs[3:])
     meter.update(detection.validation_loss(nobody, none[:0]), nobody, [], none[:0])
-    assert meter.read()["loss"] == pytest.approx(loss.item())
+    assert meter.read()["loss"] == pytest.approx(loss.total.item())
 
 
 def test_the_fit_is_positive_and_in_the_order_of_minus_the_loss():
     fits = []
     for loss in (0.1, 1.0, 40.0):
         meter = DetectionMeter(torch.device("cpu"))
-        meter.update(torch.tensor(loss), None, [], ROWS)
+        meter.update(Loss(torch.tensor(3 * loss), torch.tensor(3.0)), None, [], ROWS)
         fits.append(meter.read()["fit"])
     assert fits == sorted(fits, reverse=True)
     assert min(fits) > 0

