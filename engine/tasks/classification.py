@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from engine.tasks.base import Loss, Meter, Score, Task, device_of, exact, likelihood
 from engine.tasks.classification_measures import measure_classifier
-from engine.tasks.pictures import confusion_figure, left_out, require_pictures
+from engine.tasks.pictures import confusion_entries, confusion_figure, left_out, require_pictures
 from models.folding import folded
 from utils.system.files import write_whole
 from utils.system.terminal import show, tell
@@ -130,7 +130,7 @@ class Classification(Task):
 
     def picture_of_measures(self, measured: Mapping[str, Any], names: Sequence[str]) -> Any:
         """The confusion matrix."""
-        return confusion_figure(torch.tensor(measured["confusion"]), names)
+        return confusion_figure(confusion_entries(measured), names)
 
     def predict(
         self, network: nn.Module, pictures: Any, names: Sequence[str], *, preset: Any, batch_size: int

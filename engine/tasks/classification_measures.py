@@ -13,6 +13,7 @@ from engine.tasks.base import exact
 from models.folding import folded
 
 TOP5_CLASSES = 10  # with fewer classes, five guesses say little
+WRITTEN_CLASSES = 1000  # of a whole confusion matrix in measures.json: of 20,000 it would take gigabytes
 BINS = 15  # of the calibration error
 SHIFT = 1 / 8  # of the side: how far images are moved to measure shift consistency
 
@@ -62,12 +63,17 @@ def summary(answers: Answers, classes: Sequence[str]) -> dict[str, Any]:
     """Every measure as plain values for a report, in percent but for ``loss``.
 
     ``top5`` is None with fewer than 10 classes, and so is the accuracy of a class that has no image. Rows of
-    ``confusion`` are true classes, columns the predicted ones.
+    ``confusion`` are true classes, columns the predicted ones; of more than 1,000 classes ``confusion_entries`` lists
+    what is not zero in it, true class, predicted class and images.
     """
     k, labels, right = len(classes), answers.labels, answers.guesses == answers.labels
-    matrix = torch.bincount(labels * k + answers.guesses, minlength=k * k).view(k, k)
-    by_class = zip(matrix.diagonal().tolist(), matrix.sum(1).tolist(), strict=True)
+    by_class = zip(labels[right].bincount(minlength=k).tolist(), labels.bincount(minlength=k).tolist(), strict=True)
     accuracies = [100 * hits / images if images else None for hits, images in by_class]
+    pairs, counts = torch.stack([labels, answers.guesses]).unique(dim=1, return_counts=True)  # (2, n), (n,)
+    if k <= WRITTEN_CLASSES:
+        confusion = {"confusion": torch.zeros(k, k, dtype=torch.long).index_put(tuple(pairs), counts).tolist()}
+    else:  # all images are few beside k * k
+        confusion = {"confusion_entries": torch.stack([*pairs, counts], dim=1).tolist()}
     return {
         "images": len(labels),
         "loss": answers.losses.double().mean().item(),
@@ -75,7 +81,7 @@ def summary(answers: Answers, classes: Sequence[str]) -> dict[str, Any]:
         "top5": 100 * answers.in_top5.double().mean().item() if k >= TOP5_CLASSES else None,
         "calibration_error": calibration_error(answers.confidences, right),
         "per_class": dict(zip(classes, accuracies, strict=True)),
-        "confusion": matrix.tolist(),
+        **confusion,
     }
 
 

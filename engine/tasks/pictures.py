@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,33 +52,41 @@ def rows_figure(rows: Sequence[Sequence[Any]], titles: Sequence[str], names: Seq
     return figure
 
 
-def most_confused(matrix: Tensor, count: int) -> Tensor:
-    """The ``count`` classes that are mistaken, or that others are mistaken for, most often, in their own order."""
-    wrong = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
-    return wrong.argsort(descending=True, stable=True)[:count].sort().values
+def confusion_entries(measured: Mapping[str, Any]) -> Tensor:
+    """What is not zero in the confusion matrix of some measures: true class, predicted class and count, (n, 3)."""
+    if "confusion_entries" in measured:
+        return torch.tensor(measured["confusion_entries"])
+    matrix = torch.tensor(measured["confusion"])
+    places = matrix.nonzero()  # (n, 2)
+    return torch.cat([places, matrix[tuple(places.T)][:, None]], dim=1)
 
 
-def confusion_figure(matrix: Tensor, classes: Sequence[str]) -> Figure:
-    """Draw a confusion matrix (K, K), row true: shade = share of the true class; counts are written where they fit.
+def confusion_figure(entries: Tensor, classes: Sequence[str]) -> Figure:
+    """Draw a confusion matrix: shade = share of the true class; counts are written where they fit.
 
-    The page grows with the classes, so that their names can be read, up to ``DRAWN_CLASSES``; of more, those that are
-    confused most are drawn. Names are drawn as they are spelt.
+    ``entries``: rows of true class, predicted class and count, (n, 3); the others are zero. The page grows with the
+    classes, so that their names can be read, up to ``DRAWN_CLASSES``; of more, those that are confused most are drawn.
+    Names are drawn as they are spelt.
     """
     from matplotlib.figure import Figure
 
-    total = k = len(classes)
-    images = matrix.sum(1, keepdim=True)
-    if total > DRAWN_CLASSES:
-        kept = most_confused(matrix, DRAWN_CLASSES)
-        matrix, images = matrix[kept][:, kept], images[kept]
-        classes, k = [classes[i] for i in kept.tolist()], DRAWN_CLASSES
+    total, (true, predicted, counts) = len(classes), entries.T  # (n,) each
+    images = true.bincount(counts, minlength=total)  # (K,)
+    wrong = counts * (true != predicted)
+    mistakes = true.bincount(wrong, minlength=total) + predicted.bincount(wrong, minlength=total)
+    kept = mistakes.argsort(descending=True, stable=True)[:DRAWN_CLASSES].sort().values  # (k,), in their own order
+    k, place = len(kept), torch.full((total,), -1).scatter(0, kept, torch.arange(len(kept)))
+    drawn = (place[true] >= 0) & (place[predicted] >= 0)
+    matrix = torch.zeros(k, k, dtype=torch.long)
+    matrix[place[true[drawn]], place[predicted[drawn]]] = counts[drawn]
     side = 2.5 + k * (0.45 if k <= WRITTEN_CLASSES else 0.15)
     figure = Figure(figsize=(side + 1, side), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    shares = (100 * matrix.double() / images.clamp(min=1)).tolist()
+    shares = (100 * matrix / images[kept, None].clamp(min=1)).tolist()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     figure.colorbar(picture, ax=axes, shrink=0.8, label="% of the true class")
-    names = [name if len(name) <= 24 else name[:23] + "…" for name in map(show, classes)]
+    names = [show(classes[i]) for i in kept.tolist()]
+    names = [name if len(name) <= 24 else name[:23] + "…" for name in names]
     style = {"fontsize": 9 if k <= WRITTEN_CLASSES else 7, "parse_math": False}  # a name with two dollars: no formula
     axes.set_xticks(range(k), names, rotation=90, **style)
     axes.set_yticks(range(k), names, **style)

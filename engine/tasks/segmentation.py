@@ -16,6 +16,7 @@ from engine.tasks.pictures import (
     PREDICTIONS,
     SHOWN,
     colours,
+    confusion_entries,
     confusion_figure,
     left_out,
     pixels_of,
@@ -159,7 +160,7 @@ class Segmentation(Task):
 
     def picture_of_measures(self, measured: Mapping[str, Any], names: Sequence[str]) -> Any:
         """The confusion matrix, in pixels."""
-        return confusion_figure(torch.tensor(measured["confusion"]), names)
+        return confusion_figure(confusion_entries(measured), names)
 
     @torch.inference_mode()
     def predict(
