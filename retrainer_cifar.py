@@ -29,7 +29,6 @@ from data.loaders import Loader, make_loader
 from data.mixing import MixedLoader
 from data.predicting import Pictures
 from data.presets import Preset, as_trained
-from data.workers import Reader
 from engine.advice import advise
 from engine.best import Best
 from engine.ema import WeightAverage
@@ -253,7 +252,7 @@ def make_loaders(run: Session, dataset: Dataset, recipe: Recipe, outputs: int) -
         batch_size=config.batch_size,
         device=device,
         seed=config.seed,
-        reader=Reader(config.workers, pin_memory=device.type != "cpu", processes=run.world.size, note=run.note),
+        workers=config.workers,
     )
     task = TASKS[config.task]
     loaders = {name: task.wrap(loader) for name, loader in loaders.items()}
@@ -272,7 +271,7 @@ def build(run: Session, dataset: Dataset, candidate: Candidate, spec: NetworkSpe
     torch.manual_seed(derived_seed(config.seed, "network"))
     network, images = Network.of(candidate.genotype, spec), loaders["train"]
     side = TASKS[config.task].input_side(dataset.preset.image_size)
-    spec.require_batch(side, images.smallest_batch, images.part.name, images.remedy)
+    spec.require_batch(side, images.smallest_batch, images.split.name, images.remedy)
     if config.inherit and run.saved is None:
         path = resume.checkpoint_in(Path(config.inherit).expanduser())
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)

@@ -41,7 +41,6 @@ from data.datasets import Dataset, find_dataset, load, num_outputs
 from data.loader_sets import make_search_loaders
 from data.loaders import Batch, Loader, forever
 from data.presets import Preset
-from data.workers import Reader
 from engine.advice import advise
 from engine.architect import Architect
 from engine.last import LastWeights
@@ -517,7 +516,7 @@ def make_loaders(run: Session, dataset: Dataset) -> dict[str, Loader]:
         batch_size=config.batch_size,
         device=device,
         seed=config.seed,
-        reader=Reader(config.workers, pin_memory=device.type != "cpu", processes=run.world.size, note=run.note),
+        workers=config.workers,
         rank=run.world.rank,
         world_size=run.world.size,
     )
@@ -580,7 +579,7 @@ def build(run: Session, dataset: Dataset, spec: NetworkSpec, classes: int) -> Se
     supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(device)
     supernet.drop_before_head(config.dropout)
     for loader in loaders.values():
-        spec.require_batch(side, loader.smallest_batch, loader.part.name, loader.remedy)
+        spec.require_batch(side, loader.smallest_batch, loader.split.name, loader.remedy)
     if config.sync_bn:
         synchronise_norms(supernet, run.world, run.device)
     torch.manual_seed(derived_seed(config.seed, "controller"))

@@ -24,9 +24,9 @@ from torchvision.transforms import v2
 
 from benchmarks.common import make_parser, report
 from data.images import Images, decode
-from data.large_images import training_transform
 from data.loaders import LargeImageLoader, TensorLoader
 from data.presets import CIFAR10, large, small
+from data.transforms import training_transform
 from utils.system.numbers import positive_int
 
 SIZE = 256  # what photographs are decoded to

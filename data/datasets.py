@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from data import presets, sources, torchvision_sets
-from data.dense import source as dense
-from data.dense.annotated import Annotated
-from data.images import DataError, Images
+from data import presets, torchvision_sets
+from data.decoding import DataError
+from data.dense.source import LAYOUTS, dense_source
+from data.folders import folder
+from data.images import BOXES, LABELS, Images
 from data.presets import Preset
-from data.sources import Source
+from data.sources import Source, digits
 from data.splits import split_indices
 
 MIN_SIZE = 8  # below this, cropping and halving leave nothing to look at
@@ -30,15 +31,14 @@ def _without_labels(name: str) -> Callable[[str, Path, int | None], Source]:
     return find
 
 
-# By name, what finds a data set of that kind: told --data, the same as a path, and an image size or None.
+# By name, what finds a data set of that kind, given --data, the same as a path, and an image size or None.
 KINDS: dict[str, Callable[[str, Path, int | None], Source]] = {
     "auto": lambda data, root, size: KINDS[_recognise(data, root)](data, root, size),
-    "digits": lambda _data, _root, size: sources.digits(size),
+    "digits": lambda _data, _root, size: digits(size),
     **{name: _of_torchvision(name) for name in torchvision_sets.TORCHVISION},
-    "folder": lambda _data, root, size: sources.folder(root, size),
-    **{name: _without_labels(name) for name in dense.LAYOUTS},
+    "folder": lambda _data, root, size: folder(root, size),
+    **{name: _without_labels(name) for name in LAYOUTS},
 }
-LABELS = "labels"  # what an image has, besides masks and boxes
 
 
 @dataclass(frozen=True)
@@ -92,23 +92,23 @@ def find_dataset(
     if targets == LABELS:
         source = KINDS[dataset](data, root, image_size)
     else:
-        source = dense.source(root, dataset, image_size, targets)
+        source = dense_source(root, dataset, image_size, targets)
     if cutout is not None and not (source.preset.is_small and targets == LABELS):
         raise DataError("--cutout is for small images; large ones are cropped instead")
     changes = {key: value for key, value in {"cutout": cutout, "flip": flip}.items() if value is not None}
     return replace(source, preset=replace(source.preset, **changes))
 
 
-def num_outputs(source: Source, asked: int | None, log: Callable[[str], None]) -> int:
-    """Outputs of the network: the data's classes, or more if asked for. Raises DataError for fewer."""
-    found = len(source.classes)
-    if found == 1 and source.targets != "boxes":
+def num_outputs(source: Source, num_class: int | None, log: Callable[[str], None]) -> int:
+    """Outputs of the network: the data's classes, or more if ``num_class`` says so. Raises DataError for fewer."""
+    classes = len(source.classes)
+    if classes == 1 and source.targets != BOXES:
         log(f"warning: {source.name} has a single class ({source.classes[0]}): any network gets all of it right")
-    if asked is not None and asked < found:
-        raise DataError(f"--num_class {asked} is less than the {found} classes of {source.name}")
-    if asked is not None and asked > found:
-        log(f"warning: --num_class {asked} is more than the {found} classes of {source.name}: the rest stay unused")
-    return asked or found
+    if num_class is not None and num_class < classes:
+        raise DataError(f"--num_class {num_class} is less than the {classes} classes of {source.name}")
+    if num_class is not None and num_class > classes:
+        log(f"warning: --num_class {num_class} is more than the {classes} classes of {source.name}: the rest is unused")
+    return num_class or classes
 
 
 def _recognise(data: str, root: Path) -> str:
@@ -161,7 +161,7 @@ def load(
         parts = parts._replace(train=parts.train.unlabelled(), val=parts.val.unlabelled())
     classes = parts.classes or source.classes
     for side, images in (("train", parts.train), ("val", parts.val)):
-        if isinstance(images, Annotated):
+        if images.targets != LABELS:
             continue
         missing = set(range(len(classes))) - set(images.labels.tolist())
         if missing and labels:

@@ -1,7 +1,4 @@
-"""The decoding of one file: any picture as 8-bit RGB, by stated rules, in the memory that there is.
-
-Whatever a decoder raises is a fault of the file, and the DataError that it becomes names the file.
-"""
+"""The decoding of one file: any picture as 8-bit RGB, by the rules of docs/datasets.md, in the memory that there is."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import functools
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,29 +16,50 @@ from utils.system.errors import UsageError
 from utils.system.memory import give_back, memory_share
 from utils.system.terminal import reason, show
 
+Turn = Image.Transpose
+TURNS = dict(  # by the orientation that EXIF states; 1 is upright
+    enumerate(
+        (Turn.FLIP_LEFT_RIGHT, Turn.ROTATE_180, Turn.FLIP_TOP_BOTTOM)
+        + (Turn.TRANSPOSE, Turn.ROTATE_270, Turn.TRANSVERSE, Turn.ROTATE_90),
+        start=2,
+    )
+)
+HEAVY = 2**26  # bytes; pictures that take more are decoded one at a time in a process
+BYTES_PER_PIXEL, BYTES_PER_ODD_PIXEL = 12, 24  # at the peak, with all copies; odd: transparent, or not of 8 bits
+_heavy = threading.Lock()
+
 
 class DataError(UsageError):
     """Data that cannot be used: the message is one line that names what and where."""
 
 
-def decode_array(path: Path, size: int, sharers: int = 1) -> np.ndarray:
-    """The image in a file as RGB, turned as its EXIF says, resized to (3, size, size), uint8.
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, not decoded yet. Whatever Pillow raises in the body is a DataError that names the file."""
+    quieten()
+    try:
+        with Image.open(path) as image:
+            yield image
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises almost any type, by where the damage is
+        raise DataError(f"{show(path)} cannot be decoded: {why(error)}") from None
+
+
+def decode_array(path: Path, size: int, sharers: int = 1, *, upright: bool = True) -> np.ndarray:
+    """The image in a file as RGB, resized to (3, size, size), uint8; turned as its EXIF says if ``upright``.
 
     A JPEG much larger than ``size`` is decoded at a half, a quarter or an eighth (libjpeg's draft mode).
     ``sharers``: processes that decode at the same time. Raises DataError that names the file.
     """
-    quieten()
-    try:
-        with Image.open(path) as original:
-            original.draft("RGB", (size, size))
-            with room_for(original, sharers), closing(original):  # which frees its pixels
-                image = rgb(original)
-                if image.size != (size, size):
-                    image = image.resize((size, size), Image.Resampling.BILINEAR)
-                # Turned by NumPy: torch would start threads for it, which on busy cores takes longer than decoding.
-                return np.asarray(image).transpose(2, 0, 1).copy()  # (size, size, 3) -> (3, size, size)
-    except Exception as error:  # Pillow raises almost any type, by where the damage is
-        raise DataError(f"{show(path)} cannot be decoded: {why(error)}") from None
+    with opened(path) as original:
+        original.draft("RGB", (size, size))
+        with room_for(original, sharers):
+            image = rgb(original, upright=upright)
+            if image.size != (size, size):
+                image = image.resize((size, size), Image.Resampling.BILINEAR)
+            # Transposed by NumPy: torch would start threads for it, which on busy cores takes longer than decoding.
+            return np.asarray(image).transpose(2, 0, 1).copy()  # (size, size, 3) -> (3, size, size)
 
 
 def why(error: Exception) -> str:
@@ -55,50 +73,35 @@ def why(error: Exception) -> str:
 
 @functools.cache
 def quieten() -> None:
-    """Let Pillow's decoders not write to the console, where nobody learns which file is meant.
-
-    What they warn of is no fault: the picture is there. Of sizes, :func:`room_for` takes care.
-    """
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+    """Keep the warnings of decoders off the console: the picture is there, and they do not name the file."""
+    warnings.filterwarnings("ignore", module=r"PIL\.|pycocotools")
 
 
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+def orientation(image: Image.Image) -> int:
+    """How EXIF says that a picture is turned, 1 to 8; 1 where a damaged EXIF, common in sound files, says nothing."""
+    try:
+        stated = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # whatever the parsers of Pillow raise at random bytes
+        return 1
+    return stated if stated in TURNS else 1
 
 
-def rgb(image: Image.Image) -> Image.Image:
-    """Any mode as upright RGB: values of more than 8 bits are scaled, transparency is laid on black.
+def rgb(image: Image.Image, *, upright: bool = True) -> Image.Image:
+    """Any mode as RGB: values of more than 8 bits are scaled, transparency is laid on black.
 
     Raises what the decoder raises, and ValueError for values whose scale nobody can know.
     """
     image.load()
+    turn = TURNS.get(orientation(image)) if upright else None
     if image.mode.startswith("I") or image.mode == "F":
-        return _upright(image, _eight_bits(image)).convert("RGB")
-    image = _upright(image, image)
+        image = _eight_bits(image)
+    if turn is not None:  # ImageOps.exif_transpose would write the EXIF anew, and fail at a damaged one
+        image = image.transpose(turn)
     if image.mode in ("LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode == "RGBA":
         return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _upright(original: Image.Image, image: Image.Image) -> Image.Image:
-    """Turned as the EXIF of the original says; a damaged one, common in files that are sound, counts as none.
-
-    ImageOps.exif_transpose would write the EXIF anew and raise struct.error there.
-    """
-    try:
-        turn = TURNS.get(original.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # whatever the parsers of Pillow raise at random bytes
-        turn = None
-    return image if turn is None else image.transpose(turn)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -107,7 +110,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     low, high = values.min().item(), values.max().item()
     grey = values.astype(np.float32)
     if image.mode == "F":
-        if not 0 <= low <= high <= 1:  # a nan is nowhere
+        if not 0 <= low <= high <= 1:  # false for nan, too
             raise ValueError(f"float values from {low:g} to {high:g}: only those in [0, 1] have a known scale")
         grey *= 255
     elif image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):  # 16 bits, however small the values
@@ -119,58 +122,23 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
 
 
-HEAVY = 2**26  # bytes that a picture may take without asking
-GIVEN_BACK = 2**28  # from so many on, what a picture took does not wait for the next one of the same thread
-BYTES_PER_PIXEL, BYTES_PER_ODD_PIXEL = 12, 24  # at the peak, with all copies; odd: transparent, or not of 8 bits
-
-
-class _Room:
-    """Memory for large pictures: as many at once as fit into the share of this process.
-
-    The share is asked for while none is being decoded, since what they take is missing from it later.
-    """
-
-    def __init__(self) -> None:
-        self.changed, self.held, self.share = threading.Condition(), 0, 0
-
-    def enter(self, needed: int, sharers: int) -> None:
-        """Wait until ``needed`` bytes are free; ValueError where they never will be."""
-        with self.changed:
-            while self.held and self.held + needed > self.share:
-                self.changed.wait()
-            if not self.held:
-                self.share = memory_share(sharers)
-                if needed > self.share:
-                    have = f"{self.share / 1e9:.2f} GB may be taken here"
-                    raise ValueError(f"decoding it takes about {needed / 1e9:.2f} GB, and {have}")
-            self.held += needed
-
-    def leave(self, needed: int) -> None:
-        """Give ``needed`` bytes back to those that wait."""
-        with self.changed:
-            self.held -= needed
-            self.changed.notify_all()
-
-
-_room = _Room()
-
-
 @contextmanager
 def room_for(image: Image.Image, sharers: int = 1) -> Iterator[None]:
-    """Wait until a picture that was opened, but not loaded, fits into memory beside those that are being decoded.
+    """Decode a picture, opened but not loaded, within: a large one waits until no other large one is decoded.
 
-    Raises ValueError where it never will: where it needs more than half of what is available, divided among all
-    processes that decode. ``sharers``: their number, for each process that torchrun started.
+    Raises ValueError where it needs more than half of the memory that is available, divided among all processes that
+    decode. ``sharers``: their number, for each process that torchrun started.
     """
     plain = image.mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr") and "transparency" not in image.info
     needed = image.width * image.height * (BYTES_PER_PIXEL if plain else BYTES_PER_ODD_PIXEL)
     if needed <= HEAVY:
         yield
         return
-    _room.enter(needed, sharers)
-    try:
+    with _heavy:
+        share = memory_share(sharers)
+        if needed > share:
+            have = f"{share / 1e9:.2f} GB may be taken here"
+            raise ValueError(f"decoding it takes about {needed / 1e9:.2f} GB, and {have}")
         yield
-    finally:
-        if needed > GIVEN_BACK:
-            give_back()
-        _room.leave(needed)
+        image.close()  # which frees its pixels
+        give_back()

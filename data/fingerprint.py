@@ -1,4 +1,4 @@
-"""A fingerprint of what a data set holds, wherever it lies, by which a resumed run knows its data again."""
+"""A fingerprint of what a data set holds, wherever it lies, by which a resumed run recognises its data."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Any
 
 import torch
 
-from data.images import DataError
+from data.decoding import DataError
 from utils.system.terminal import reason, show
 
 
 def of_files(root: Path, sides: Sequence[tuple[Sequence[Path], Sequence[int]]]) -> str:
-    """The fingerprint of files: their names below ``root``, sizes in bytes and classes, in their order.
+    """The fingerprint of files: their names below ``root``, sizes in bytes and a number each, in their order.
 
-    ``sides``: paths and class indices of train and of val. No content is read. Raises DataError for a file that is
-    not there.
+    ``sides``: paths and numbers, such as class indices. No content is read. Raises DataError for a missing file.
     """
     digest = hashlib.sha256()
     for paths, labels in sides:
@@ -44,7 +43,4 @@ def of_tensors(*tensors: torch.Tensor) -> str:
 
 def of_plain(values: Iterable[Any]) -> str:
     """The fingerprint of plain values, as JSON has them."""
-    digest = hashlib.sha256()
-    for value in values:
-        digest.update(json.dumps(value, sort_keys=True).encode() + b"\0")
-    return digest.hexdigest()
+    return hashlib.sha256(b"".join(json.dumps(value, sort_keys=True).encode() + b"\0" for value in values)).hexdigest()

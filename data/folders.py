@@ -5,72 +5,91 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
+import torch
 
-from data.decoding import DataError, quieten
+from data import presets
+from data.decoding import DataError
+from data.dense.masks import stored_size
+from data.fingerprint import of_files
+from data.images import Images, read_sides
 from data.listing import Notes, class_folders, image_names
-from data.presets import SMALL_LIMIT
+from data.sources import Parts, Source
 from utils.system.files import read_json
 from utils.system.terminal import reason, show
 
+SIDES = ("train", "val")
 PROBES = 8
 FROM_ABOVE = r"(?<![a-z])(aid|nwpu|resisc)"  # in names of folders of images that were taken from above
+Listed = tuple[tuple[Path, ...], tuple[int, ...]]  # files of a side and, in the same order, class indices
 
 
-@dataclass(frozen=True)
-class FolderListing:
-    """What an image folder holds: ``train`` and ``val`` are paths and, in the same order, class indices.
+def folder(root: Path, image_size: int | None) -> Source:
+    """An image folder, listed but not decoded; small where its images are, or where ``image_size`` asks for it.
 
-    ``notices`` says what was left out and why.
+    Raises DataError for what :func:`list_folder` refuses.
     """
+    classes, sides, notices = list_folder(root)
+    size = image_size or probe_size(sides["train"][0])
+    preset = presets.small(size) if size is not None and size <= presets.SMALL_LIMIT else presets.large(size or 224)
+    if is_from_above(root):
+        preset = replace(preset, no_up=presets.FROM_ABOVE)
 
-    classes: tuple[str, ...]
-    train: tuple[tuple[Path, ...], tuple[int, ...]]
-    val: tuple[tuple[Path, ...], tuple[int, ...]]
-    notices: tuple[str, ...]
+    def read(*, bad_images: str, cache: str, labels: bool, log: Callable[[str], None], **_options) -> Parts:
+        images = {}
+        for side, (paths, indices) in sides.items():
+            if not labels:
+                paths, indices = without_classes(paths), (0,) * len(paths)
+            images[side] = Images(torch.tensor(indices), preset.decoded_size, paths=paths)
+        options = {"must_keep": preset.is_small, "bad_images": bad_images, "cache": cache, "log": log}
+        (train, val), skipped = read_sides(images, **options)
+        return Parts(train, val, skipped, fingerprint=of_files(root, list(sides.values())))
+
+    counts = (len(sides["train"][0]), len(sides["val"][0]))
+    return Source(root.name or str(root), classes, counts, preset, notices, read)
 
 
-def list_folder(root: Path) -> FolderListing:
-    """List both sides without decoding anything. The classes are the sorted folder names in ``train/``.
+def list_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Listed], tuple[str, ...]]:
+    """Class names, both sides by name, and notices of what was left out. Nothing is decoded.
 
-    Raises DataError for a side without class folders, a class without images or on one side only, by name.
+    The classes are the sorted folder names in ``train/``. Raises DataError for a side without class folders, a class
+    without images or on one side only, by name.
     """
     notes = Notes(root)
     try:
-        sides = {side: _side(root / side, notes) for side in ("train", "val")}
+        names = {side: _side(root / side, notes) for side in SIDES}
     except OSError as error:
         raise DataError(f"{root} cannot be read: {error.strerror}: {error.filename}") from None
-    classes = tuple(sorted(sides["train"]))
-    for here, there in (("train", "val"), ("val", "train")):
-        lonely = sorted(set(sides[here]) - set(sides[there]))
+    classes = tuple(sorted(names["train"]))
+    for here, there in (SIDES, SIDES[::-1]):
+        lonely = sorted(set(names[here]) - set(names[there]))
         if lonely:
             raise DataError(f"{root}: {_named(lonely)} in {here}/ but not in {there}/")
-    pairs = {}
-    for side, found in sides.items():
-        empty = [name for name in classes if not found[name]]
+    listed = {}
+    for side, by_class in names.items():
+        empty = [name for name in classes if not by_class[name]]
         if empty:
             raise DataError(f"{root / side}: {_named(empty)} without images")
-        files = [(root / side / name / file, i) for i, name in enumerate(classes) for file in found[name]]
-        pairs[side] = tuple(zip(*files, strict=True))
-    return FolderListing(classes, pairs["train"], pairs["val"], tuple(notes.lines()))
+        files = [(root / side / name / file, i) for i, name in enumerate(classes) for file in by_class[name]]
+        listed[side] = tuple(zip(*files, strict=True))
+    return classes, listed, tuple(notes.lines())
 
 
 def _side(folder: Path, notes: Notes) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise DataError(f"{folder.parent} has no folder {folder.name}/: it needs train/<class>/ and val/<class>/")
-    found = {name: image_names(folder / name, notes) for name in class_folders(folder, notes)}
-    if not found:
+    names = {name: image_names(folder / name, notes) for name in class_folders(folder, notes)}
+    if not names:
         raise DataError(f"{folder} has no class folders: images belong in {folder.name}/<class>/")
-    return found
+    return names
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5]) + (" ..." if len(names) > 5 else "")
-    return f"class {shown}" if len(names) == 1 else f"{len(names)} classes ({shown})"
+    listed = ", ".join(repr(name) for name in names[:5]) + (" ..." if len(names) > 5 else "")
+    return f"class {listed}" if len(names) == 1 else f"{len(names)} classes ({listed})"
 
 
 def is_from_above(root: Path) -> bool:
@@ -98,16 +117,11 @@ def without_classes(paths: Sequence[Path]) -> tuple[Path, ...]:
 
 def probe_size(paths: Sequence[Path]) -> int | None:
     """The side that all probed images share if they are square and small, else None: they are large images."""
-    quieten()
     sizes = set()
     for path in paths[:: max(1, len(paths) // PROBES)]:
         try:
-            with Image.open(path) as image:
-                sizes.add(image.size)
-        except Exception:  # Pillow raises almost any type; decoding will name the file
+            sizes.add(stored_size(path)[0])
+        except DataError:  # decoding will name the file
             continue
-    if len(sizes) == 1:
-        width, height = sizes.pop()
-        if width == height <= SMALL_LIMIT:
-            return width
-    return None
+    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
+    return width if width == height <= presets.SMALL_LIMIT else None

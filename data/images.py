@@ -1,93 +1,176 @@
-"""Labelled images, either decoded in memory or as files, and the decoding of many files."""
+"""The images of one side of a data set with what is known of each, as files or decoded in memory."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
+from torchvision import tv_tensors
 from tqdm import tqdm
 
 from data.decoding import DataError, decode_array
+from data.dense.masks import Drawing, decode_mask
+from utils.system.memory import memory_share
 
-
-class DownloadError(DataError):
-    """A download that did not succeed."""
+LABELS, MASKS, BOXES = "labels", "masks", "boxes"  # what a task reads of an image besides its pixels
+Target = int | dict[str, Tensor]  # a class, {"mask": (S, S)} or {"boxes": (m, 4), "labels": (m,)}
 
 
 @dataclass(frozen=True)
 class Images:
-    """n images with their class indices: ``pixels``, uint8 (n, 3, S, S), or else ``paths``, decoded on demand.
+    """n images, each with its class in ``labels`` (n,), or with a mask or boxes; then all labels are 0.
 
-    ``size``: the side S in pixels that a file is resized to when it is decoded.
+    ``size``: the side S in pixels to which files are resized. ``paths``: the files. ``pixels``, uint8 (n, 3, S, S), and
+    ``maps``, uint8 (n, S, S): images and masks where they are kept in memory. ``masks``: a file or a drawing each, of
+    class ids below ``num_classes``. ``boxes``: (m, 5) each: x1, y1, x2, y2 as shares of width and height, and class; as
+    arrays, since workers could be given a few hundred tensors at most, each by a file of its own. ``sizes``: width and
+    height as they must be; ``as_stored``: whether annotations are of the picture as it is stored, whatever EXIF says.
     """
 
     labels: Tensor
     size: int
     pixels: Tensor | None = None
     paths: tuple[Path, ...] = ()
+    masks: tuple[Path | Drawing, ...] = ()
+    boxes: tuple[np.ndarray, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    as_stored: tuple[bool, ...] = ()
+    maps: Tensor | None = None
+    num_classes: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def targets(self) -> str:
+        """What each image has: LABELS, MASKS or BOXES."""
+        return MASKS if self.masks else BOXES if self.boxes else LABELS
+
     def subset(self, indices: Tensor) -> Images:
         """The images at these positions, in this order."""
-        if self.pixels is not None:
-            return replace(self, labels=self.labels[indices], pixels=self.pixels[indices])
-        return replace(self, labels=self.labels[indices], paths=tuple(self.paths[i] for i in indices.tolist()))
+        tensors = {name: getattr(self, name) for name in ("labels", "pixels", "maps")}
+        tuples = {name: getattr(self, name) for name in ("paths", "masks", "boxes", "sizes", "as_stored")}
+        chosen = {name: values[indices] for name, values in tensors.items() if values is not None}
+        chosen |= {name: tuple(values[i] for i in indices.tolist()) for name, values in tuples.items() if values}
+        return replace(self, **chosen)
 
     def unlabelled(self) -> Images:
         """The same images, all of class 0."""
         return replace(self, labels=torch.zeros_like(self.labels))
 
-    def decoded(self, index: int) -> Tensor:
-        """One image, uint8 (3, S, S). Raises DataError that names the file."""
-        return self.pixels[index] if self.pixels is not None else decode(self.paths[index], self.size)
+    def sample(self, index: int) -> tuple[Tensor, Target]:
+        """One image, uint8 (3, S, S), and its target. Raises DataError that names the file."""
+        pixels, ids = self.decoded(index) if self.pixels is None else (self.pixels[index], None)
+        if self.targets == LABELS:
+            return pixels, int(self.labels[index])
+        if self.targets == MASKS:
+            ids = self.maps[index] if ids is None else ids
+            return tv_tensors.Image(pixels), {"mask": tv_tensors.Mask(ids)}
+        shares, side = torch.from_numpy(self.boxes[index]), self.size
+        corners = tv_tensors.BoundingBoxes(shares[:, :4] * side, format="XYXY", canvas_size=(side, side))
+        return tv_tensors.Image(pixels), {"boxes": corners, "labels": shares[:, 4].long()}
+
+    def decoded(self, index: int) -> tuple[Tensor, Tensor | None]:
+        """Decode one image, (3, S, S), and its mask, (S, S) or None; both uint8. Raises DataError."""
+        path, ids = self.paths[index], None
+        if self.masks:
+            ids = decode_mask(self.masks[index], self.size, self.sizes[index], path, self.num_classes)
+        return decode(path, self.size, upright=not (self.as_stored and self.as_stored[index])), ids
 
 
-def decode(path: Path, size: int) -> Tensor:
+def decode(path: Path, size: int, *, upright: bool = True) -> Tensor:
     """The image in a file as :func:`data.decoding.decode_array` gives it; (3, size, size), uint8.
 
     Raises DataError that names the file.
     """
     worker = get_worker_info()
-    return torch.from_numpy(decode_array(path, size, 1 if worker is None else worker.num_workers))
+    sharers = 1 if worker is None else worker.num_workers
+    return torch.from_numpy(decode_array(path, size, sharers, upright=upright))
 
 
-def decode_all(
-    paths: Sequence[Path], size: int, *, keep: bool, skip_bad: bool, what: str
-) -> tuple[Tensor | None, list[int], list[str]]:
-    """Decode every file once, in threads: (pixels if ``keep``, positions of good files, messages of bad ones).
+def decode_all(images: Images, *, keep: bool, skip_bad: bool, what: str) -> tuple[Images, list[str]]:
+    """Decode every image and mask once, in threads: those that are sound, in memory if ``keep``, and messages.
 
-    Without ``skip_bad`` the first bad file, in the order of ``paths``, raises DataError.
+    Without ``skip_bad`` the first that is not sound, in the order of ``images``, raises DataError.
     """
-    pixels = torch.empty(len(paths), 3, size, size, dtype=torch.uint8) if keep else None
+    n, side = len(images), images.size
+    kept = {"pixels": torch.empty(n, 3, side, side, dtype=torch.uint8)} if keep else {}
+    if keep and images.masks:
+        kept["maps"] = torch.empty(n, side, side, dtype=torch.uint8)
     good: list[int] = []
     bad: list[str] = []
-
-    def one(path: Path) -> Tensor | DataError:
-        try:
-            return decode(path, size)
-        except DataError as error:
-            return error
-
     with ThreadPoolExecutor() as pool:
-        progress = tqdm(in_order(pool, one, paths), total=len(paths), desc=what, disable=None, leave=False)
-        for position, result in enumerate(progress):
+        results = in_order(pool, or_error(images.decoded), range(n))
+        for position, result in enumerate(tqdm(results, total=n, desc=what, disable=None, leave=False)):
             if isinstance(result, DataError):
                 if not skip_bad:
                     raise result
                 bad.append(str(result))
                 continue
-            if pixels is not None:
-                pixels[len(good)] = result
+            for tensor, values in zip(kept.values(), result, strict=False):
+                tensor[len(good)] = values
             good.append(position)
-    return (None if pixels is None else pixels[: len(good)]), good, bad
+    sound = images.subset(torch.tensor(good, dtype=torch.long))
+    return replace(sound, **{name: tensor[: len(good)] for name, tensor in kept.items()}), bad
+
+
+def read_sides(
+    sides: Mapping[str, Images], *, must_keep: bool, bad_images: str, cache: str, log: Callable[[str], None]
+) -> tuple[list[Images], tuple[str, ...]]:
+    """Images of files, decoded where they are kept or checked, and a message for each that was left out.
+
+    ``must_keep``: small images are always kept. ``bad_images``, ``cache``: as for :func:`data.datasets.load`.
+    Raises DataError.
+    """
+    needed = sum(len(side) * (4 if side.masks else 3) * side.size**2 for side in sides.values())
+    share = memory_share()
+    keep = must_keep or cache == "ram" or (cache == "auto" and needed < share)
+    where = "kept in memory" if keep else "read from disk as needed"
+    if keep:
+        require_room(needed)
+    elif cache == "auto":
+        where = f"more than the {share / 1e9:.2f} GB that may be kept, so they are {where}"
+    log(f"decoded images take {needed / 1e9:.2f} GB: {where}")
+    if not keep and bad_images == "stop":
+        log("no image was checked: a bad one stops the run when it is met; python -m data.check finds it before")
+    results, skipped = [], []
+    for what, images in sides.items():
+        if keep or bad_images == "skip":
+            images, bad = decode_all(images, keep=keep, skip_bad=bad_images == "skip", what=what)
+            skipped += bad
+        results.append(images)
+    for message in skipped:
+        log(f"skipped: {message}")
+    return results, tuple(skipped)
+
+
+def require_room(needed: int) -> None:
+    """Refuse what would be killed halfway: more than all of the memory that one process may take."""
+    most = 2 * memory_share()
+    if needed > most:
+        raise DataError(
+            f"decoded images take {needed / 1e9:.2f} GB, and {most / 1e9:.2f} GB of memory are left to each process: "
+            "use --cache none for large images, a smaller --image_size, fewer processes or more memory"
+        )
+
+
+def or_error(read: Callable) -> Callable:
+    """The same function, but it returns a DataError that it would raise."""
+
+    def one(item):
+        try:
+            return read(item)
+        except DataError as error:
+            return error
+
+    return one
 
 
 def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable, ahead: int = 256) -> Iterator:

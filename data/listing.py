@@ -6,7 +6,7 @@ Everything comes back sorted by code point, so nothing depends on the order of t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,18 +48,19 @@ class Notes:
             (self.nested, "left out {} folders inside class folders, with the images in them"),
             (self.other, "left out {} files that are no images by their extension, or no regular files"),
         )
-        found = [(sorted(paths), text) for paths, text in kinds if paths]
-        return [f"{text.format(len(paths))}: {some(self._short(paths))}" for paths, text in found] + self.more
-
-    def _short(self, paths: Iterable[str]) -> list[str]:
-        return [os.path.relpath(path, self.root) for path in paths]
+        lines = []
+        for paths, text in kinds:
+            if paths:
+                names = [os.path.relpath(path, self.root) for path in sorted(paths)]
+                lines.append(f"{text.format(len(paths))}: {some(names)}")
+        return lines + self.more
 
 
 def entries(folder: Path, notes: Notes) -> Iterator[os.DirEntry]:
     """The entries of a folder in sorted order, without hidden and system ones."""
     with os.scandir(folder) as listing:
-        found = sorted(listing, key=lambda entry: entry.name)
-    for entry in found:
+        everything = sorted(listing, key=lambda entry: entry.name)
+    for entry in everything:
         if is_system(entry.name):
             notes.system.add(entry.path)
         else:
@@ -73,13 +74,13 @@ def subfolders(folder: Path, notes: Notes) -> list[str]:
 
 def class_folders(side: Path, notes: Notes) -> list[str]:
     """Sorted names of the class folders in ``train/`` or ``val/``; files that lie beside them go to the notes."""
-    found = list(entries(side, notes))
-    loose = [entry.name for entry in found if not entry.is_dir()]
+    everything = list(entries(side, notes))
+    loose = [entry.name for entry in everything if not entry.is_dir()]
     if loose:
         notes.more.append(
             f"left out {len(loose)} files directly in {side.name}/, outside the class folders: {some(loose)}"
         )
-    return [entry.name for entry in found if entry.is_dir()]
+    return [entry.name for entry in everything if entry.is_dir()]
 
 
 def image_names(folder: Path, notes: Notes) -> list[str]:

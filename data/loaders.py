@@ -7,7 +7,6 @@ number of workers or processes, nor on what was read before. So a run continues 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -15,20 +14,21 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from data.augment import Draws, crop, cut_out, draw, normalise
-from data.dense.annotated import Annotated
-from data.images import DataError, Images
-from data.large_images import LargeImages, collate, evaluation_transform, training_transform
+from data.augment import crop, cut_out, draw, normalise
+from data.decoding import DataError
+from data.images import BOXES, LABELS, Images
 from data.policies import each, make_policy
 from data.presets import Preset
-from data.shares import PARTS, Part, balanced_sizes
-from data.workers import Batches, Reader
+from data.splits import SPLITS, Split, balanced_sizes
+from data.transforms import Samples, collate, dense_transform, evaluation_transform, training_transform
+from data.workers import read_batches
 from utils.system.seeds import derived_seed
 
 
 class Batch(NamedTuple):
-    """Images (n, 3, S, S) and labels (n,) of this process.
+    """Images (n, 3, S, S) and labels of this process: (n,), class ids (n, S, S) or boxes (n, m, 5).
 
+    A class id of 255 is ignored. A box is x1, y1, x2, y2 in pixels and its class; a class of -1 fills up a batch.
     ``weight``: what the mean loss is multiplied by so that averaging gradients over processes gives the
     gradient of the mean over all images of the global batch; 1 in a single process.
     """
@@ -42,7 +42,7 @@ class Loader:
     """One pass over all images an epoch, each exactly once over all processes. ``len``: batches a pass.
 
     Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``stream``: what the draws
-    are for; other streams draw otherwise. ``part``: what messages call the images. Raises DataError where a process
+    are for; other streams draw otherwise. ``split``: what messages call the images. Raises DataError where a process
     would have nothing to train on.
     """
 
@@ -61,16 +61,16 @@ class Loader:
         shuffle: bool,
         rank: int = 0,
         world_size: int = 1,
-        part: Part | None = None,
+        split: Split | None = None,
     ) -> None:
         self.images, self.preset, self.device = images, preset, device
         self.seed, self.stream, self.augment, self.shuffle = seed, stream, augment, shuffle
         self.rank, self.world_size = rank, world_size
-        self.part = part or PARTS.get(stream, Part(stream, "more images there"))
+        self.split = split or SPLITS.get(stream, Split(stream, "more images there"))
         self.sizes = balanced_sizes(len(images), batch_size, world_size)
         if augment and len(images) < world_size:
             raise DataError(
-                f"{self.part.name} has {len(images)} images for {world_size} processes to train on, and each needs "
+                f"{self.split.name} has {len(images)} images for {world_size} processes to train on, and each needs "
                 f"one in every step: start fewer processes"
             )
         self.epoch, self.start = 0, 0
@@ -98,15 +98,11 @@ class Loader:
         """What would give every process a batch of two images or more."""
         if len(self.images) >= 2 * self.world_size:
             return "a larger --batch_size"
-        return self.part.remedy + (", fewer processes" if self.world_size > 1 else "")
+        return self.split.remedy + (", fewer processes" if self.world_size > 1 else "")
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the pass that iterating yields, from batch ``start`` on."""
         self.epoch, self.start = epoch, start
-
-    def read_by(self, _workers: int) -> Loader | None:
-        """The same loader with so many workers; None where no worker reads."""
-        return None
 
     def order(self) -> Tensor:
         """All positions, in the order of this pass."""
@@ -149,26 +145,24 @@ class TensorLoader(Loader):
         for number, positions, share, weight in self._shares():
             mine = positions[share].to(self.device, non_blocking=True)
             pixels = self.pixels[mine]  # uint8 (n, 3, S, S)
-            if self.augment:
-                # Drawn for all processes, so that what an image looks like does not depend on their number.
-                generator = self._generator(number)
-                draws = draw(len(positions), self.preset, generator).part(share).to(self.device)
-                seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]  # (n,)
-                images = self._augmented(pixels, draws, seeds)
-            else:
-                images = normalise(pixels, self.preset)
+            if not self.augment:
+                yield Batch(normalise(pixels, self.preset), self.labels[mine], weight)
+                continue
+            # Drawn for all processes, so that what an image looks like does not depend on their number.
+            generator = self._generator(number)
+            draws = draw(len(positions), self.preset, generator).part(share).to(self.device)
+            seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]  # (n,)
+            pixels = crop(pixels, draws, self.preset)
+            if self.policy is not None:
+                pixels = each(self.policy, pixels, seeds)  # uint8 (n, 3, S, S)
+            images = cut_out(normalise(pixels, self.preset), draws, self.preset)  # float32 (n, 3, S, S)
+            if self.erase is not None:
+                images = each(self.erase, images, seeds)
             yield Batch(images, self.labels[mine], weight)
-
-    def _augmented(self, pixels: Tensor, draws: Draws, seeds: Tensor) -> Tensor:
-        pixels = crop(pixels, draws, self.preset)
-        if self.policy is not None:
-            pixels = each(self.policy, pixels, seeds)  # uint8 (n, 3, S, S)
-        images = cut_out(normalise(pixels, self.preset), draws, self.preset)  # float32 (n, 3, S, S)
-        return images if self.erase is None else each(self.erase, images, seeds)
 
 
 class LargeImageLoader(Loader):
-    """Large images: decoded or taken from memory, and transformed one at a time, by workers."""
+    """Large images, and all with masks or boxes: read and transformed one at a time, by ``workers``."""
 
     def __init__(
         self,
@@ -176,65 +170,43 @@ class LargeImageLoader(Loader):
         preset: Preset,
         *,
         workers: int = 0,
-        reader: Reader | None = None,
         resolution_jitter: bool = False,
         policy: str = "none",
         erasing: float = 0.0,
         **options,
     ) -> None:
         super().__init__(images, preset, **options)
-        self.batches = self.prepared(resolution_jitter, policy, erasing)
-        self.reader = reader or Reader(workers, pin_memory=self.device.type != "cpu", processes=self.world_size)
-
-    def prepared(self, resolution_jitter: bool, policy: str, erasing: float) -> Batches:
-        """Whole batches of transformed images."""
-        if self.augment:
-            transform = training_transform(self.preset, resolution_jitter, policy, erasing)
+        self.workers = workers
+        is_dense = images.targets != LABELS
+        if is_dense and (resolution_jitter or policy != "none" or erasing):  # which would move images alone
+            raise DataError("--augment, --random_erasing and --resolution_jitter are for images without masks or boxes")
+        if not self.augment:
+            transform = evaluation_transform(preset, is_dense=is_dense)
+        elif is_dense:
+            transform = dense_transform(preset, with_boxes=images.targets == BOXES)
         else:
-            transform = evaluation_transform(self.preset)
-        return Batches(LargeImages(self.images, transform), partial(collate, side=self.preset.image_size))
-
-    def read_by(self, workers: int) -> Loader:
-        """The same loader with so many workers, which says nothing where they cannot be had."""
-        other, own = copy(self), self.reader
-        options = {"pin_memory": own.pin_memory, "processes": own.processes, "shared": own.shared}
-        other.reader = Reader(workers, note=lambda _text: None, **options)
-        return other
+            transform = training_transform(preset, resolution_jitter, policy, erasing)
+        self.samples = Samples(images, transform)
 
     def __iter__(self) -> Iterator[Batch]:
-        plan = list(self._shares())
         keys, weights = [], []
-        for number, positions, share, weight in plan:
+        for number, positions, share, weight in self._shares():
             seeds = torch.randint(2**62, (len(positions),), generator=self._generator(number))
             keys.append(list(zip(positions[share].tolist(), seeds[share].tolist(), strict=True)))
             weights.append(weight)
-        largest = max(map(len, keys), default=0) * 3 * self.preset.image_size**2 * 4  # float32
-        for batch, weight in zip(self.reader.read(self.batches, keys, largest), weights, strict=True):
+        together = partial(collate, side=self.preset.image_size, targets=self.images.targets)
+        options = {"workers": self.workers, "pin_memory": self.device.type != "cpu"}
+        for batch, weight in zip(read_batches(self.samples, keys, together, **options), weights, strict=True):
             yield Batch(*(x.to(self.device, non_blocking=True) for x in batch), weight)
 
 
 def make_loader(
-    images: Images,
-    preset: Preset,
-    *,
-    workers: int = 0,
-    reader: Reader | None = None,
-    resolution_jitter: bool = False,
-    **options,
+    images: Images, preset: Preset, *, workers: int = 0, resolution_jitter: bool = False, **options
 ) -> Loader:
-    """The loader that fits the images; ``options`` as for :class:`Loader`.
-
-    ``reader``: of files, where several loaders are to share what it learned about workers; else one of ``workers``.
-    """
-    if isinstance(images, Annotated):
-        from data.dense.loader import DenseLoader  # which is built from this file
-
-        kind = DenseLoader
-    elif preset.is_small:
+    """The loader that fits the images; ``options`` as for :class:`Loader`."""
+    if preset.is_small and images.targets == LABELS:
         return TensorLoader(images, preset, **options)
-    else:
-        kind = LargeImageLoader
-    return kind(images, preset, workers=workers, reader=reader, resolution_jitter=resolution_jitter, **options)
+    return LargeImageLoader(images, preset, workers=workers, resolution_jitter=resolution_jitter, **options)
 
 
 def forever(loader: Loader, first: int) -> Iterator[Batch]:

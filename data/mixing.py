@@ -1,14 +1,30 @@
-"""Mixup (arXiv 1710.09412) and CutMix (arXiv 1905.04899) of whole batches, by torchvision."""
+"""Loaders around another one, and Mixup (arXiv 1710.09412) and CutMix (arXiv 1905.04899) of whole batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torchvision.transforms import v2
 
-from data.loaders import Batch, Loader, derived_seed
-from data.wrapping import WrappedLoader
+from data.loaders import Batch, Loader
+from utils.system.seeds import derived_seed
+
+
+class WrappedLoader:
+    """What a subclass does not say is as the ``loader`` says: ``num_images``, ``set_epoch``, ``split``, ..."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "loader":  # looked for while a copy is made, which has none yet
+            raise AttributeError(name)
+        return getattr(self.loader, name)
 
 
 class MixedLoader(WrappedLoader):

@@ -1,4 +1,4 @@
-"""Learned and random augmentation policies, by torchvision, and random erasing (arXiv 1708.04896)."""
+"""Learned and random augmentation policies by torchvision, image by image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _autoaugment(large: bool) -> v2.Transform:
     return v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET if large else v2.AutoAugmentPolicy.CIFAR10)
 
 
-# By name, what makes a policy, told whether the images are large ones.
+# By name, what makes a policy, given whether the images are large ones.
 POLICIES: dict[str, Callable[[bool], v2.Transform | None]] = {
     "none": lambda _large: None,
     "autoaugment": _autoaugment,

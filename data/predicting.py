@@ -1,4 +1,4 @@
-"""Pictures of unknown class: every file of a folder and its subfolders, decoded as it is needed."""
+"""Pictures without labels: every file of a folder and its subfolders, decoded as it is needed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from data.augment import normalise
-from data.images import DataError, decode, in_order
-from data.large_images import evaluation_transform
+from data.decoding import DataError, opened, rgb, room_for
+from data.images import decode, in_order, or_error
 from data.listing import is_system
 from data.presets import Preset
+from data.transforms import evaluation_transform
 from utils.system.terminal import show
 
 AHEAD = 64  # decoded pictures that wait for their batch
@@ -25,8 +30,8 @@ AHEAD = 64  # decoded pictures that wait for their batch
 class Pictures:
     """The pictures in ``path``: a file, or all files below a folder, whatever they are called.
 
-    Content decides what is a picture. ``bad`` is told of each file that cannot be decoded. The counts tell what was
-    left out so far.
+    Content decides what is a picture. ``bad`` takes the error of each file that cannot be decoded. The counts tell what
+    was left out so far.
     """
 
     path: Path
@@ -46,7 +51,7 @@ class Pictures:
         try:
             status = os.stat(folder)
             with os.scandir(folder) as listing:
-                found = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
             self.refuse(DataError(f"{show(folder)} cannot be read: {error.strerror}"))
             return
@@ -54,7 +59,7 @@ class Pictures:
         if here in above:  # a link to a folder around it leads round and round
             self.irregular += 1
             return
-        for entry in found:
+        for entry in entries:
             path = folder / entry.name
             if entry.name.endswith(".writing"):  # our own predictions, while they are written
                 continue
@@ -74,26 +79,35 @@ class Pictures:
 
     def batches(self, preset: Preset, batch_size: int, device: torch.device) -> Iterator[tuple[list[str], Tensor]]:
         """Names and images (n, 3, S, S) as evaluation shows them to a network; memory holds one batch at a time."""
+        transform = evaluation_transform(preset)
+        for names, pixels in self._groups(lambda path: decode(path, preset.decoded_size), AHEAD, batch_size):
+            if preset.is_small:
+                yield names, normalise(torch.stack(pixels).to(device), preset)  # (n, 3, S, S)
+            else:
+                yield names, torch.stack([transform(image) for image in pixels]).to(device)  # (n, 3, S, S)
 
-        def one(file: tuple[str, Path]) -> tuple[str, Tensor | DataError]:
-            try:
-                return file[0], decode(file[1], preset.decoded_size)
-            except DataError as error:
-                return file[0], error
+    def whole_batches(
+        self, preset: Preset, batch_size: int, device: torch.device
+    ) -> Iterator[tuple[list[str], Tensor, list[np.ndarray]]]:
+        """Names, images (n, 3, S, S), each squeezed into its square, and the pictures as they are, uint8 (H, W, 3)."""
+        for names, both in self._groups(partial(_with_original, side=preset.image_size), 1, batch_size):
+            pixels, originals = zip(*both, strict=True)
+            yield names, normalise(torch.stack(pixels).to(device), preset), list(originals)
 
-        names, pixels = [], []
+    def _groups(self, read: Callable, ahead: int, batch_size: int) -> Iterator[tuple[list[str], list]]:
+        """Names and what ``read`` makes of their files, in groups; files that cannot be read are refused."""
+        names, results = [], []
         with ThreadPoolExecutor() as pool:
-            for name, found in in_order(pool, one, self.files(), AHEAD):
-                if isinstance(found, DataError):
-                    self.refuse(found)
-                    continue
-                names.append(name)
-                pixels.append(found)
-                if len(names) == batch_size:
-                    yield names, _shown(pixels, preset, device)
-                    names, pixels = [], []
-        if names:
-            yield names, _shown(pixels, preset, device)
+            reading = in_order(pool, lambda file: (file[0], or_error(read)(file[1])), self.files(), ahead)
+            for name, result in chain(reading, [(None, None)]):
+                if isinstance(result, DataError):
+                    self.refuse(result)
+                elif name is not None:
+                    names.append(name)
+                    results.append(result)
+                if len(names) == batch_size or (name is None and names):
+                    yield names, results
+                    names, results = [], []
 
     def left_out(self) -> str:
         """How many files were left out and why; empty where none was."""
@@ -105,9 +119,9 @@ class Pictures:
         return ", ".join(f"{count} {why}" for count, why in counts if count)
 
 
-def _shown(pixels: list[Tensor], preset: Preset, device: torch.device) -> Tensor:
-    """n times uint8 (3, D, D) -> normalised float32 (n, 3, S, S) on the device, as the loaders give them."""
-    if preset.is_small:
-        return normalise(torch.stack(pixels).to(device), preset)  # (n, 3, S, S)
-    transform = evaluation_transform(preset)
-    return torch.stack([transform(image) for image in pixels]).to(device)  # (n, 3, S, S)
+def _with_original(path: Path, side: int) -> tuple[Tensor, np.ndarray]:
+    """A picture in a file as uint8 (3, side, side) and as it is, uint8 (H, W, 3)."""
+    with opened(path) as image, room_for(image):
+        picture = rgb(image)
+        small = picture.resize((side, side), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.asarray(small).transpose(2, 0, 1).copy()), np.asarray(picture).copy()

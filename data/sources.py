@@ -1,26 +1,26 @@
-"""What a recognised data set is, and two kinds of it: the digits of scikit-learn and image folders."""
+"""What a recognised data set is, before it is read, and the simplest one: the digits of scikit-learn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
 from data import presets
-from data.fingerprint import of_files, of_tensors
-from data.folders import FolderListing, is_from_above, list_folder, probe_size, without_classes
-from data.images import DataError, Images, decode_all
+from data.fingerprint import of_tensors
+from data.images import LABELS, Images
 from data.presets import Preset
 from data.splits import split_indices
-from utils.system.memory import memory_share
+
+BAD_IMAGES = ("stop", "skip")  # at an image or an annotation that cannot be used
+CACHES = ("auto", "ram", "none")  # where the decoded images of a folder are kept
 
 
 class Parts(NamedTuple):
-    """What reading a data set gave. ``skipped``: a message for each file that cannot be decoded.
+    """What reading a data set gave. ``skipped``: a message for each image or annotation that was left out.
 
     ``classes``: their names, where reading had to tell them. ``fingerprint``: of the content.
     """
@@ -46,7 +46,7 @@ class Source:
     preset: Preset
     notices: tuple[str, ...]
     read: Callable[..., Parts]
-    targets: str = "labels"
+    targets: str = LABELS
 
 
 def resized(pixels: torch.Tensor, size: int) -> torch.Tensor:
@@ -66,83 +66,13 @@ def digits(image_size: int | None) -> Source:
     def read(**_options) -> Parts:
         from sklearn.datasets import load_digits
 
-        found = load_digits()
-        grey = torch.from_numpy(found.images).mul(255 / 16).round().to(torch.uint8)[:, None]  # (n, 1, 8, 8)
+        stored = load_digits()
+        grey = torch.from_numpy(stored.images).mul(255 / 16).round().to(torch.uint8)[:, None]  # (n, 1, 8, 8)
         pixels = resized(grey, preset.image_size).expand(-1, 3, -1, -1).contiguous()  # (n, 3, S, S)
-        everything = Images(torch.from_numpy(found.target).long(), preset.image_size, pixels)
+        everything = Images(torch.from_numpy(stored.target).long(), preset.image_size, pixels)
         rest, held_out = split_indices(everything.labels, 0.2, seed=0)
         fingerprint = of_tensors(grey, everything.labels)
         return Parts(everything.subset(rest), everything.subset(held_out), fingerprint=fingerprint)
 
     preset = presets.small(image_size or 32, flip=False, cutout=0, no_up=presets.SIGNS)
     return Source("digits", tuple("0123456789"), (1438, 359), preset, (), read)
-
-
-BAD_IMAGES = ("stop", "skip")  # at an image that cannot be decoded
-CACHES = ("auto", "ram", "none")  # where the decoded images of a folder are kept
-
-
-def folder(root: Path, image_size: int | None) -> Source:
-    """An image folder, listed but not decoded; small where its images are, or where ``image_size`` asks for it.
-
-    Raises DataError for what :func:`list_folder` refuses.
-    """
-    listing = list_folder(root)
-    size = image_size or probe_size(listing.train[0])
-    preset = presets.small(size) if size is not None and size <= presets.SMALL_LIMIT else presets.large(size or 224)
-    if is_from_above(root):
-        preset = replace(preset, no_up=presets.FROM_ABOVE)
-
-    def read(*, bad_images: str, cache: str, labels: bool, log: Callable[[str], None], **_options) -> Parts:
-        shown = listing if labels else unlabelled(listing)
-        parts = _read_folder(shown, preset, bad_images, cache, log)
-        return parts._replace(fingerprint=of_files(root, (listing.train, listing.val)))
-
-    counts = (len(listing.train[0]), len(listing.val[0]))
-    return Source(root.name or str(root), listing.classes, counts, preset, listing.notices, read)
-
-
-def unlabelled(listing: FolderListing) -> FolderListing:
-    """The same images without their classes, in an order that no class decides."""
-    sides = [(without_classes(paths), (0,) * len(paths)) for paths, _ in (listing.train, listing.val)]
-    return replace(listing, train=sides[0], val=sides[1])
-
-
-def _read_folder(
-    listing: FolderListing, preset: Preset, bad_images: str, cache: str, log: Callable[[str], None]
-) -> Parts:
-    sides, skipped = [], []
-    size = preset.decoded_size
-    needed = (len(listing.train[0]) + len(listing.val[0])) * 3 * size * size
-    share = memory_share()
-    keep = preset.is_small or cache == "ram" or (cache == "auto" and needed < share)
-    where = "kept in memory" if keep else "read from disk as needed"
-    if keep:
-        require_room(needed)
-    elif cache == "auto":
-        where = f"more than the {share / 1e9:.2f} GB that may be kept, so they are {where}"
-    log(f"decoded images take {needed / 1e9:.2f} GB: {where}")
-    if not keep and bad_images == "stop":
-        log("no image was checked: a bad one stops the run when it is met; python -m data.check finds it before")
-    for what, (paths, labels) in (("train", listing.train), ("val", listing.val)):
-        images = Images(torch.tensor(labels), size, paths=paths)
-        if keep or bad_images == "skip":
-            pixels, good, bad = decode_all(paths, size, keep=keep, skip_bad=bad_images == "skip", what=what)
-            images = images.subset(torch.tensor(good, dtype=torch.long))
-            if keep:
-                images = replace(images, pixels=pixels, paths=())
-            skipped += bad
-        sides.append(images)
-    for message in skipped:
-        log(f"skipped: {message}")
-    return Parts(*sides, skipped=tuple(skipped))
-
-
-def require_room(needed: int) -> None:
-    """Refuse what would be killed halfway: more than all of the memory that one process may take."""
-    most = 2 * memory_share()
-    if needed > most:
-        raise DataError(
-            f"decoded images take {needed / 1e9:.2f} GB, and {most / 1e9:.2f} GB of memory are left to each process: "
-            "use --cache none for large images, a smaller --image_size, fewer processes or more memory"
-        )

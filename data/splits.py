@@ -1,11 +1,35 @@
-"""Seeded, stratified splits: every class keeps its share on both sides."""
+"""How images are divided: into the splits of a run, seeded and stratified, and into batches of about one size."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
+class Split(NamedTuple):
+    """What a message calls a split of the data, and which change would give it more images."""
+
+    name: str
+    remedy: str
+
+
+# By the name of the stream that a loader draws from.
+SPLITS = {
+    "train": Split("train/", "more images there"),
+    "weights": Split("train/ without the reward part", "more images there, a smaller --reward_fraction"),
+    "calibration": Split("train/ without the reward part", "more images there, a smaller --reward_fraction"),
+    "rewards": Split("the reward part of train/", "more images there, a larger --reward_fraction"),
+    "valid": Split("val/", "more images there"),
+    "test": Split("val/", "more images there"),
+}
+LESS_HOLDOUT = Split("train/ without the holdout", "more images there, a smaller --holdout")
+HOLDOUT = Split("the holdout of train/", "more images there, a larger --holdout")
+
+
 def split_indices(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Positions of the rest and of the part held out, sorted, disjoint, together all of them.
+    """Positions of the rest and of those held out, sorted, disjoint, together all of them.
 
     ``labels``: (n,) class indices. Of each class ``fraction`` is held out, rounded, and at least one image on
     each side where the class has two or more; a class with one image stays in the rest.
@@ -19,3 +43,18 @@ def split_indices(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor
         held_out.append(members[:count])
         rest.append(members[count:])
     return torch.cat(rest).sort().values, torch.cat(held_out).sort().values
+
+
+def balanced_sizes(n: int, batch_size: int, processes: int = 1) -> list[int]:
+    """The sizes of the batches into which n images are cut, for all processes together; they sum to n.
+
+    They differ by one at most, larger ones first. There are ceil(n / (batch_size * processes)) of them, or fewer where
+    a batch would have a single image (so at a batch size of 2 an odd image joins a pair) or fewer images than there
+    are processes. Such a batch is left only where n itself is so small, or batch_size * processes is 1.
+    """
+    together = batch_size * processes
+    fewest = max(processes, min(2, together))
+    count = -(-n // together)
+    if n >= fewest:
+        count = min(count, n // fewest)
+    return [n // count + (i < n % count) for i in range(count)]

@@ -1,4 +1,4 @@
-"""The data sets that torchvision reads and downloads, by one table; docs/datasets.md tells what lies where."""
+"""The data sets that torchvision downloads, by one table; docs/datasets.md tells what lies where."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ import torch
 from torch.nn import functional as F
 
 from data import presets
+from data.decoding import DataError
 from data.fingerprint import of_tensors
-from data.images import DataError, DownloadError, Images
+from data.idx import IDX_FILES, find_idx, read_idx
+from data.images import Images, require_room
 from data.presets import Triple
-from data.sources import Parts, Source, require_room, resized
+from data.sources import Parts, Source, resized
 
 DIGITS = tuple("0123456789")
 GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
-IDX_FILES = tuple(f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
 BORDER = 2  # zero pixels around an image of 28x28, which make it 32x32 and keep each of its pixels
 DAMAGES = (RuntimeError, OSError, EOFError, ValueError, LookupError, AssertionError)  # what a torchvision class raises
+
+
+class DownloadError(DataError):
+    """A download that did not succeed."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,7 @@ class Known:
 
     def sides(self) -> tuple[dict[str, object], dict[str, object]]:
         """The arguments that choose the training and the test images."""
-        return (
-            ({"split": "train"}, {"split": "test"}) if self.labels == "labels" else ({"train": True}, {"train": False})
-        )
+        return tuple({"split": s} if self.labels == "labels" else {"train": s == "train"} for s in ("train", "test"))
 
 
 def _cifar(count: int, folder: str, named: str, statistics: tuple[Triple, Triple]) -> Known:
@@ -79,40 +82,31 @@ def _idx(torch_class: str, named: str, classes: tuple[str, ...], mean: float, st
     return Known(torch_class, named, folder, IDX_FILES, classes, (60_000, 10_000), statistics, flip)
 
 
-# The order is that of patterns for names of folders: the first that is found counts.
+_SVHN = ("train_32x32.mat", "test_32x32.mat")
+# The order is that of patterns for names of folders: the first that matches counts.
 TORCHVISION = {
     "cifar100": _cifar(100, "cifar-100-python", r"cifar[\W_]*100", presets.CIFAR100),
     "cifar10": _cifar(10, "cifar-10-batches-py", "cifar", presets.CIFAR10),
     "fashion_mnist": _idx("FashionMNIST", r"fashion[\W_]*mnist", GARMENTS, 0.2860, 0.3530, flip=True),
     "kmnist": _idx("KMNIST", "kmnist|kuzushiji", KANA, 0.1918, 0.3483, flip=False),
     "mnist": _idx("MNIST", "(?<![a-z])mnist", DIGITS, 0.1307, 0.3081, flip=False),
-    "svhn": Known(
-        "SVHN",
-        "svhn",
-        "",
-        ("train_32x32.mat", "test_32x32.mat"),
-        DIGITS,
-        (73_257, 26_032),
-        presets.SVHN,
-        flip=False,
-        labels="labels",
-    ),
+    "svhn": Known("SVHN", "svhn", "", _SVHN, DIGITS, (73_257, 26_032), presets.SVHN, flip=False, labels="labels"),
 }
 
 
 def recognise(root: Path) -> str | None:
-    """The name of the data set that lies in ``root``, or that an absent or empty root is named after; else None.
+    """The name of the data set that lies in ``root``, or that a root of nothing else is named after; else None.
 
     ``root`` may also be the folder of the data set itself, such as ``MNIST`` or ``MNIST/raw``. Where CIFAR lies beside
     others it is meant. Raises DataError where several others lie side by side, OSError where nothing can be read.
     """
-    found = [name for name in TORCHVISION if _lies_in(name, root)]
-    cifar = [name for name in ("cifar10", "cifar100") if name in found]
-    if len(found) > 1 and not cifar:
-        raise DataError(f"{str(root)!r:.200} holds {' and '.join(found)}: --dataset says which is meant")
-    if found:
-        return (cifar or found)[0]
-    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
+    present = [name for name in TORCHVISION if _lies_in(name, root)]
+    cifar = [name for name in ("cifar10", "cifar100") if name in present]
+    if len(present) > 1 and not cifar:
+        raise DataError(f"{str(root)!r:.200} holds {' and '.join(present)}: --dataset says which is meant")
+    if present:
+        return (cifar or present)[0]
+    if root.exists() and not (root.is_dir() and (find_idx(root) or not any(root.iterdir()))):
         return None
     return next((name for name, known in TORCHVISION.items() if re.search(known.named, root.name.lower())), None)
 
@@ -120,7 +114,7 @@ def recognise(root: Path) -> str | None:
 def _lies_in(name: str, root: Path) -> bool:
     known, home = TORCHVISION[name], _home(name, root)
     held = known.folder and (home / known.folder).is_dir()
-    return bool(held) or any((home / known.put_in / file).is_file() for file in known.files)
+    return bool(held) or (not known.is_idx and any((home / known.put_in / file).is_file() for file in known.files))
 
 
 def _home(name: str, root: Path) -> Path:
@@ -135,7 +129,7 @@ def _home(name: str, root: Path) -> Path:
 def source(name: str, root: Path, image_size: int | None) -> Source:
     """A data set of the table in ``root``, downloaded there when it is read.
 
-    Images of 28x28 get a border unless that very ``image_size`` is asked for. Raises DataError where ``root`` is a
+    Images of 28x28 get a border unless that very ``image_size`` is given. Raises DataError where ``root`` is a
     file.
     """
     known, home = TORCHVISION[name], _home(name, root)
@@ -146,13 +140,19 @@ def source(name: str, root: Path, image_size: int | None) -> Source:
 
     def read(*, download: bool, log: Callable[[str], None], **_options) -> Parts:
         require_room(sum(known.counts) * 3 * preset.image_size**2)
-        parts = [_read(name, home, side, download, log) for side in known.sides()]
-        stored = [torch.as_tensor(values) for part in parts for values in (part.data, getattr(part, known.labels))]
+        files = [find_idx(folder) for folder in (root, home / known.folder)] if known.is_idx else []
+        whole, classes = next((f for f in files if len(f) == len(IDX_FILES)), None), ()
+        if whole:
+            stored = [torch.from_numpy(array) for array in read_idx(whole)]
+            stored[1::2] = [labels.long() for labels in stored[1::2]]
+        else:
+            parts = [_read(name, home, side, download, log) for side in known.sides()]
+            stored = [torch.as_tensor(values) for part in parts for values in (part.data, getattr(part, known.labels))]
+            classes = () if known.is_idx or known.labels == "labels" else tuple(parts[0].classes)
         images = [
-            Images(labels.long(), preset.image_size, _shown(data, preset.image_size))
+            Images(labels.long(), preset.image_size, _brought(data, preset.image_size))
             for data, labels in (_checked(name, home, *stored[:2]), _checked(name, home, *stored[2:]))
         ]
-        classes = () if known.is_idx or known.labels == "labels" else tuple(parts[0].classes)
         return Parts(*images, classes=classes, fingerprint=of_tensors(*stored))
 
     return Source(name, known.classes, known.counts, preset, (), read)
@@ -172,7 +172,7 @@ def _checked(name: str, home: Path, data: torch.Tensor, labels: torch.Tensor) ->
     return data, labels
 
 
-def _shown(data: torch.Tensor, size: int) -> torch.Tensor:
+def _brought(data: torch.Tensor, size: int) -> torch.Tensor:
     """Images as torchvision keeps them -> uint8 (n, 3, size, size)."""
     if data.ndim == 3:  # gray, (n, 28, 28)
         gray = data[:, None] if size == data.shape[-1] else F.pad(data[:, None], (BORDER,) * 4)  # (n, 1, 32, 32)
@@ -188,17 +188,12 @@ def _read(name: str, home: Path, side: dict[str, object], download: bool, log: C
 
     known = TORCHVISION[name]
     cls, before, existed = getattr(datasets, known.torch_class), socket.getdefaulttimeout(), home.exists()
-    place = home / known.put_in
-    advice = f"put {', '.join(known.files)} into {place}"
-    if known.is_idx:
-        advice += f", unpacked, as python -m data.prepare {name} does"
+    advice = f"put {', '.join(known.files)} into {home / known.put_in}"
     try:
         return cls(str(home), **side)
     except DAMAGES:
         if not download:
             raise DataError(f"{name} in {home} is missing or damaged: {advice}") from None
-        if known.is_idx and all((place / file).is_file() for file in known.files):  # it would not download them again
-            raise DataError(f"{name} in {home} is damaged: remove {place} to have it downloaded again") from None
     try:
         log(f"{name} is not complete in {home}: downloading it")
         socket.setdefaulttimeout(30)

@@ -1,4 +1,4 @@
-"""Reading batches in worker processes, so that no signal, lack of shared memory or death of a worker ends a run."""
+"""Reading batches in worker processes, which signals to the whole group do not end and whose faults are one line."""
 
 from __future__ import annotations
 
@@ -9,175 +9,86 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from data.images import DataError
+from data.decoding import DataError
 from utils.system.errors import ReadingError
-from utils.system.terminal import reason, tell
+from utils.system.terminal import reason
 
 POLITE = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
-PREFETCH = 2  # batches that wait for each worker: torch's default
-DEATHS = 3  # in a row, without a batch between them
-SHARED = "/dev/shm"
+REMEDY = "fewer --workers need less memory; in Docker, --shm-size gives workers more of it to share"
 
 Key = Sequence[Any]  # what one batch is made of
+Collate = Callable[[list], list[Tensor] | DataError]
 
 
-class Failure(NamedTuple):
-    """What went wrong in a worker, as a value: raised there, it would arrive as a traceback."""
+def read_batches(
+    samples: Dataset, keys: Sequence[Key], collate: Collate, *, workers: int = 0, pin_memory: bool = False
+) -> Iterator[list[Tensor]]:
+    """The batches of ``keys`` in their order, read by ``workers`` processes, or by this one where there are none.
 
-    text: str
-    shared_memory: bool
-
-
-class Batches(Dataset):
-    """Whole batches by key, ready to be handed over: tensors, a DataError, or a Failure."""
-
-    def __init__(self, samples: Dataset, collate: Callable[[list], list[Tensor] | DataError]) -> None:
-        self.samples, self.collate = samples, collate
-
-    def __getitem__(self, key: Key) -> list[Tensor] | DataError | Failure:
-        try:
-            batch = self.collate([self.samples[one] for one in key])
-        except MemoryError:
-            return Failure("there is not enough memory", shared_memory=False)
-        except Exception as error:
-            return Failure(f"{type(error).__name__}: {reason(error)}", shared_memory="shared memory" in str(error))
-        if get_worker_info() is None or isinstance(batch, DataError):
-            return batch
-        try:  # here, not in the thread that sends: a batch that it loses would be waited for without end
-            return [tensor.share_memory_() for tensor in batch]
-        except (RuntimeError, OSError) as error:
-            return Failure(reason(error), shared_memory=True)
-
-
-class Died(Exception):
-    """A worker is no more; ``shared_memory``: because there was too little of it."""
-
-    def __init__(self, text: str, *, shared_memory: bool) -> None:
-        super().__init__(text)
-        self.shared_memory = shared_memory
-
-
-class Reader:
-    """Reads batches in ``workers`` processes, or in this one where there are none.
-
-    Where workers cannot go on it reads without them and says so by ``note``, in one line. ``processes``: how many
-    share this machine. ``shared``: the mount through which workers hand over tensors.
+    Raises DataError for a file that cannot be used, ReadingError where reading fails for another reason, such as a
+    worker that is killed.
     """
-
-    def __init__(
-        self,
-        workers: int,
-        *,
-        pin_memory: bool = False,
-        processes: int = 1,
-        note: Callable[[str], object] = tell,
-        shared: str = SHARED,
-    ) -> None:
-        self.workers, self.pin_memory, self.processes = workers, pin_memory, processes
-        self.note, self.shared = note, shared
-
-    def read(self, batches: Batches, keys: Sequence[Key], batch_bytes: int) -> Iterator[list[Tensor]]:
-        """The batches of ``keys`` in their order, each once, whatever happens to workers.
-
-        Raises DataError for a file that cannot be used, ReadingError where reading fails for another reason.
-        """
-        self._fit(min(self.workers * PREFETCH, len(keys)) * batch_bytes)
-        done, deaths = 0, 0
-        while done < len(keys):
-            try:
-                for batch in self._pass(batches, keys[done:]):
-                    yield batch
-                    done, deaths = done + 1, 0
-            except Died as death:
-                deaths += 1
-                if death.shared_memory:
-                    self._without(f"a worker found no more shared memory in {self.shared} ({death})")
-                elif deaths == DEATHS:
-                    raise ReadingError(
-                        f"{deaths} times in a row a worker that reads images {death} before there was a batch; fewer "
-                        "--workers need less memory"
-                    ) from None
-                else:
-                    self.note(f"warning: a worker that reads images {death}; its batches are read again")
-
-    def _fit(self, needed: int) -> None:
-        """No workers where shared memory has no room for the bytes that wait there; asked before each pass."""
+    loader = DataLoader(
+        samples,
+        batch_sampler=keys,
+        num_workers=min(workers, len(keys)),
+        pin_memory=pin_memory,
+        collate_fn=partial(_shared, collate),
+        worker_init_fn=begin_worker,
+        generator=torch.Generator(),  # else a pass takes a number from the global one, which drop path uses
+    )
+    with _signals_kept_away():
         try:
-            found = os.statvfs(self.shared)
-        except (OSError, AttributeError):  # not on every system
-            return
-        free = found.f_bavail * found.f_frsize // self.processes
-        if needed > free:
-            room = f"{needed / 1e6:.0f} MB in {self.shared}, and {free / 1e6:.0f} MB are left"
-            self._without(f"{self.workers} workers need {room}")
-
-    def _without(self, why: str) -> None:
-        self.workers = 0
-        self.note(f"warning: {why}: images are read without workers from here on (in Docker, --shm-size helps)")
-
-    def _pass(self, batches: Batches, keys: Sequence[Key]) -> Iterator[list[Tensor]]:
-        """The batches as long as nothing dies. Raises Died, DataError or ReadingError."""
-        loader = DataLoader(
-            batches,
-            batch_size=None,
-            sampler=keys,
-            num_workers=min(self.workers, len(keys)),
-            pin_memory=self.pin_memory,
-            collate_fn=_as_it_is,
-            worker_init_fn=begin_worker,
-            generator=torch.Generator(),  # else a pass takes a number from the global one, which drop path uses
-        )
-        with _signals_kept_away():
+            batches = iter(loader)
+        except OSError as error:
+            raise ReadingError(f"workers cannot be started: {reason(error)}") from None
+    processes = getattr(batches, "_workers", ())
+    try:
+        for _ in keys:
             try:
-                iterator = iter(loader)
-            except OSError as error:
-                raise ReadingError(f"workers cannot be started: {reason(error)}") from None
-        workers = getattr(iterator, "_workers", ())
-        try:
-            for _ in keys:
-                try:
-                    batch = next(iterator)
-                except Exception as error:
-                    raise _explained(error, workers) from None
-                if isinstance(batch, DataError):
-                    raise batch
-                if isinstance(batch, Failure):
-                    if batch.shared_memory:
-                        raise Died(batch.text, shared_memory=True)
-                    raise ReadingError(f"reading a batch failed: {batch.text}")
-                yield batch
-        finally:
-            shut = getattr(iterator, "_shutdown_workers", None)
-            if shut is not None:
-                shut()  # waits for each; then asks politely, which they are deaf to
-            for worker in workers:
-                if worker.is_alive():
-                    worker.kill()
+                batch = next(batches)
+            except Exception as error:
+                raise ReadingError(_explained(error, processes)) from None
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+    finally:
+        if processes:
+            batches._shutdown_workers()  # waits for each; then terminates it politely, which workers ignore
+        for worker in processes:
+            if worker.is_alive():
+                worker.kill()
 
 
-def _explained(error: Exception, workers: Sequence) -> Exception:
-    """What an exception of the loader means: a worker that died, or something else."""
-    ended = wait([worker.sentinel for worker in workers], timeout=2)  # a broken connection tells before the system does
-    for worker in workers:
-        if worker.sentinel in ended:
-            worker.join(2)
+def _shared(collate: Collate, samples: list) -> list[Tensor] | DataError:
+    """A batch, of a worker in shared memory already: the thread that sends it would lose it where there is no room."""
+    batch = collate(samples)
+    if get_worker_info() is None or isinstance(batch, DataError):
+        return batch
+    return [tensor.share_memory_() for tensor in batch]
+
+
+def _explained(error: Exception, workers: Sequence) -> str:
+    """What an exception of the loader means: a worker that died, or what a worker raised, without its traceback."""
+    for worker in workers if "Traceback" not in str(error) else ():
+        worker.join(0.5)  # a broken connection tells before the system does
     codes = [worker.exitcode for worker in workers if worker.exitcode]
-    if not codes:
-        return ReadingError(f"reading a batch failed: {type(error).__name__}: {reason(error)[:200]}")
-    number = -codes[0]
-    if number <= 0:
-        return Died(f"ended with status {codes[0]}", shared_memory=False)
-    known = number in set(signal.Signals)
-    text = f"was killed by {signal.Signals(number).name if known else number}"
-    return Died(text, shared_memory=number == getattr(signal, "SIGBUS", None))  # a page that the mount had not
+    if codes:
+        ended = signal.strsignal(-codes[0]) if codes[0] < 0 else f"status {codes[0]}"
+        return f"a worker that reads images has died ({ended}): {REMEDY}"
+    _, by_worker, raised = str(error).rpartition("Original Traceback (most recent call last):\n")
+    text = f"{type(error).__name__}: {reason(error)}"
+    if by_worker:
+        text = " ".join(line for line in raised.splitlines() if not line.startswith(" "))
+    return f"reading a batch failed: {text}" + (f"; {REMEDY}" if "shared memory" in text else "")
 
 
 def begin_worker(_number: int) -> None:
@@ -204,7 +115,7 @@ def _signals_kept_away() -> Iterator[None]:
     """Start workers with polite signals blocked, which they inherit: one may come before they can ignore it.
 
     It reaches this process a moment later. And torch's handler of SIGCHLD is taken away again: it would raise in the
-    middle of whatever is computed when a worker dies, while the next batch tells the same at a place that can help.
+    middle of a step when a worker dies, while the next batch tells the same where the run can be saved.
     """
     main = threading.current_thread() is threading.main_thread()
     child = signal.getsignal(signal.SIGCHLD) if main and hasattr(signal, "SIGCHLD") else None
@@ -212,7 +123,7 @@ def _signals_kept_away() -> Iterator[None]:
     if hasattr(signal, "pthread_sigmask"):
         before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
         if multiprocessing.get_start_method() != "fork":
-            resource_tracker.ensure_running()  # starting this helper of Python's unblocks signals behind our back
+            resource_tracker.ensure_running()  # starting this helper of Python's unblocks signals
             signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
     try:
         yield
@@ -221,7 +132,3 @@ def _signals_kept_away() -> Iterator[None]:
             signal.signal(signal.SIGCHLD, child)
         if before is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

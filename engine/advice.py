@@ -135,7 +135,8 @@ def _of_steps(bench: Bench, loader: Any, compiles: bool) -> Iterator[str]:
 
 def _of_workers(bench: Bench, loader: Any, workers: int) -> Iterator[str]:
     """A sentence on --workers, where data was waited for and workers read them, by short passes with training steps."""
-    if percent(bench.training.clock.seconds()).get(DATA, 0) < WAITING or loader.read_by(workers) is None:
+    read_by = getattr(loader, "read_by", None)
+    if percent(bench.training.clock.seconds()).get(DATA, 0) < WAITING or read_by is None or read_by(workers) is None:
         return
     precision = choose_precision(bench.training.precision.name, bench.training.device)
     asked = [n for n in (0, len(_cores())) if n != workers]

@@ -52,7 +52,6 @@ KNOWN = {
     "utils/runs/session.py imports engine.precision.Precision",
     "utils/runs/session.py imports engine.precision.choose_precision",
     "utils/runs/session.py imports engine.schedule.Schedule",
-    "circle: ['data/dense/loader.py', 'data/loaders.py']",
     "engine/passes.py: train_pass has more than 50 lines",
     "ops/genotype.py has more than 250 lines",
     "retrainer_cifar.py has more than 250 lines",
@@ -63,7 +62,6 @@ KNOWN = {
     "train_search_cifar.py has more than 250 lines",
     "train_search_cifar.py: build has more than 50 lines",
     "utils/reports/retrain_end.py: write_retraining has more than 50 lines",
-    "data/large_images.py: ResolutionJitter.forward names no shape",
 }
 
 

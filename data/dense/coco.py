@@ -4,122 +4,157 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from data.decoding import DataError
-from data.dense.annotated import BOXES, IGNORED, MASKS, upright_size
-from data.dense.boxes import Objects, listed_boxes
-from data.dense.layouts import BACKGROUND, SIDES, Fault, Listed, Side, coco_json, refuse
-from data.dense.outlines import Outlines, is_number, outline_fault, require_drawing
+from data.dense.layouts import BACKGROUND, SIDES, Entry, Fault, Listed, background_notices, boxed, refuse
+from data.dense.masks import IGNORED, Size, upright_size
+from data.dense.outlines import Outlines, is_number, outline_fault
+from data.images import BOXES, MASKS
 from utils.system.terminal import reason, show
 
-Document = Mapping[str, Any]
+Annotation = Mapping[str, Any]
 # What an annotation holds that is not empty, as JSON writes it.
-HELD = {
-    MASKS: re.compile(rb'"segmentation"\s*:\s*(?!\s|null|\[\s*\])'),
-    BOXES: re.compile(rb'"bbox"\s*:\s*(?!\s|null|\[\s*\])'),
-}
-Size = tuple[int, int]
+KEYS = {MASKS: "segmentation", BOXES: "bbox"}
+HELD = {targets: rb'"%s"\s*:\s*(?!\s|null|\[\s*\])' % key.encode() for targets, key in KEYS.items()}
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value from JSON can be an id."""
+    return isinstance(value, int | str)
+
+
+def is_length(value: Any) -> bool:
+    """Whether a value from JSON can be a width or a height, which may be left out."""
+    return value is None or (is_number(value) and value >= 1 and value == int(value))
+
+
+def is_box(value: Any) -> bool:
+    """Whether a value from JSON is a list of four numbers."""
+    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value from JSON is a text that is not empty."""
+    return isinstance(value, str) and bool(value)
+
+
+Fields = dict[str, Callable[[Any], bool]]
+IMAGE: Fields = {"id": is_id, "file_name": is_name, "width": is_length, "height": is_length}
+CATEGORY: Fields = {"id": is_id, "name": is_name}
+ANNOTATION: Fields = {"image_id": is_id, "category_id": is_id}
 
 
 def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     """``<side>/annotations.json`` beside ``<side>/images/``, or COCO's ``annotations/instances_<side>*.json``."""
-    files = {side: coco_json(root, side) for side in SIDES}
-    read = {side: _document(files[side][0], targets) for side in SIDES}
-    names = {side: {c["id"]: c["name"] for c in read[side]["categories"]} for side in SIDES}
+    if targets == MASKS and find_spec("pycocotools") is None:
+        raise DataError("masks from COCO's JSON need pycocotools: pip install pycocotools")
+    places = {side: coco_json(root, side) for side in SIDES}
+    documents = {side: _document(path) for side, (path, _) in places.items()}
+    names = {side: {c["id"]: c["name"] for c in documents[side]["categories"]} for side in SIDES}
     if names["train"] != names["val"]:
         raise DataError(f"{show(root)} has other categories in train than in val")
     # In the order of their ids, which are numbers or texts.
     ordered = sorted(names["train"].items(), key=lambda item: (isinstance(item[0], str), item[0]))
-    classes, numbers = tuple(name for _, name in ordered), {key: i for i, (key, _) in enumerate(ordered)}
-    sound = {side: _images(read[side], files[side], root, numbers, fault) for side in SIDES}
-    if targets == MASKS:
-        return _listed_outlines(sound, files, classes, numbers, fault)
-    notices, found = [], {}
-    for side, images in sound.items():
-        crowds = sum(bool(a.get("iscrowd")) for a in read[side]["annotations"])
-        if crowds:
-            notices.append(f"left out {crowds} crowds in {show(files[side][0])}")
-        found[side] = [(image, _boxes(own, names[side]), size) for image, own, size in images]
-    return listed_boxes(found, classes, fault, notices)
+    classes = tuple(name for _, name in ordered)
+    if targets == MASKS and BACKGROUND not in classes[:1]:
+        classes = (BACKGROUND, *classes)
+    if targets == MASKS and len(classes) > IGNORED:
+        raise DataError(f"{show(places['train'][0])} has {len(classes)} classes, and a mask has room for {IGNORED}")
+    sides: dict[str, list[Entry]] = {}
+    notices: list[str] = []
+    for side, (path, folder) in places.items():
+        images = _images(documents[side], path, folder, root, names[side], targets, fault)
+        if targets == MASKS:
+            drawn = [_outlined(image, own, size, path, names[side], classes, fault) for image, own, size in images]
+            sides[side] = [entry for entry in drawn if entry]
+            empty = sum(not entry.mask.objects for entry in sides[side])
+            notices += [f"{empty} images of {side} have no object: they are background alone"] if empty else []
+            continue
+        crowds = sum(bool(a.get("iscrowd")) for _, own, _ in images for a in own)
+        notices += [f"left out {crowds} crowds in {show(path)}"] if crowds else []
+        entries = [boxed(image, _boxes(own, names[side]), size, classes, fault) for image, own, size in images]
+        sides[side] = [entry for entry in entries if entry]
+    return Listed(sides, classes, notices if targets == MASKS else notices + background_notices(sides))
+
+
+def coco_json(root: Path, side: str) -> tuple[Path, Path]:
+    """The JSON of a side in COCO's layout and the folder of its images. Raises DataError."""
+    beside = root / side / "annotations.json"
+    if beside.is_file():
+        return beside, root / side / "images"
+    if not (root / "annotations").is_dir():
+        raise DataError(f"{show(root / side)} has no annotations.json")
+    files = sorted((root / "annotations").glob(f"instances_{side}*.json"))
+    if len(files) != 1:
+        raise DataError(f"{show(root / 'annotations')} has {len(files)} files instances_{side}*.json, and needs one")
+    return files[0], root / files[0].stem.removeprefix("instances_")
 
 
 def holds(root: Path, targets: str) -> bool:
     """Whether the annotations of train seem to have masks or boxes. Nothing is read of what cannot be."""
     try:
-        return HELD[targets].search(coco_json(root, "train")[0].read_bytes()) is not None
+        return re.search(HELD[targets], coco_json(root, "train")[0].read_bytes()) is not None
     except (OSError, DataError):
         return False
 
 
-def _document(path: Path, targets: str) -> Document:
-    """The JSON of a side whose entries have what is read of them. Raises DataError."""
+def _document(path: Path) -> Mapping[str, list]:
+    """The JSON of a side, whose images and categories can be told apart. Raises DataError."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{show(path)} cannot be read: {reason(error)}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{show(path)} is no COCO file: {reason(error)}") from None
-    required = {"images": _of_image, "annotations": _of_annotation(targets), "categories": _of_category}
-    for part, checks in required.items():
-        entries = document.get(part) if isinstance(document, dict) else None
-        if not isinstance(entries, list):
+    for part in ("images", "annotations", "categories"):
+        if not isinstance(document, dict) or not isinstance(document.get(part), list):
             raise DataError(f"{show(path)} is no COCO file: it has no list of {part}")
-        for number, entry in enumerate(entries):
-            bad = [key for key, sound in checks.items() if not (isinstance(entry, dict) and sound(entry.get(key)))]
-            if bad:
-                raise DataError(f"{show(path)} is no COCO file: {bad[0]} of entry {number} in {part} is missing or odd")
     for part, key in (("images", "id"), ("categories", "id"), ("categories", "name")):
         seen = set()
-        for entry in document[part]:
+        for entry in _sound(document[part], IMAGE if part == "images" else CATEGORY, part, path, refuse):
             if entry[key] in seen:
                 raise DataError(f"{show(path)} has the {key} {show(entry[key])} twice in {part}")
             seen.add(entry[key])
     return document
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int | str)
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _is_length(value: Any) -> bool:
-    return value is None or (is_number(value) and value >= 1 and value == int(value))
-
-
-def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(is_number(v) for v in value)
-
-
-_of_image = {"id": _is_id, "file_name": _is_name, "width": _is_length, "height": _is_length}
-_of_category = {"id": _is_id, "name": _is_name}
-
-
-def _of_annotation(targets: str) -> dict[str, Callable[[Any], bool]]:
-    found = {"image_id": _is_id, "category_id": _is_id}
-    return found if targets == MASKS else found | {"bbox": _is_box}
+def _sound(entries: list, fields: Fields, part: str, path: Path, fault: Fault) -> list[Annotation]:
+    """The entries of a list whose fields are of their kind."""
+    sound = []
+    for number, entry in enumerate(entries):
+        bad = [key for key, check in fields.items() if not (isinstance(entry, dict) and check(entry.get(key)))]
+        if bad:
+            fault(f"{show(path)} is no COCO file: {bad[0]} of entry {number} in {part} is missing or odd")
+        else:
+            sound.append(entry)
+    return sound
 
 
 def _images(
-    document: Document, place: tuple[Path, Path], root: Path, numbers: Mapping[Any, int], fault: Fault
-) -> list[tuple[Path, list[Document], Size | None]]:
+    document: Mapping[str, list],
+    path: Path,
+    folder: Path,
+    root: Path,
+    names: Mapping[Any, str],
+    targets: str,
+    fault: Fault,
+) -> list[tuple[Path, list[Annotation], Size | None]]:
     """The images that are there, with their annotations and the size that is stated."""
-    path, folder = place
-    own: dict[Any, list[Document]] = {entry["id"]: [] for entry in document["images"]}
-    for number, entry in enumerate(document["annotations"]):
+    of_image: dict[Any, list[Annotation]] = {entry["id"]: [] for entry in document["images"]}
+    fields = ANNOTATION | ({"bbox": is_box} if targets == BOXES else {})
+    for number, entry in enumerate(_sound(document["annotations"], fields, "annotations", path, fault)):
         where = f"{show(path)}: annotation {show(entry.get('id', number))}"
-        if entry["image_id"] not in own:
+        if entry["image_id"] not in of_image:
             fault(f"{where} is of the image {show(entry['image_id'])}, which is not there")
-        elif entry["category_id"] not in numbers:
+        elif entry["category_id"] not in names:
             fault(f"{where} is of the category {show(entry['category_id'])}, which is not there")
         else:
-            own[entry["image_id"]].append(entry)
-    found, seen = [], set()
+            of_image[entry["image_id"]].append(entry)
+    images, seen = [], set()
     for entry in document["images"]:
         image = folder / entry["file_name"]
         if not image.is_file() or not image.is_relative_to(root):
@@ -129,51 +164,38 @@ def _images(
         else:
             seen.add(image)
             stated = entry.get("width"), entry.get("height")
-            found.append((image, own[entry["id"]], None if None in stated else tuple(map(int, stated))))
-    return found
+            images.append((image, of_image[entry["id"]], None if None in stated else tuple(map(int, stated))))
+    return images
 
 
-def _boxes(own: Sequence[Document], names: Mapping[Any, str]) -> Objects:
+def _boxes(annotations: list[Annotation], names: Mapping[Any, str]) -> list:
     """Names and corners of the annotations of an image, but for crowds."""
-    found = []
-    for entry in own:
+    objects = []
+    for entry in annotations:
         if not entry.get("iscrowd"):
             x, y, width, height = entry["bbox"]
-            found.append((names[entry["category_id"]], (x, y, x + width, y + height)))
-    return found
+            objects.append((names[entry["category_id"]], (x, y, x + width, y + height)))
+    return objects
 
 
-def _listed_outlines(
-    sound: Mapping[str, Sequence[tuple[Path, list[Document], Size | None]]],
-    files: Mapping[str, tuple[Path, Path]],
+def _outlined(
+    image: Path,
+    annotations: list[Annotation],
+    stated: Size | None,
+    path: Path,
+    names: Mapping[Any, str],
     classes: tuple[str, ...],
-    numbers: Mapping[Any, int],
     fault: Fault,
-) -> Listed:
-    """Both sides with masks to be drawn: crowds are ignored and lie lowest, then objects in their order."""
-    require_drawing()
-    first = int(BACKGROUND not in classes[:1])  # else the categories have it
-    if len(classes) + first > IGNORED:
-        raise DataError(f"{show(files['train'][0])} has {len(classes)} categories, and a mask has room for {IGNORED}")
-    sides, notices = {side: Side() for side in SIDES}, []
-    for side, images in sound.items():
-        empty = 0
-        for image, own, stated in images:
-            try:
-                size, objects = stated or upright_size(image), []
-            except DataError as error:
-                fault(str(error))
-                continue
-            for entry in sorted(own, key=lambda entry: not entry.get("iscrowd")):  # which keeps their order
-                outline, crowd = entry.get("segmentation"), bool(entry.get("iscrowd"))
-                wrong = outline_fault(outline, size)
-                if wrong:
-                    fault(f"{show(files[side][0])}: annotation {show(entry.get('id', '?'))} of {show(image)}: {wrong}")
-                    continue
-                objects.append((IGNORED if crowd else numbers[entry["category_id"]] + first, outline))
-            empty += not objects
-            name = f"what {files[side][0]} outlines in {image.name}"
-            sides[side].add(image, Outlines(name, size, tuple(objects)), stated=stated)
-        if empty:
-            notices.append(f"{empty} images of {side} have no object: they are background alone")
-    return Listed(sides, (BACKGROUND, *classes) if first else classes, notices)
+) -> Entry | None:
+    """An image with a mask to be drawn: crowds are ignored and lie lowest, then objects in their order."""
+    try:
+        size, objects = stated or upright_size(image), []
+    except DataError as error:
+        return fault(str(error))
+    for entry in sorted(annotations, key=lambda entry: not entry.get("iscrowd")):  # which keeps their order
+        if wrong := outline_fault(entry.get("segmentation"), size):
+            fault(f"{show(path)}: annotation {show(entry.get('id', '?'))} of {show(image)}: {wrong}")
+            continue
+        label = IGNORED if entry.get("iscrowd") else classes.index(names[entry["category_id"]])
+        objects.append((label, entry["segmentation"]))
+    return Entry(image, Outlines(f"what {path} outlines in {image.name}", size, tuple(objects)), stated=stated)

@@ -1,77 +1,60 @@
-"""Where images, masks and boxes lie: VOC's layout, ``images/`` with ``masks/``, and COCO's JSON (docs/datasets.md)."""
+"""What all layouts of masks and boxes share: their entries, class names, boxes, and ``images/`` with ``masks/``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from data.decoding import DataError
-from data.dense.annotated import BOXES, IGNORED, MASKS, mask_ids
-from data.dense.outlines import Outlines
-from data.listing import IMAGE_SUFFIXES, Notes, image_names
+from data.dense.masks import IGNORED, Drawing, Size, mask_ids, times, upright_size
+from data.images import BOXES
+from data.listing import Notes, image_names
 from utils.system.terminal import reason, show
 
 SIDES = ("train", "val")
 VAL_SHARE = 0.2  # of images without sides of their own
 CLASSES = "classes.json"
 BACKGROUND = "background"
-VOC_CLASSES = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
-    "sofa train tvmonitor"
-).split()
-Fault = Callable[[str], None]  # told of what is wrong, in one line; it may raise
+Fault = Callable[[str], None]  # takes what is wrong with an entry, in one line; may raise, or have it left out
+Objects = list[tuple[str, tuple[float, ...]]]  # names and boxes, x1, y1, x2, y2 in pixels
 
 
 def refuse(text: str) -> None:
-    """The fault of a run: it ends there. Raises DataError."""
+    """The fault of a run that stops at it. Raises DataError."""
     raise DataError(text)
 
 
-@dataclass
-class Side:
-    """The images of one side, each with its mask, or with its boxes (m, 5) and the size that its annotations state."""
+class Entry(NamedTuple):
+    """An image with its mask, or its boxes (m, 5), and the width and height that its annotations state."""
 
-    paths: list[Path] = field(default_factory=list)
-    masks: list[Path | Outlines] = field(default_factory=list)
-    boxes: list[np.ndarray] = field(default_factory=list)
-    stated: list[tuple[int, int] | None] = field(default_factory=list)
-
-    def fault(self, name: str) -> str | None:
-        """Why nothing can be learned or measured with the side of that name."""
-        if not self.paths:
-            return f"no image in {name}"
-        if self.boxes and not any(map(len, self.boxes)):
-            return f"no object in {name}: a side without a box teaches and measures nothing"
-        return None
-
-    def add(
-        self,
-        path: Path,
-        mask: Path | Outlines | None = None,
-        boxes: np.ndarray | None = None,
-        stated: tuple[int, int] | None = None,
-    ) -> None:
-        """Take one image in."""
-        self.paths.append(path)
-        self.stated.append(stated)
-        if mask is not None:
-            self.masks.append(mask)
-        if boxes is not None:
-            self.boxes.append(boxes)
+    path: Path
+    mask: Path | Drawing | None = None
+    boxes: np.ndarray | None = None
+    stated: Size | None = None
 
 
 @dataclass
 class Listed:
-    """What a folder holds: both sides, class names by id, and what to tell."""
+    """What a folder holds: the entries of each side, class names by id, and notices."""
 
-    sides: dict[str, Side]
+    sides: dict[str, list[Entry]]
     classes: tuple[str, ...]
     notices: list[str]
+
+    def side_fault(self, side: str) -> str | None:
+        """Why nothing can be learned or measured with a side."""
+        entries = self.sides[side]
+        if not entries:
+            return f"no image in {side}"
+        if entries[0].boxes is not None and not any(len(entry.boxes) for entry in entries):
+            return f"no object in {side}: a side without a box teaches and measures nothing"
+        return None
 
 
 def stated_classes(root: Path, targets: str) -> tuple[str, ...]:
@@ -90,21 +73,41 @@ def stated_classes(root: Path, targets: str) -> tuple[str, ...]:
     return tuple(names[1:] if targets == BOXES and names[0] == BACKGROUND else names)
 
 
-def box_fault(box: Sequence[float], size: tuple[int, int]) -> str | None:
+def boxed(path: Path, objects: Objects, stated: Size | None, classes: Sequence[str], fault: Fault) -> Entry | None:
+    """An image with those of its objects whose boxes lie within it and whose classes are known."""
+    try:
+        size = stated or upright_size(path)
+    except DataError as error:
+        return fault(str(error))
+    numbers = {name: i for i, name in enumerate(classes)}
+    boxes, labels = [], []
+    for name, box in objects:
+        wrong = box_fault(box, size) if name in numbers else f"class {show(name)} is none of {len(classes)}"
+        if wrong:
+            fault(f"{show(path)}: {wrong}")
+        else:
+            boxes.append(box)
+            labels.append(numbers[name])
+    corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4) / torch.tensor([*size, *size])
+    shares = torch.cat([corners.clamp(0, 1), torch.tensor(labels, dtype=torch.float32)[:, None]], dim=1)  # (m, 5)
+    return Entry(path, boxes=shares.numpy(), stated=stated)
+
+
+def box_fault(box: Sequence[float], size: Size) -> str | None:
     """What is wrong with a box x1, y1, x2, y2 in an image of (width, height) pixels; one pixel over is rounding."""
     x1, y1, x2, y2 = box
-    said = f"box [{', '.join(f'{v:g}' for v in box)}]"
-    if not (x1 < x2 and y1 < y2):  # a nan is nowhere
-        return f"{said} is empty"
+    name = f"box [{', '.join(f'{v:g}' for v in box)}]"
+    if not (x1 < x2 and y1 < y2):  # false for nan, too
+        return f"{name} is empty"
     if min(x1, y1) < -1 or x2 > size[0] + 1 or y2 > size[1] + 1:
-        return f"{said} lies outside of the image of {size[0]}x{size[1]} pixels"
+        return f"{name} lies outside of the image of {times(size)} pixels"
     return None
 
 
-def as_shares(boxes: Sequence[Sequence[float]], labels: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """Boxes in pixels as float32 (m, 5): shares of (width, height), within the image, and class."""
-    corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4) / torch.tensor([*size, *size])
-    return torch.cat([corners.clamp(0, 1), torch.tensor(labels, dtype=torch.float32)[:, None]], dim=1).numpy()
+def background_notices(sides: dict[str, list[Entry]]) -> list[str]:
+    """A line where images have no object."""
+    empty = sum(not len(entry.boxes) for entries in sides.values() for entry in entries)
+    return [f"{empty} images have no object: they are background alone"] if empty else []
 
 
 def list_masks(root: Path, targets: str, fault: Fault = refuse) -> Listed:
@@ -112,37 +115,35 @@ def list_masks(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     notes = Notes(root)
     if (root / "images").is_dir():
         whole = _pairs(root, notes, fault)
-        order = torch.randperm(len(whole.paths), generator=torch.Generator().manual_seed(0)).tolist()
+        order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0)).tolist()
         held_out = set(order[: max(1, round(VAL_SHARE * len(order)))])
-        sides = {side: Side() for side in SIDES}
-        for i, (path, mask) in enumerate(zip(whole.paths, whole.masks, strict=True)):
-            sides["val" if i in held_out else "train"].add(path, mask)
+        sides = {side: [e for i, e in enumerate(whole) if (i in held_out) == (side == "val")] for side in SIDES}
         notes.more.append(f"{root.name} has no train/ and val/: every fifth image, drawn once and for all, is val")
     else:
         sides = {side: _pairs(root / side, notes, fault) for side in SIDES}
-    classes = stated_classes(root, targets) or _counted(sides["train"].masks, fault)
+    classes = stated_classes(root, targets) or _counted([entry.mask for entry in sides["train"]], fault)
     return Listed(sides, classes, notes.lines())
 
 
-def _pairs(folder: Path, notes: Notes, fault: Fault) -> Side:
-    side = Side()
+def _pairs(folder: Path, notes: Notes, fault: Fault) -> list[Entry]:
     for name in ("images", "masks"):
         if not (folder / name).is_dir():
             raise DataError(f"{show(folder)} has no folder {name}/")
     masks: dict[str, list[str]] = {}
     for name in image_names(folder / "masks", notes):
         masks.setdefault(Path(name).stem, []).append(name)
+    pairs = []
     for name in image_names(folder / "images", notes):
-        own = masks.pop(Path(name).stem, [])
-        if len(own) == 1:
-            side.add(folder / "images" / name, folder / "masks" / own[0])
-        elif own:
-            fault(f"{show(folder / 'images' / name)} has several masks: {', '.join(map(show, own))}")
+        names, image = masks.pop(Path(name).stem, []), folder / "images" / name
+        if len(names) == 1:
+            pairs.append(Entry(image, folder / "masks" / names[0]))
+        elif names:
+            fault(f"{show(image)} has several masks: {', '.join(map(show, names))}")
         else:
-            fault(f"{show(folder / 'images' / name)} has no mask {show(folder / 'masks' / Path(name).stem)}.png")
+            fault(f"{show(image)} has no mask {show(folder / 'masks' / Path(name).stem)}.png")
     if masks:
         notes.more.append(f"left out {len(masks)} masks without an image in {show(folder / 'masks')}")
-    return side
+    return pairs
 
 
 def _counted(masks: Sequence[Path], fault: Fault) -> tuple[str, ...]:
@@ -156,45 +157,3 @@ def _counted(masks: Sequence[Path], fault: Fault) -> tuple[str, ...]:
             continue
         most = max(most, int(ids[ids != IGNORED].max(initial=0)))
     return tuple(f"class {i}" for i in range(most + 1))
-
-
-def find_image(folder: Path, stem: str) -> Path | None:
-    """The picture of a name without its ending."""
-    return next((path for suffix in IMAGE_SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
-
-
-def coco_json(root: Path, side: str) -> tuple[Path, Path]:
-    """The JSON of a side in COCO's layout and the folder of its images. Raises DataError."""
-    own = root / side / "annotations.json"
-    if own.is_file():
-        return own, root / side / "images"
-    if not (root / "annotations").is_dir():
-        raise DataError(f"{show(root / side)} has no annotations.json")
-    found = sorted((root / "annotations").glob(f"instances_{side}*.json"))
-    if len(found) != 1:
-        raise DataError(f"{show(root / 'annotations')} has {len(found)} files instances_{side}*.json, and needs one")
-    return found[0], root / found[0].stem.removeprefix("instances_")
-
-
-KNOWN = {MASKS: ("voc", "masks", "coco"), BOXES: ("voc", "coco")}  # the layouts that hold what a task reads
-
-
-def recognise(root: Path, targets: str) -> str:
-    """The name of the layout of a folder. Raises DataError."""
-    if not root.is_dir():
-        raise DataError(f"{str(root)!r:.200} is no folder")
-    if (root / "JPEGImages").is_dir():
-        return "voc"
-    folders = [root, *(root / side for side in SIDES)]
-    if targets == MASKS and any((folder / "images").is_dir() and (folder / "masks").is_dir() for folder in folders):
-        return "masks"
-    if (root / "annotations").is_dir() or (root / "train" / "annotations.json").is_file():
-        return "coco"
-    if targets == MASKS and any((folder / "images").is_dir() for folder in folders):
-        return "masks"  # of which it will be said what is missing
-    coco = "train/annotations.json, nor annotations/instances_train*.json"
-    needed = {
-        MASKS: f"JPEGImages/ with SegmentationClass/, nor images/ with masks/, nor {coco}",
-        BOXES: f"JPEGImages/ with Annotations/, nor {coco}",
-    }
-    raise DataError(f"{str(root)!r:.200} holds neither {needed[targets]}")

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from data.decoding import DataError
-from data.dense.annotated import MASKS
-from data.dense.boxes import Objects, listed_boxes
-from data.dense.layouts import BACKGROUND, SIDES, VOC_CLASSES, Fault, Listed, Side, find_image, refuse, stated_classes
+from data.dense.layouts import (
+    BACKGROUND,
+    SIDES,
+    Entry,
+    Fault,
+    Listed,
+    Objects,
+    background_notices,
+    boxed,
+    refuse,
+    stated_classes,
+)
+from data.dense.masks import Size
+from data.images import MASKS
+from data.listing import IMAGE_SUFFIXES
 from utils.system.terminal import reason, show
+
+VOC_CLASSES = (
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
+    "sofa train tvmonitor"
+).split()
 
 
 def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
@@ -20,25 +36,25 @@ def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     both = sorted(set(stems["train"]) & set(stems["val"]))
     if both:
         fault(f"{show(both[0])} is in train.txt and in val.txt of {show(lists)}")
-    found = {side: _voc_files(root, side, stems[side], lists, fault) for side in SIDES}
+    images = {side: _images(root, lists / f"{side}.txt", stems[side], fault) for side in SIDES}
     classes = stated_classes(root, targets)
+    sides: dict[str, list[Entry]] = {side: [] for side in SIDES}
     if targets == MASKS:
-        classes = classes or (BACKGROUND, *VOC_CLASSES)
-        sides = {side: Side() for side in SIDES}
-        for side, files in found.items():
-            for stem, image in files:
+        for side, files in images.items():
+            for stem, image in files.items():
                 mask = root / "SegmentationClass" / f"{stem}.png"
                 if mask.is_file():
-                    sides[side].add(image, mask)
+                    sides[side].append(Entry(image, mask))
                 else:
                     fault(f"{show(image)} has no mask {show(mask)}")
-        return Listed(sides, classes, [])
-    read = {}
-    for side, files in found.items():
-        annotated = [(image, _xml(root, stem, fault)) for stem, image in files]
-        read[side] = [(image, *own) for image, own in annotated if own is not None]
-    names = {name for _, objects, _ in read["train"] for name, _ in objects}
-    return listed_boxes(read, classes or tuple(sorted(names)), fault, [])
+        return Listed(sides, classes or (BACKGROUND, *VOC_CLASSES), [])
+    annotated = {side: [(image, _xml(root, stem, fault)) for stem, image in images[side].items()] for side in SIDES}
+    names = {name for _, annotation in annotated["train"] if annotation for name, _ in annotation[0]}
+    classes = classes or tuple(sorted(names))
+    for side, files in annotated.items():
+        entries = [boxed(image, *annotation, classes, fault) for image, annotation in files if annotation]
+        sides[side] = [entry for entry in entries if entry]
+    return Listed(sides, classes, background_notices(sides))
 
 
 def _stems(path: Path) -> list[str]:
@@ -50,21 +66,22 @@ def _stems(path: Path) -> list[str]:
     return [line.split()[0] for line in lines if line.strip()]
 
 
-def _voc_files(root: Path, side: str, stems: Sequence[str], lists: Path, fault: Fault) -> list[tuple[str, Path]]:
-    found, seen = [], set()
+def _images(root: Path, listing: Path, stems: list[str], fault: Fault) -> dict[str, Path]:
+    """The picture of each name in a list."""
+    images: dict[str, Path] = {}
     for stem in stems:
-        image = find_image(root / "JPEGImages", stem)
+        candidates = (root / "JPEGImages" / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES)
+        image = next((path for path in candidates if path.is_file()), None)
         if image is None:
-            fault(f"{show(lists / f'{side}.txt')} lists {show(stem)}, which is not in {show(root / 'JPEGImages')}")
-        elif stem in seen:
-            fault(f"{show(lists / f'{side}.txt')} lists {show(stem)} twice")
+            fault(f"{show(listing)} lists {show(stem)}, which is not in {show(root / 'JPEGImages')}")
+        elif stem in images:
+            fault(f"{show(listing)} lists {show(stem)} twice")
         else:
-            seen.add(stem)
-            found.append((stem, image))
-    return found
+            images[stem] = image
+    return images
 
 
-def _xml(root: Path, stem: str, fault: Fault) -> tuple[Objects, tuple[int, int]] | None:
+def _xml(root: Path, stem: str, fault: Fault) -> tuple[Objects, Size] | None:
     """The objects in an annotation and the size of its image; corners are counted from 1 and belong to the box."""
     path = root / "Annotations" / f"{stem}.xml"
     try:
@@ -78,6 +95,5 @@ def _xml(root: Path, stem: str, fault: Fault) -> tuple[Objects, tuple[int, int]]
             name = entry.findtext("name") or ""
             objects.append((name.strip(), (corners[0] - 1, corners[1] - 1, corners[2], corners[3])))
     except (OSError, ElementTree.ParseError, ValueError, LookupError, OverflowError) as error:
-        fault(f"{show(path)} cannot be read: {reason(error)}")
-        return None
+        return fault(f"{show(path)} cannot be read: {reason(error)}")
     return objects, size

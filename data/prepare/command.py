@@ -3,124 +3,175 @@
     python -m data.prepare aid --source ~/downloads/AID --out ../data/exp_data/AID_50 --train_ratio 0.5
 
 Beside the images it writes classes.json, the class names in index order, and split.json, with rule, seed, counts
-per class and the source of every image. Of MNIST and its kin it writes the idx files that training reads. ``scenes``
-composes images with masks and boxes.
+per class and the source of every image. ``scenes`` composes images with masks and boxes.
 `docs/datasets.md` tells where each archive unpacks to.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from data.prepare.class_names import spelling_key
-from data.prepare.console import ENDINGS, ended_by
-from data.prepare.idx_files import IDX_SETS, write_idx
-from data.prepare.layouts import FACTS
-from data.prepare.plan import Request, make_plan
-from data.prepare.scenes_command import NAME as SCENES
-from data.prepare.scenes_command import make_scenes
-from data.prepare.split_rules import DEFAULT_RATIOS, RULES
-from data.prepare.writing import write
+from data.prepare.folder import check_out, check_space, fresh_folder
+from data.prepare.reading import Layout, read_layout
+from data.prepare.rules import Picture, divide
+from data.prepare.scenes import make_scenes
+from data.prepare.sets import ALIASES, SETS
 from utils.system import numbers
-from utils.system.errors import UsageError
+from utils.system.errors import UsageError, WorkError
 from utils.system.signals import interrupts
-from utils.system.terminal import OneLineParser, show
+from utils.system.terminal import OneLineParser, complain, reason, say, show
 
 COMMAND = "data.prepare"
-ALIASES = {
-    "flowers": "flowers102",
-    "fashionmnist": "fashion_mnist",
-    "nwpuresisc45": "nwpu",
-    "resisc45": "nwpu",
-    "nwpu45": "nwpu",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 fault while reading or writing, 2 wrong use or bad input."""
+    words = sys.argv[1:] if argv is None else argv
     try:
         with interrupts():
-            words = sys.argv[1:] if argv is None else argv
-            if words and words[0] == SCENES:
+            if words and words[0] == "scenes":
                 make_scenes(words[1:])
-                return 0
-            request = parse(argv)
-            if request.name in IDX_SETS:
-                write_idx(request)
             else:
-                write(make_plan(request))
-    except ENDINGS as error:
-        return ended_by(error, COMMAND, left="nothing was left behind")
+                prepare(parse(words))
+    except UsageError as error:
+        complain(COMMAND, error)
+        return 2
+    except (WorkError, OSError, KeyboardInterrupt) as error:
+        what = "interrupted" if isinstance(error, KeyboardInterrupt) else reason(error)
+        complain(COMMAND, f"{what}; nothing was left behind")
+        return 1
     return 0
 
 
-def parse(argv: Sequence[str] | None) -> Request:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line; UsageError for whatever is wrong with it as such."""
     args = _parser().parse_args(argv)
-    rules = RULES[args.name]
-    split = args.split or next(iter(rules))
-    if split not in rules:
-        raise UsageError(f"--split {show(split)} is no rule of {args.name}; its rules: {', '.join(rules)}")
-    if args.train_ratio is not None and args.name not in DEFAULT_RATIOS:
-        raise UsageError(f"--train_ratio means nothing for {args.name}, whose rules are: {', '.join(rules)}")
-    if args.bad_lines is not None and (args.name != "mit67" or split == "80-20"):
-        raise UsageError(f"--bad_lines means nothing for {args.name} with the rule {split}: it reads no lists")
-    if args.link and args.name not in FACTS:
-        raise UsageError(f"--link means nothing for {args.name}, whose images have no files of their own")
-    return Request(
-        name=args.name,
-        source=args.source,
-        out=args.out,
-        split=split,
-        train_ratio=DEFAULT_RATIOS.get(args.name) if args.train_ratio is None else args.train_ratio,
-        seed=args.seed,
-        link=args.link,
-        force=args.force,
-        skip_bad_lines=args.bad_lines == "skip",
+    args.data = data = SETS[args.name]
+    args.split = args.split or next(iter(data.rules))
+    names = ", ".join(data.rules)
+    if args.split not in data.rules:
+        raise UsageError(f"--split {show(args.split)} is no rule of {args.name}; its rules: {names}")
+    if args.train_ratio is not None and data.ratio is None:
+        raise UsageError(f"--train_ratio means nothing for {args.name}, whose rules are: {names}")
+    if args.bad_lines is not None and (args.name != "mit67" or args.split == "80-20"):
+        raise UsageError(f"--bad_lines means nothing for {args.name} with the rule {args.split}: it reads no lists")
+    args.train_ratio = args.train_ratio or data.ratio
+    return args
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Check the folders, read the source, divide it and write the result, which is whole or not there at all."""
+    try:
+        if not args.source.is_dir():
+            what = "a file; unpack it first" if args.source.is_file() else "not there"
+            raise UsageError(f"--source is {what}: {show(args.source)}")
+        source = Path(os.path.abspath(args.source))  # so that `.` has a parent, where lists may lie
+        out = check_out(args.out, source, args.force)
+    except ValueError as error:  # a zero byte in a path
+        raise UsageError(f"no possible path: {show(args.source)}, {show(args.out)}") from error
+    layout, notices = read_layout(args.data, source, args.split, args.bad_lines == "skip")
+    train, val = divide(args.data.rules[layout.rule], layout.pictures, args.seed, args.train_ratio)
+    if not args.link:
+        check_space(out, sum(os.stat(picture.file).st_size for picture in train + val))
+    for line in notices:
+        say(f"notice: {line}")
+    for line in layout.warnings:
+        say(f"WARNING: {line}", sys.stderr)
+    classes, sides = sorted({picture.label for picture in layout.pictures}), {"train": train, "val": val}
+    facts = record(args, source, layout, sides)
+    with (
+        fresh_folder(out, classes, facts) as work,
+        tqdm(total=len(train + val), disable=None, unit="image", leave=False) as progress,
+    ):
+        for side, chosen in sides.items():
+            for label in classes:
+                (work / side / label).mkdir(parents=True)
+            for picture in chosen:
+                place(picture, work / side / picture.label / picture.name, link=args.link)
+                progress.update()
+    ratio = f" {args.train_ratio}" if args.train_ratio is not None else ""
+    say(
+        f"{args.name}: {len(classes)} classes, {len(train)} train and {len(val)} val images, "
+        f"{facts['totals']['left_out']} left out; rule {layout.rule}{ratio}, seed {args.seed}; written to {show(out)}"
     )
 
 
+def record(args: argparse.Namespace, source: Path, layout: Layout, sides: dict[str, list[Picture]]) -> dict:
+    """The content of split.json."""
+    totals = {side: len(chosen) for side, chosen in sides.items()}
+    counts = {side: Counter(picture.label for picture in chosen) for side, chosen in sides.items()}
+    origins = {
+        side: {f"{p.label}/{p.name}": Path(os.path.relpath(p.file, source)).as_posix() for p in chosen}
+        for side, chosen in sides.items()
+    }
+    return {
+        "dataset": args.name,
+        "rule": layout.rule,
+        "train_ratio": args.train_ratio,
+        "seed": args.seed,
+        "source": os.path.realpath(source),
+        "images": "links" if args.link else "copies",
+        "num_classes": len({picture.label for picture in layout.pictures}),
+        "totals": {**totals, "left_out": len(layout.pictures) - sum(totals.values())},
+        "counts": {side: dict(sorted(by_label.items())) for side, by_label in counts.items()},
+        "files": origins,
+    }
+
+
+def place(picture: Picture, target: Path, *, link: bool) -> None:
+    """Copy or link one image."""
+    if os.path.lexists(target):  # a file system that does not tell A.jpg from a.jpg
+        raise WorkError(f"two images would be the same file here: {show(target.name)} of {show(picture.label)}")
+    if not link:
+        shutil.copyfile(picture.file, target)
+        return
+    try:
+        os.symlink(os.path.realpath(picture.file), target)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise WorkError("this file system makes no symbolic links: leave --link out") from error
+        raise
+
+
 def _parser() -> argparse.ArgumentParser:
-    rules = "\n".join(f"  {name:14}{key:14}{rule.text}" for name, rules in RULES.items() for key, rule in rules.items())
+    rules = [f"  {name:14}{key:14}{rule.text}" for name, data in SETS.items() for key, rule in data.rules.items()]
     parser = OneLineParser(
         prog=f"python -m {COMMAND}",
         description="Make <out>/train/<class>/ and <out>/val/<class>/ from an unpacked official download.",
-        epilog=f"split rules (train / val images of the official download), the default first:\n{rules}\n\nexamples:\n"
-        "  python -m data.prepare aid --source AID --out AID_50 --train_ratio 0.5\n"
-        "  python -m data.prepare sport8 --source event_dataset --out sport8 --split 70-60 --seed 1\n"
-        "  python -m data.prepare mit67 --source indoorCVPR_09 --out mit67 --link\n"
-        "  python -m data.prepare scenes --help    (composed scenes with masks and boxes)\n\n"
+        epilog="split rules (train / val images of the official download), the default first:\n"
+        + "\n".join(rules)
+        + "\n\npython -m data.prepare scenes --help: composed scenes with masks and boxes\n"
         "exit status: 0 done; 1 a fault while reading or writing, nothing is left behind; 2 wrong use or bad input",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("name", type=_data_set, metavar="NAME", help=f"data set: {', '.join(RULES)}")
+    parser.add_argument("name", type=_data_set, metavar="NAME", help=f"data set: {', '.join(SETS)}")
     parser.add_argument("--source", type=Path, required=True, help="folder the archive was unpacked to")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist, or be empty")
-    larger = "the larger ratios of their papers: 0.5 for aid, 0.2 for nwpu"
-    parser.add_argument(
-        "--train_ratio", type=numbers.fraction, help=f"share of each class for train (default {larger})"
-    )
+    ratio = "share of each class for train (default the larger ratios of their papers: 0.5 for aid, 0.2 for nwpu)"
+    parser.add_argument("--train_ratio", type=numbers.fraction, help=ratio)
     parser.add_argument("--split", metavar="RULE", help="split rule, see below")
     parser.add_argument("--seed", type=numbers.seed, default=0, help="of the random split rules (default 0)")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--copy", action="store_true", help="copy the images (default)")
-    how.add_argument("--link", action="store_true", help="make symbolic links to the images; needs them to stay")
+    parser.add_argument("--link", action="store_true", help="symbolic links to the images in place of copies")
     parser.add_argument("--force", action="store_true", help="replace a folder that this command wrote earlier")
-    parser.add_argument(
-        "--bad_lines",
-        choices=("stop", "skip"),
-        help="mit67: what to do about list lines that name no image or repeat one (default stop)",
-    )
+    bad = "mit67: what to do about list lines that name no image or repeat one (default stop)"
+    parser.add_argument("--bad_lines", choices=("stop", "skip"), help=bad)
     return parser
 
 
 def _data_set(text: str) -> str:
     plain = spelling_key(text)
     name = ALIASES.get(plain, plain)
-    if name not in RULES:
-        raise argparse.ArgumentTypeError(f"{show(text)} is no known data set; known: {', '.join(RULES)}")
+    if name not in SETS:
+        raise argparse.ArgumentTypeError(f"{show(text)} is no known data set; known: {', '.join(SETS)}")
     return name

@@ -1,56 +1,87 @@
 """Composed scenes: cut-out pictures with an alpha channel, several on a background, with exact masks and boxes.
 
-A pixel is the object's where its alpha is at least one half and nothing lies above it; a box is the smallest one around
-the pixels of an object that can be seen. What scene number i of a side shows depends on the seed and on i alone.
+    python -m data.prepare scenes --source clipart --out ../data/scenes --scenes 2000 --size 128
+
+Classes are the subfolders of --source. A fifth of the pictures of each class is kept for val/ alone. Beside the scenes
+it writes classes.json, the names of the ids in masks, and split.json, which says of what each scene is composed.
+
+What scene number i of a side shows depends on the seed and on i alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
-from data.decoding import DataError, quieten, room_for, why
+from data.decoding import DataError, opened, room_for
 from data.listing import Notes, entries, is_image_name, subfolders
+from data.prepare.compose import CutOut, Scene, compose
+from data.prepare.folder import check_out, fresh_folder
+from utils.system import numbers
 from utils.system.errors import UsageError
+from utils.system.palette import palette
 from utils.system.seeds import derived_seed
-from utils.system.terminal import show, some
+from utils.system.terminal import OneLineParser, say, show, some
 
+COMPOSED = "composed scenes: cut-out pictures on a made-up background"
+MOST_CLASSES = 254  # a mask has room for, beside the background and what is ignored
 LARGEST = 512  # side in pixels that a cut-out is kept at
-SMALLEST_OBJECT, LARGEST_OBJECT = 0.25, 0.6  # of the side of a scene
-VISIBLE = 0.5  # least share of an object that has to be seen, of every object in a scene
-TRIES = 20  # places for an object before the scene does without it
+SMALLEST_SCENE = 16  # side in pixels
 
 
-@dataclass(frozen=True)
-class CutOut:
-    """One picture: RGBA pixels, uint8 (h, w, 4), cropped to what is opaque. ``label``: of masks, from 1 on."""
+def make_scenes(argv: Sequence[str]) -> None:
+    """Run ``data.prepare scenes`` on the words behind its name. Raises UsageError, OSError or WorkError."""
+    args = _parser().parse_args(argv)
+    pictures = find_pictures(args.source, args.classes)
+    if len(pictures) > MOST_CLASSES:
+        raise UsageError(f"{len(pictures)} classes in {show(args.source)}, and a mask has room for {MOST_CLASSES}")
+    if args.size < SMALLEST_SCENE:
+        raise UsageError(f"--size {args.size} is too small for objects: {SMALLEST_SCENE} pixels or more")
+    out = check_out(args.out, args.source, args.force)
+    sides = divide(_read(pictures), list(pictures), args.val, args.seed)
+    held_out = min(max(round(args.val * args.scenes), 1), args.scenes - 1)
+    counts = {"train": args.scenes - held_out, "val": held_out}
+    files: dict[str, dict[str, list[str]]] = {side: {"annotations.json": []} for side in counts}
+    facts = {"kind": COMPOSED, "source": str(args.source), "seed": args.seed, "size": args.size}
+    facts |= {"objects": args.objects, "scenes": counts, "files": files}
+    with fresh_folder(out, ["background", *pictures], facts) as work:
+        for side, number in counts.items():
+            document = {"info": {"description": COMPOSED}, "images": [], "annotations": []}
+            document["categories"] = [{"id": i, "name": name} for i, name in enumerate(pictures, 1)]
+            for folder in ("images", "masks"):
+                (work / side / folder).mkdir(parents=True)
+            for i in tqdm(range(number), desc=side, unit="scene", disable=None, leave=False):
+                random = np.random.default_rng(derived_seed(args.seed, "scene", side, i))
+                scene = compose(sides[side], args.size, args.objects, random)
+                used = [thing.file.relative_to(args.source).as_posix() for thing in scene.things]
+                files[side] |= dict.fromkeys(write_scene(scene, work / side, i, document), used)
+            (work / side / "annotations.json").write_text(json.dumps(document, indent=1) + "\n")
+    say(
+        f"composed {counts['train']} train and {counts['val']} val scenes of {args.size}x{args.size} pixels with "
+        f"{len(pictures)} classes, seed {args.seed}; written to {show(out)}"
+    )
 
-    file: Path
-    label: int
-    pixels: np.ndarray
 
-
-@dataclass(frozen=True)
-class Thing:
-    """What can be seen of an object in a scene. ``box``: x1, y1, x2, y2 in pixels, right and lower ends excluded."""
-
-    label: int
-    box: tuple[int, int, int, int]
-    area: int
-    file: Path
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A composed picture, uint8 (S, S, 3), its mask, uint8 (S, S), 0 for the background, and its objects."""
-
-    pixels: np.ndarray
-    mask: np.ndarray
-    things: tuple[Thing, ...]
+def write_scene(scene: Scene, folder: Path, number: int, document: dict[str, list]) -> list[str]:
+    """Write the picture and the mask of a scene, and add its boxes to COCO's document; the names of both files."""
+    size, name = len(scene.mask), f"{number:06d}.png"
+    Image.fromarray(scene.pixels).save(folder / "images" / name)
+    mask = Image.fromarray(scene.mask)
+    mask.putpalette(palette())  # which makes it a picture of indices
+    mask.save(folder / "masks" / name)
+    document["images"].append({"id": number, "file_name": name, "width": size, "height": size})
+    for thing in scene.things:
+        x1, y1, x2, y2 = thing.box
+        entry = {"id": len(document["annotations"]) + 1, "image_id": number, "category_id": thing.label}
+        entry |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": thing.area, "iscrowd": 0}
+        document["annotations"].append(entry)
+    return [f"images/{name}", f"masks/{name}"]
 
 
 def find_pictures(source: Path, given: str | None = None) -> dict[str, list[Path]]:
@@ -64,11 +95,11 @@ def find_pictures(source: Path, given: str | None = None) -> dict[str, list[Path
     names = [given] if given else subfolders(source, notes)
     if not names:
         raise UsageError(f"{show(source)} has no subfolders, whose names would be classes: --class NAME gives one")
-    found = {name: _below(source if given else source / name, notes) for name in names}
-    empty = [name for name, files in found.items() if not files]
+    pictures = {name: _below(source if given else source / name, notes) for name in names}
+    empty = [name for name, files in pictures.items() if not files]
     if empty:
         raise UsageError(f"no pictures in {show(source)} for the classes {some(empty)}")
-    return found
+    return pictures
 
 
 def _below(folder: Path, notes: Notes) -> list[Path]:
@@ -81,18 +112,26 @@ def _below(folder: Path, notes: Notes) -> list[Path]:
     return files
 
 
+def _read(pictures: dict[str, list[Path]]) -> list[CutOut]:
+    """All cut-outs; pictures that are none are left out, with a notice."""
+    cut_outs, bad = [], []
+    files = [(file, label) for label, of_class in enumerate(pictures.values(), 1) for file in of_class]
+    for file, label in tqdm(files, desc="cut-outs", disable=None, leave=False):
+        try:
+            cut_outs.append(cut_out(file, label))
+        except DataError as error:
+            bad.append(str(error))
+    if bad:
+        say(f"notice: left out {len(bad)} pictures: {some(bad)}")
+    return cut_outs
+
+
 def cut_out(file: Path, label: int) -> CutOut:
     """The opaque part of a picture. Raises DataError for one that is no cut-out, and says why."""
-    quieten()
-    try:
-        with Image.open(file) as original, room_for(original):
-            if "A" not in original.getbands() and "transparency" not in original.info:
-                raise DataError(f"{show(file)} has no alpha channel")
-            picture = original.convert("RGBA")
-    except DataError:
-        raise
-    except Exception as error:  # Pillow raises almost any type, by where the damage is
-        raise DataError(f"{show(file)} cannot be decoded: {why(error)}") from None
+    with opened(file) as original, room_for(original):
+        if "A" not in original.getbands() and "transparency" not in original.info:
+            raise DataError(f"{show(file)} has no alpha channel")
+        picture = original.convert("RGBA")
     box = picture.getchannel("A").point(lambda alpha: 255 * (alpha >= 128)).getbbox()
     if box is None:
         raise DataError(f"{show(file)} is transparent everywhere")
@@ -112,63 +151,33 @@ def divide(
     """
     sides: dict[str, dict[int, list[CutOut]]] = {"train": {}, "val": {}}
     for label, name in enumerate(names, 1):
-        own = [c for c in cut_outs if c.label == label]
-        if len(own) < 2:
-            raise UsageError(f"class {show(name)} has {len(own)} usable pictures, and each side needs one of its own")
-        order = np.random.default_rng(derived_seed(seed, "cut-outs", label)).permutation(len(own))
-        count = min(max(round(share * len(own)), 1), len(own) - 1)
-        sides["val"][label] = [own[i] for i in order[:count]]
-        sides["train"][label] = [own[i] for i in order[count:]]
+        members = [c for c in cut_outs if c.label == label]
+        if len(members) < 2:
+            raise UsageError(
+                f"class {show(name)} has {len(members)} usable pictures, and each side needs one of its own"
+            )
+        order = np.random.default_rng(derived_seed(seed, "cut-outs", label)).permutation(len(members))
+        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        sides["val"][label] = [members[i] for i in order[:count]]
+        sides["train"][label] = [members[i] for i in order[count:]]
     return sides
 
 
-def compose(cut_outs: Mapping[int, Sequence[CutOut]], size: int, most: int, random: np.random.Generator) -> Scene:
-    """A scene of one to ``most`` objects. ``cut_outs``: by class, each of which is as likely."""
-    pixels, owner = _background(size, random), np.zeros((size, size), np.uint8)
-    placed: list[tuple[CutOut, int]] = []  # with the pixels of each before anything lay above it
-    labels = sorted(cut_outs)
-    for _ in range(int(random.integers(1, most + 1))):
-        own = cut_outs[labels[int(random.integers(len(labels)))]]
-        chosen = own[int(random.integers(len(own)))]
-        for _ in range(TRIES):
-            side = round(size * random.uniform(SMALLEST_OBJECT, LARGEST_OBJECT))
-            figure = _scaled(chosen.pixels, max(side, 4))
-            top, left = (int(random.integers(size - length + 1)) for length in figure.shape[:2])
-            changed = owner.copy()
-            window = (slice(top, top + figure.shape[0]), slice(left, left + figure.shape[1]))
-            opaque = figure[..., 3] >= 128
-            changed[window][opaque] = len(placed) + 1
-            full = [*(area for _, area in placed), int(opaque.sum())]
-            seen = [int((changed == i + 1).sum()) for i in range(len(full))]
-            if all(s and s >= VISIBLE * f for s, f in zip(seen, full, strict=True)):
-                alpha = figure[..., 3:].astype(np.float32) / 255
-                blended = figure[..., :3] * alpha + pixels[window] * (1 - alpha)
-                pixels[window] = blended.round().astype(np.uint8)
-                owner = changed
-                placed.append((chosen, full[-1]))
-                break
-    things = tuple(_thing(owner == i + 1, chosen) for i, (chosen, _) in enumerate(placed))
-    ids = np.array([0, *(thing.label for thing in things)], np.uint8)
-    return Scene(pixels, ids[owner], things)
-
-
-def _scaled(pixels: np.ndarray, side: int) -> np.ndarray:
-    """RGBA with the longer side so long."""
-    height, width = pixels.shape[:2]
-    factor = side / max(height, width)
-    shape = max(1, round(width * factor)), max(1, round(height * factor))
-    return np.asarray(Image.fromarray(pixels).resize(shape, Image.Resampling.BILINEAR))
-
-
-def _background(size: int, random: np.random.Generator) -> np.ndarray:
-    """Coarse and fine noise around a colour, uint8 (S, S, 3)."""
-    coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    smooth = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)).astype(np.float32)
-    fine = random.normal(0, 8, (size, size, 1))
-    return (smooth + fine).clip(0, 255).astype(np.uint8)
-
-
-def _thing(visible: np.ndarray, chosen: CutOut) -> Thing:
-    rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
-    box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-    return Thing(chosen.label, box, int(visible.sum()), chosen.file)
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="python -m data.prepare scenes",
+        description="Compose scenes with exact masks and boxes from pictures with an alpha channel.",
+        epilog="exit status: 0 done; 1 a fault while reading or writing, nothing is left behind; 2 wrong use",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--source", type=Path, required=True, help="folder with a subfolder of pictures for each class")
+    parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist, or be empty")
+    parser.add_argument("--class", dest="classes", metavar="NAME", help="one class for all pictures below --source")
+    both = numbers.whole(2, numbers.MANY)
+    parser.add_argument("--scenes", type=both, default=2000, help="train and val together (default 2000)")
+    parser.add_argument("--size", type=numbers.pixels, default=128, help="side in pixels (default 128)")
+    parser.add_argument("--objects", type=numbers.positive_int, default=4, help="most objects in a scene (default 4)")
+    parser.add_argument("--val", type=numbers.fraction, default=0.2, help="share of scenes and pictures for val")
+    parser.add_argument("--seed", type=numbers.seed, default=0, help="all randomness derives from it (default 0)")
+    parser.add_argument("--force", action="store_true", help="replace a folder that this command wrote earlier")
+    return parser

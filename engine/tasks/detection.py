@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.utils import draw_bounding_boxes
 
-from data.dense.predicting import picture_batches
 from engine.tasks.average_precision import average_precision
 from engine.tasks.base import Loss, Meter, Task, device_of, likelihood
 from engine.tasks.fcos import Boxes, Rules, true_boxes
@@ -114,7 +113,7 @@ class Detection(Task):
         """Write the boxes of every picture as JSON, in its own pixels, and the picture with them drawn on it."""
         first: list[Tensor] = []
         document: dict[str, Any] = {}
-        for files, images, originals in picture_batches(pictures, preset, batch_size, device_of(network)):
+        for files, images, originals in pictures.whole_batches(preset, batch_size, device_of(network)):
             first[:] = first or [images]
             side = images.shape[-1]
             predicted = on_cpu(Rules(network.eval()(images)[0]).boxes(side))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from data.loaders import Batch, Loader
+from data.mixing import WrappedLoader
 from data.presets import Preset
-from data.wrapping import WrappedLoader
 from engine.tasks.classification import Classification
 from utils.system.seeds import derived_seed
 

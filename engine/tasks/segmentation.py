@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.dense.predicting import picture_batches
 from engine.tasks.base import Loss, Meter, Task, device_of
 from engine.tasks.pictures import (
     PREDICTIONS,
@@ -168,7 +167,7 @@ class Segmentation(Task):
     ) -> Tensor:
         """Write the mask of every picture, in its own size and with a palette, and print what is in it."""
         first: list[Tensor] = []
-        for files, images, originals in picture_batches(pictures, preset, batch_size, device_of(network)):
+        for files, images, originals in pictures.whole_batches(preset, batch_size, device_of(network)):
             first[:] = first or [images]
             scores = network.eval()(images)[0].float()  # (n, K, S, S)
             for file, score, original in zip(files, scores, originals, strict=True):

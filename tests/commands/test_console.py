@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import train_search_cifar
-from data.workers import Reader
+from data import loaders, workers
 from engine.progress import duration, epoch_line
 from engine.tasks import classification
 from tests.harness import FLAGS, finished, metrics, only_run, same_run, start
@@ -188,26 +188,26 @@ def test_a_signal_to_the_whole_group_stops_politely(number, tmp_path):
     assert state["position"]["epoch"] >= 2
 
 
-def test_workers_that_cannot_be_kept_alive_end_a_run_with_a_checkpoint_of_the_step(tmp_path, monkeypatch, capsys):
+def test_a_worker_that_dies_ends_a_run_with_a_checkpoint_of_the_step(tmp_path, monkeypatch, capsys):
     data = folders(os.fsencode(tmp_path) + b"/photos", [b"a", b"b"], 8)
     flags = [*PHOTOS, "--data", data, "--workers", "0", "--epochs", "2"]
     whole = finished("retrain", tmp_path / "whole", *flags)
     capsys.readouterr()
     reads = [0]
 
-    def read(reader, batches, keys, size, original=Reader.read):
+    def read(samples, keys, collate, original=workers.read_batches, **options):
         reads[0] += 1
-        for number, batch in enumerate(original(reader, batches, keys, size)):
+        for number, batch in enumerate(original(samples, keys, collate, **options)):
             if reads[0] == 3 and number == 2:  # training and validation come first
-                raise ReadingError("3 times in a row a worker was killed")
+                raise ReadingError("a worker that reads images has died")
             yield batch
 
     with monkeypatch.context() as patch:
-        patch.setattr(Reader, "read", read)
+        patch.setattr(loaders, "read_batches", read)
         assert start("retrain", tmp_path / "other", *flags) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "3 times in a row" in error
+    assert "a worker that reads images has died" in error
     folder = only_run(tmp_path / "other", "retrain")
     position = torch.load(folder / "checkpoint.pt", weights_only=True)["position"]
     assert (position["epoch"], position["phase"], position["step"]) == (1, "train", 2)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from controller import strategies
 from controller.sampling import uniform
-from data.wrapping import WrappedLoader
+from data.mixing import WrappedLoader
 from engine.tasks import TASKS, Loss, Meter, Task
 from models import structures
 from models.network import Network

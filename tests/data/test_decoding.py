@@ -1,20 +1,20 @@
 """The rules by which any file becomes 8-bit RGB, what is refused by name, and the memory that it takes."""
 
 import struct
-import threading
 import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from data import decoding
 from data.datasets import find_dataset, load
-from data.images import DataError, decode, decode_all
+from data.images import DataError, Images, decode, decode_all
 from data.prepare import check
-from data.prepare.inspection import inspect
+from data.prepare.check import inspect
 
 SIDE = 6
 
@@ -106,32 +106,24 @@ def test_what_a_decoder_only_warns_of_neither_fails_nor_reaches_the_console(tmp_
         decode(tmp_path / "x.png", 8)
 
 
-@pytest.mark.parametrize("fitting", [1, 3])
-def test_no_more_large_pictures_are_decoded_at_once_than_fit_into_memory(fitting, tmp_path, monkeypatch):
-    paths = [tmp_path / f"{i}.png" for i in range(24)]
+def test_large_pictures_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+    paths = tuple(tmp_path / f"{i}.png" for i in range(24))
     for path in paths:
         Image.new("RGBA", (10, 10)).save(path)
-    needed, real = 100 * decoding.BYTES_PER_ODD_PIXEL, decoding.rgb
     monkeypatch.setattr(decoding, "HEAVY", 0)
-    monkeypatch.setattr(decoding, "memory_share", lambda sharers: fitting * needed)
-    inside, most, lock = [], [], threading.Lock()
-    together = threading.Barrier(fitting)
+    inside, most, real = [], [], decoding.rgb
 
-    def watched(image):
-        with lock:
-            inside.append(image)
-            most.append(len(inside))
-        if len(most) <= fitting:
-            together.wait(10)  # so many do come in together
+    def watched(image, **options):
+        inside.append(image)
+        most.append(len(inside))
         try:
-            return real(image)
+            return real(image, **options)
         finally:
-            with lock:
-                inside.pop()
+            inside.pop()
 
     monkeypatch.setattr(decoding, "rgb", watched)
-    _, good, bad = decode_all(paths, 4, keep=True, skip_bad=True, what="x")
-    assert (len(good), bad, max(most)) == (24, [], fitting)
+    images, bad = decode_all(Images(torch.zeros(24), 4, paths=paths), keep=True, skip_bad=True, what="x")
+    assert (len(images), bad, max(most)) == (24, [], 1)
 
 
 def test_a_picture_that_never_fits_into_memory_is_refused_by_name(tmp_path, monkeypatch):

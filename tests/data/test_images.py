@@ -168,14 +168,16 @@ def test_decode_all_keeps_the_order_and_reports_the_bad(tmp_path):
         Image.new("RGB", (2, 2), (i // 256, i % 256, 0)).save(path)
     paths[3].write_bytes(b"")
     paths[590].write_bytes(b"")
-    pixels, good, bad = decode_all(paths, 2, keep=True, skip_bad=True, what="train")
+    images = Images(torch.arange(600), 2, paths=tuple(paths))
+    kept, bad = decode_all(images, keep=True, skip_bad=True, what="train")
+    good = kept.labels.tolist()
     assert good == [i for i in range(600) if i not in (3, 590)]
-    assert [256 * int(p[0, 0, 0]) + int(p[1, 0, 0]) for p in pixels] == good
+    assert [256 * int(p[0, 0, 0]) + int(p[1, 0, 0]) for p in kept.pixels] == good
     assert [message.split(" cannot")[0] for message in bad] == [str(paths[3]), str(paths[590])]
-    pixels, again, _ = decode_all(paths, 2, keep=False, skip_bad=True, what="train")
-    assert (pixels, again) == (None, good)
+    checked, _ = decode_all(images, keep=False, skip_bad=True, what="train")
+    assert (checked.pixels, checked.labels.tolist()) == (None, good)
     with pytest.raises(DataError, match=r"/3\.png cannot"):
-        decode_all(paths, 2, keep=True, skip_bad=False, what="train")
+        decode_all(images, keep=True, skip_bad=False, what="train")
 
 
 @pytest.mark.parametrize("kind", ["truncated", "empty", "html"])
@@ -192,7 +194,7 @@ def test_bad_images_stop_or_are_skipped_and_counted(tmp_path, kind, cache):
     assert dataset.facts()["skipped"] == list(dataset.skipped)
     assert [line for line in lines if "skipped" in line] == [f"skipped: {message}" for message in dataset.skipped]
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1]
-    assert [dataset.train.decoded(i)[1, 0, 0].item() for i in range(5)] == [0, 40, 80, 0, 80]
+    assert [dataset.train.sample(i)[0][1, 0, 0].item() for i in range(5)] == [0, 40, 80, 0, 80]
     if cache == "ram":
         with pytest.raises(DataError, match=r"train/b/1\.png cannot be decoded"):
             read(root, cache=cache, bad_images="stop")

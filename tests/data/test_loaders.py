@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 
 from data.images import DataError, Images
-from data.loaders import LargeImageLoader, TensorLoader, balanced_sizes, derived_seed, forever, make_loader
+from data.loaders import LargeImageLoader, TensorLoader, forever, make_loader
 from data.presets import IMAGENET, large, small
-from data.splits import split_indices
+from data.splits import balanced_sizes, split_indices
+from utils.system.seeds import derived_seed
 
 CPU = torch.device("cpu")
 TINY = small(32, IMAGENET, cutout=0)
@@ -176,7 +177,7 @@ def test_large_images_do_not_depend_on_workers_nor_on_the_cache(files):
     assert not same(alone, epoch(large_loader(files), 0))
     assert same(epoch(large_loader(files, workers=1), 1), alone)
     assert same(epoch(large_loader(files, workers=2), 1), alone)
-    kept = Images(files.labels, files.size, torch.stack([files.decoded(i) for i in range(11)]))
+    kept = Images(files.labels, files.size, torch.stack([files.decoded(i)[0] for i in range(11)]))
     assert same(epoch(large_loader(kept, workers=2), 1), alone)
     assert same(epoch(large_loader(files, workers=2, augment=False)), epoch(large_loader(kept, augment=False)))
 

@@ -5,11 +5,11 @@ import torch
 from PIL import Image
 
 from data.images import Images
-from data.large_images import LargeImages, training_transform
 from data.loaders import TensorLoader, make_loader
 from data.mixing import MixedLoader
 from data.policies import POLICIES, each, make_policy
 from data.presets import IMAGENET, large, small
+from data.transforms import Samples, training_transform
 
 CPU = torch.device("cpu")
 PRESET = small(16, IMAGENET, cutout=0)
@@ -160,7 +160,7 @@ def test_large_images_with_a_policy_and_erasing_depend_on_index_and_seed_alone(p
     paths = tuple(tmp_path / f"{i}.png" for i in range(3))
     for path, image in zip(paths, pixels, strict=True):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-    transformed = LargeImages(
+    transformed = Samples(
         Images(torch.arange(3), preset.decoded_size, paths=paths),
         training_transform(preset, False, policy, erasing=1.0),
     )

@@ -9,8 +9,8 @@ import torch
 from torchvision import datasets
 
 from data.datasets import find_dataset, load
-from data.images import DataError, DownloadError
-from data.torchvision_sets import IDX_FILES, TORCHVISION
+from data.decoding import DataError
+from data.torchvision_sets import IDX_FILES, TORCHVISION, DownloadError
 from tests.idx import idx, idx_files, svhn_files
 
 KINDS = {"fashion_mnist": "FashionMNIST", "mnist": "MNIST", "kmnist": "KMNIST"}
@@ -39,6 +39,18 @@ def test_gray_images_get_a_border_and_three_equal_channels_from_each_folder_that
     plain = read(find(tmp_path, image_size=28)).train.pixels
     assert torch.equal(plain, dataset.train.pixels[:, :, 2:30, 2:30])
     assert read(find(tmp_path, image_size=48)).train.pixels.shape[1:] == (3, 48, 48)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("old", ["-idx", ".idx"])
+def test_the_four_files_are_read_in_any_folder_as_unpackers_leave_them(tmp_path, packed, old):
+    content = idx_files(tmp_path / "fashion-mnist", packed=packed)
+    for path in list((tmp_path / "fashion-mnist").iterdir()):
+        path.rename(path.with_name(path.name.replace("-idx", old)))
+    dataset = read(find(tmp_path / "fashion-mnist"))
+    assert (dataset.name, len(dataset.train), len(dataset.val)) == ("fashion_mnist", 40, 20)
+    assert torch.equal(dataset.val.labels, torch.from_numpy(content[IDX_FILES[3]]).long())
+    assert read(find(tmp_path / "fashion-mnist", "kmnist")).name == "kmnist"
 
 
 def test_house_numbers_are_read_with_zero_as_the_first_class(tmp_path, monkeypatch):
@@ -103,7 +115,6 @@ def test_without_a_network_one_line_says_which_files_to_put_where(tmp_path, monk
         assert "\n" not in line
         assert str(tmp_path / "x" / known.folder) in line
         assert all(file in line for file in known.files)
-        assert ("data.prepare" in line) == known.is_idx
     assert not (tmp_path / "x").exists()
     assert socket.getdefaulttimeout() == before
 
@@ -111,8 +122,8 @@ def test_without_a_network_one_line_says_which_files_to_put_where(tmp_path, monk
 @pytest.mark.parametrize(
     ("file", "damage", "said"),
     [
-        (IDX_FILES[0], lambda data: data[:-1], "damaged: remove"),
-        (IDX_FILES[0], lambda data: b"", "damaged: remove"),
+        (IDX_FILES[0], lambda data: data[:-1], "no whole idx file.*remove it"),
+        (IDX_FILES[0], lambda data: b"", "no whole idx file.*remove it"),
         (IDX_FILES[1], lambda data: idx(np.arange(39) % 10), "40 images, but labels of the shape"),
         (IDX_FILES[1], lambda data: idx(np.arange(40) % 11), "labels from 0 to 10, not below 10"),
         (IDX_FILES[0], lambda data: idx(np.zeros((40, 14, 14))), r"\(14, 14\), not 28x28"),

@@ -15,11 +15,10 @@ import pytest
 import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from data import workers
 from data.images import DataError, Images
 from data.loaders import make_loader
 from data.presets import large
-from data.workers import Batches, Reader
+from data.workers import read_batches
 from tests.numbers_to_read import EXPECTED, KEYS, Numbers, total
 from utils.system.errors import ReadingError
 
@@ -27,11 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LARGE = large(65)
 
 
-def read(numbers, count=2, **options):
-    """What a reader with workers yields, and what it says."""
-    said = []
-    reader = Reader(count, note=said.append, **options)
-    return [batch[0].item() for batch in reader.read(Batches(numbers, total), KEYS, 100)], said
+def read(numbers, count=2):
+    """What is read with so many workers."""
+    return [batch[0].item() for batch in read_batches(numbers, KEYS, total, workers=count)]
 
 
 @pytest.fixture
@@ -48,28 +45,20 @@ def bus_error():
     os.kill(os.getpid(), signal.SIGBUS)
 
 
-def test_a_worker_that_is_killed_costs_no_batch_and_is_reported(tmp_path, impatient):
-    before = signal.getsignal(signal.SIGCHLD)
-    found, said = read(Numbers(kill, once=tmp_path / "killed"))
-    assert found == EXPECTED
-    [line] = said
-    assert "was killed by SIGKILL" in line
-    assert signal.getsignal(signal.SIGCHLD) == before, "torch's handler would raise in the middle of a step"
+@pytest.mark.parametrize(("fault", "ended"), [(kill, "Killed"), (bus_error, "Bus error")])
+def test_a_worker_that_dies_ends_reading_in_one_line_with_what_helps(fault, ended, impatient):
+    before, batches = signal.getsignal(signal.SIGCHLD), []
 
+    def consume():
+        for batch in read_batches(Numbers(fault), KEYS, total, workers=2):
+            batches.append(batch[0].item())
+            assert signal.getsignal(signal.SIGCHLD) == before, "torch's handler would raise in the middle of a step"
 
-def test_a_worker_that_is_killed_again_and_again_ends_in_one_line(impatient):
     with pytest.raises(ReadingError) as error:
-        read(Numbers(kill), 1)
-    assert "3 times in a row" in str(error.value)
-    assert "--workers" in str(error.value)
-
-
-def test_a_bus_error_is_too_little_shared_memory_and_reading_goes_on_without_workers(impatient):
-    found, said = read(Numbers(bus_error))
-    assert found == EXPECTED
-    [line] = said
-    assert "shared memory" in line
-    assert "without workers" in line
+        consume()
+    assert batches == EXPECTED[: len(batches)]
+    assert str(error.value).startswith(f"a worker that reads images has died ({ended}): fewer --workers")
+    assert "--shm-size" in str(error.value)
 
 
 def test_shared_memory_that_cannot_be_had_is_found_in_the_worker(monkeypatch):
@@ -77,24 +66,8 @@ def test_shared_memory_that_cannot_be_had_is_found_in_the_worker(monkeypatch):
         raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", share)  # workers are forked: they see it too
-    found, said = read(Numbers())
-    assert found == EXPECTED
-    assert len(said) == 1
-
-
-def test_a_mount_without_room_for_the_batches_that_wait_means_no_workers(tmp_path, monkeypatch):
-    class Small:
-        f_bavail, f_frsize = 7, 100
-
-    monkeypatch.setattr(workers.os, "statvfs", lambda path: Small if path == str(tmp_path) else None)
-    for processes, fits in ((1, True), (2, False)):  # 2 workers with 2 batches of 100 bytes each, of 700 in all
-        said = []
-        reader = Reader(2, processes=processes, note=said.append, shared=str(tmp_path))
-        assert [batch[0].item() for batch in reader.read(Batches(Numbers(), total), KEYS, 100)] == EXPECTED
-        assert reader.workers == (2 if fits else 0)
-        assert len(said) == (not fits)
-    assert len(list(reader.read(Batches(Numbers(), total), KEYS, 100))) == len(KEYS)
-    assert len(said) == 1, "it is said once"
+    with pytest.raises(ReadingError, match=r"unable to allocate shared memory.*--shm-size"):
+        read(Numbers())
 
 
 def fail():
@@ -126,22 +99,20 @@ GROUP = """
     import itertools, multiprocessing, os, signal, sys, time
     sys.path.insert(0, {root!r})
     from tests.numbers_to_read import EXPECTED, KEYS, Numbers, total
-    from data.workers import Batches, Reader
+    from data.workers import read_batches
 
     if __name__ == "__main__":
         multiprocessing.set_start_method({method!r})
         got = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, frame: got.append(number))
-        numbers, said = Numbers(), []
-        batches = Reader(1, note=said.append).read(Batches(numbers, total), KEYS, 100)
+        batches = read_batches(Numbers(), KEYS, total, workers=1)
         found = [next(batches)[0].item()]
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.killpg(0, number)
         time.sleep(0.2)
         found += [batch[0].item() for batch in itertools.islice(batches, len(KEYS) - 2)]
         assert found == EXPECTED[:-1], found
-        assert not said, said
         assert len(got) == 3
         print("pids", *[child.pid for child in multiprocessing.active_children()], flush=True)
         time.sleep(60)

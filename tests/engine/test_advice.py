@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from data.loaders import Batch, Loader
+from data.loaders import Batch
 from engine import advice
 from engine.advice import NOW, advise, sentences, take_turns
 from engine.precision import Precision
@@ -163,10 +163,6 @@ def test_a_way_that_is_far_slower_is_given_up_after_its_first_turn():
     called = []
     assert list(take_turns({NOW: lambda: 1.0, "b": lambda: called.append("b") or 9.0}, 3)) == [NOW]
     assert called == ["b"]
-
-
-def test_small_images_have_no_workers():
-    assert Loader.read_by(None, 3) is None
 
 
 @pytest.mark.parametrize("kind", ["search", "retrain"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.dense.outlines import Outlines, filled, outline_fault, runs_of
+from data.dense.outlines import Outlines, filled, outline_fault
 from data.images import DataError
 from data.prepare.check import main as check
 from tests.outlined import SIZE, change, compressed, objects, read, square
@@ -71,10 +71,11 @@ def test_runs_are_read_as_their_library_reads_them(seed):
     mask = np.repeat(random.integers(0, 2, (7, 5)), 60, axis=0)  # long runs take several letters
     mask[random.integers(0, 420, 9), random.integers(0, 5, 9)] ^= 1
     size, packed = (5, 420), compressed(mask)
-    assert outline_fault(packed, size) is None
-    assert np.array_equal(filled(packed, size), mask.astype(bool))
-    plain = {"size": packed["size"], "counts": runs_of(packed).tolist()}
-    assert np.array_equal(filled(plain, size), mask.astype(bool))
+    changes = np.flatnonzero(np.diff(mask.T.flatten(), prepend=0))  # column by column, the first run is outside
+    plain = {"size": packed["size"], "counts": np.diff(changes, prepend=0, append=mask.size).tolist()}
+    for outline in (packed, plain):
+        assert outline_fault(outline, size) is None
+        assert np.array_equal(filled(outline, size, "x"), mask.astype(bool))
 
 
 def test_an_image_without_an_object_is_background_and_is_spoken_of(coco, capsys):
@@ -102,7 +103,7 @@ def test_the_check_looks_for_outlines_and_for_boxes_where_there_are_some(coco, c
 
 
 def test_without_pycocotools_its_name_is_said(coco, monkeypatch):
-    monkeypatch.setattr("data.dense.outlines.find_spec", lambda _name: None)
+    monkeypatch.setattr("data.dense.coco.find_spec", lambda _name: None)
     with pytest.raises(DataError, match="pip install pycocotools"):
         read(coco)
 

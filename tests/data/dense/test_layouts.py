@@ -12,14 +12,15 @@ from data.datasets import find_dataset, load
 from data.dense.layouts import SIDES
 from data.images import DataError
 from data.prepare.check import main as check
-from tests.cutouts import annotations, scenes
+from tests.cutouts import annotations, as_voc, scenes
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """The same scenes in both layouts."""
     root = tmp_path_factory.mktemp("scenes")
-    return {name: scenes(root / name, "--layout", name, number=6, size=24) for name in ("masks", "voc")}
+    folder = scenes(root, number=6, size=24)
+    return {"masks": folder, "voc": as_voc(folder, root / "voc")}
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from data import presets
-from data.dense.annotated import Annotated
-from data.dense.loader import DenseLoader
-from data.dense.transforms import moves, training_transform
+from data.images import Images
+from data.loaders import LargeImageLoader
+from data.transforms import dense_transform, moves
 
 SIDE = 64
 PRESET = presets.large(SIDE)
@@ -79,7 +79,7 @@ def test_boxes_move_with_the_image(seed):
 
 def test_a_box_that_is_cut_away_goes_with_its_label():
     boxes = tv_tensors.BoundingBoxes([[0, 0, 6, 6], [58, 58, 64, 64]], format="XYXY", canvas_size=(SIDE, SIDE))
-    transform, left = training_transform(PRESET, with_boxes=True), set()
+    transform, left = dense_transform(PRESET, with_boxes=True), set()
     for seed in range(10):
         torch.manual_seed(seed)
         target = {"boxes": boxes.clone(), "labels": torch.tensor([7, 9])}
@@ -91,11 +91,11 @@ def test_a_box_that_is_cut_away_goes_with_its_label():
 
 def test_batches_depend_on_seed_epoch_and_place_alone():
     kept = {"pixels": coordinates().expand(6, -1, -1, -1), "maps": ids().expand(6, -1, -1)}
-    images = Annotated(SIDE, 128, tuple("abcdef"), masks=tuple("abcdef"), **kept)
+    images = Images(torch.zeros(6, dtype=torch.long), SIDE, masks=tuple("abcdef"), num_classes=128, **kept)
 
     def loader(**more):
         options = {"batch_size": 4, "device": torch.device("cpu"), "seed": 1, "stream": "train", **more}
-        return DenseLoader(images, PRESET, augment=True, shuffle=True, **options)
+        return LargeImageLoader(images, PRESET, augment=True, shuffle=True, **options)
 
     whole = list(loader())
     assert [len(batch.labels) for batch in whole] == [3, 3]
@@ -116,9 +116,9 @@ def test_batches_depend_on_seed_epoch_and_place_alone():
 def test_workers_take_more_images_with_boxes_than_files_can_be_open_between_processes():
     n, box = 300, np.array([[0.25, 0.25, 0.75, 0.75, 0]], np.float32)
     pixels = torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(n, -1, -1, -1)
-    images = Annotated(8, 1, tuple(map(str, range(n))), boxes=tuple(box.copy() for _ in range(n)), pixels=pixels)
+    images = Images(torch.zeros(n, dtype=torch.long), 8, pixels, boxes=tuple(box.copy() for _ in range(n)))
     preset = replace(PRESET, image_size=8)
     options = {"batch_size": n, "device": torch.device("cpu"), "seed": 1, "stream": "val", "augment": False}
-    [batch] = DenseLoader(images, preset, shuffle=False, workers=1, **options)
+    [batch] = LargeImageLoader(images, preset, shuffle=False, workers=1, **options)
     assert batch.labels.shape == (n, 1, 5)
     assert batch.labels[-1, 0].tolist() == [2, 2, 6, 6, 0]

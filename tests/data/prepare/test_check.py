@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.images import DataError, decode
-from data.prepare.check import main
-from data.prepare.inspection import inspect, inspect_all
+from data.prepare.check import inspect, main
 from tests.miniature import picture, tree
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,12 +57,11 @@ DISGUISED = {
 }
 
 
-@pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
-def test_a_clean_folder_gives_status_0_and_a_summary(root, workers, capsys):
-    for number in range(20):  # so that two processes have something to do
+def test_a_clean_folder_gives_status_0_and_a_summary(root, capsys):
+    for number in range(20):
         picture(root / "train" / "a" / f"more {number}.JPEG")
     noise("L", (30, 20)).save(root / "val" / "a" / "grey.png")
-    assert main([str(root), *workers]) == 0
+    assert main([str(root)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
         "train: 2 classes, 26 images",
@@ -134,19 +132,6 @@ def test_no_damage_raises_and_whatever_is_called_readable_can_be_trained_on(tmp_
             decode(path, 16)
 
 
-def test_the_findings_do_not_depend_on_the_number_of_processes(tmp_path):
-    paths = []
-    for number in range(20):
-        for name, (_, _, make) in BAD.items():
-            (tmp_path / str(number)).mkdir(exist_ok=True)
-            make(tmp_path / str(number) / name)
-            paths.append(str(tmp_path / str(number) / name))
-        paths.append(str(picture(tmp_path / f"{number}.jpg")))
-    alone = list(inspect_all(paths, 1))
-    assert alone == list(inspect_all(paths, 3))
-    assert [finding.readable for finding in alone] == [len(Path(path).stem) < 3 for path in paths]
-
-
 def test_classes_on_one_side_only_and_classes_without_an_image_are_named(root, capsys):
     picture(root / "train" / "only here" / "x.jpg")
     (root / "val" / "new").mkdir()
@@ -210,7 +195,6 @@ WRONG = [
     (["nowhere"], "nowhere"),
     (["set/train"], "train/<class>/"),
     (["set/train/a/image 0.jpg"], "image 0.jpg"),
-    (["set", "--workers", "0"], "from 1"),
     (["set", "--quarantine", "set/bad"], "in one another"),
     (["set", "--quarantine", "."], "in one another"),
     (["set", "--quarantine", "file"], "cannot write"),
@@ -233,7 +217,7 @@ def test_the_real_command(root, tmp_path, capsys):
     for number in range(40):
         picture(root / "train" / "a" / f"more {number}.jpg")
     (root / "train" / "a" / "none.jpg").touch()
-    run = [sys.executable, "-m", "data.check", str(root), "--workers", "2", "--quarantine", str(tmp_path / "bad")]
+    run = [sys.executable, "-m", "data.check", str(root), "--quarantine", str(tmp_path / "bad")]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "")
     assert "1 files moved" in done.stdout

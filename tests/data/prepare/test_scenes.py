@@ -1,10 +1,8 @@
 """Composed scenes: masks and boxes are exact, and the seed decides everything."""
 
 import json
-from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from data.prepare.command import main
@@ -76,21 +74,6 @@ def test_no_picture_is_on_both_sides(tmp_path):
     assert "composed" in record["kind"]
 
 
-def test_voc_layout_has_the_same_scenes(tmp_path):
-    plain, voc = scenes(tmp_path / "plain"), scenes(tmp_path / "voc", "--layout", "voc")
-    stems = (voc / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
-    assert stems == (voc / "ImageSets" / "Main" / "train.txt").read_text().split()
-    document = annotations(plain, "train")
-    assert len(stems) == len(document["images"])
-    for image, stem in zip(document["images"], stems, strict=True):
-        masks = plain / "train" / "masks" / image["file_name"], voc / "SegmentationClass" / f"{stem}.png"
-        assert np.array_equal(*map(read, masks))
-        boxes = [list(a["bbox"]) for a in document["annotations"] if a["image_id"] == image["id"]]
-        xml = ElementTree.parse(voc / "Annotations" / f"{stem}.xml")
-        corners = [[int(e.text) for e in box] for box in xml.iter("bndbox")]
-        assert [[x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1] for x1, y1, x2, y2 in corners] == boxes
-
-
 def test_what_cannot_be_composed_ends_in_one_line(tmp_path, capsys):
     def ended(*words, status=2):
         assert main(["scenes", *map(str, words)]) == status
@@ -117,11 +100,10 @@ def test_what_cannot_be_composed_ends_in_one_line(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("layout", ["masks", "voc"])
-def test_one_class_for_all_and_a_folder_that_is_replaced(layout, tmp_path):
+def test_one_class_for_all_and_a_folder_that_is_replaced(tmp_path):
     source = cutouts(tmp_path / "cutouts")
     words = ["scenes", "--source", str(source), "--out", str(tmp_path / "o"), "--scenes", "4", "--size", "16"]
-    words += ["--class", "disc", "--layout", layout]
+    words += ["--class", "disc"]
     assert main(words) == 0
     assert json.loads((tmp_path / "o" / "classes.json").read_text()) == ["background", "disc"]
     assert main(words) == 2

@@ -1,17 +1,13 @@
 """What holds for one data set only: its rules, its lists and the faults of its downloads."""
 
-import hashlib
 import json
-import pickle
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from PIL import Image
-from torchvision import datasets
 
 from data.prepare.class_names import AID, FLOWERS102, MIT67, PLANTVILLAGE
-from data.prepare.leaf_map import identifier
+from data.prepare.plantvillage import identifier
 from tests import miniature
 from tests.miniature import LAYOUTS, class_folders, picture, prepare, record, refused
 
@@ -145,40 +141,3 @@ def test_plantvillage_without_its_map_warns_and_says_so_in_the_record(tmp_path, 
     assert prepare("plantvillage", source, tmp_path / "out") == 0
     assert "WARNING: there is no leaf-map.json" in capsys.readouterr().err
     assert record(tmp_path / "out")["rule"] == "random-80-20"
-
-
-def fake_cifar(source, monkeypatch):
-    """Batch files of 20 images each, and torchvision told that they are the official ones."""
-    folder = source / datasets.CIFAR10.base_folder
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    files = [*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list]
-    labels = [*range(10)] * 2
-    content = {name: {"data": rng.integers(0, 256, (20, 3072), np.uint8), "labels": labels} for name, _ in files}
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    md5 = {}
-    for name, value in {**content, "batches.meta": {"label_names": names}}.items():
-        (folder / name).write_bytes(pickle.dumps(value))
-        md5[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
-    for part in ("train_list", "test_list"):
-        monkeypatch.setattr(datasets.CIFAR10, part, [[n, md5[n]] for n, _ in getattr(datasets.CIFAR10, part)])
-    monkeypatch.setattr(datasets.CIFAR10, "meta", {**datasets.CIFAR10.meta, "md5": md5["batches.meta"]})
-    return folder, content, names
-
-
-def test_cifar10_becomes_png_folders_with_the_very_pixels(tmp_path, capsys, monkeypatch):
-    folder, content, names = fake_cifar(tmp_path / "source", monkeypatch)
-    for source in (folder, folder.parent):
-        assert prepare("cifar10", source, tmp_path / "out", *(["--force"] if source != folder else [])) == 0
-    assert record(tmp_path / "out")["totals"] == {"train": 100, "val": 20, "left_out": 0}
-    test = content.pop("test_batch")
-    for side, batches in (("train", content.values()), ("val", [test])):
-        pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        for number, expected in enumerate(pixels):
-            file = tmp_path / "out" / side / names[number % 10] / f"{number:05d}.png"
-            np.testing.assert_array_equal(np.asarray(Image.open(file)), expected)
-    with open(folder / "data_batch_3", "ab") as file:
-        file.write(b"x")
-    capsys.readouterr()
-    assert prepare("cifar10", folder, tmp_path / "out2") == 2
-    refused(capsys, "data_batch_3", "md5")

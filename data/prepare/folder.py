@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from utils.system.errors import UsageError, WorkError
 from utils.system.signals import shielded
-from utils.system.terminal import show, some
+from utils.system.terminal import say, show, some
 
 TOOL = "data.prepare"  # in split.json: marks a folder as written here
 RECORD, CLASSES = "split.json", "classes.json"
@@ -21,25 +22,25 @@ HARMLESS = {".ds_store", "thumbs.db", "desktop.ini"}  # what file managers drop 
 def check_out(out: Path, source: Path, force: bool) -> Path:
     """The real path of the output folder; UsageError unless it can be written and nothing foreign is in the way.
 
-    It must not exist, or be empty, or, with `force`, hold nothing but what this tool wrote there. It must not
+    It must not exist, or be empty, or, with ``force``, hold nothing but what this tool wrote there. It must not
     lie in the source folder, nor the source folder in it.
     """
-    out, source = Path(os.path.realpath(out)), Path(os.path.realpath(source))
     if one_in_the_other(out, source):
         raise UsageError(f"--out and --source must not lie in one another: {show(out)}, {show(source)}")
+    out = Path(os.path.realpath(out))
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out is no folder: {show(out)}")
     if os.path.ismount(out):
-        raise UsageError(
-            f"--out is a mount point, which cannot be replaced: choose a folder in it, {show(out / 'data')}"
-        )
+        raise UsageError(f"--out is a mount point, which cannot be replaced: choose a folder in it: {show(out)}")
     if out.is_dir() and os.listdir(out):
         if not force:
             raise UsageError(f"--out is not empty: {show(out)} (--force replaces what data.prepare wrote there)")
-        foreign = foreign_files(out)
-        if foreign:
+        if foreign := foreign_files(out):
             raise UsageError(f"--force would delete files that data.prepare did not write: {some(foreign)}")
     check_writable(out.parent)
+    for name in sorted(os.listdir(out.parent)) if out.parent.is_dir() else ():
+        if name.startswith(f".{out.name}.partial-"):
+            say(f"notice: left by a run that was killed, or still in work: {show(out.parent / name)}")
     return out
 
 
@@ -56,6 +57,13 @@ def check_writable(folder: Path) -> None:
         raise UsageError(f"cannot write in {show(nearest)}")
 
 
+def check_space(out: Path, size: int) -> None:
+    """UsageError where ``size`` bytes do not fit on the disk of ``out``."""
+    free = shutil.disk_usage(_nearest(out)).free
+    if size > free:
+        raise UsageError(f"{size / 1e9:.2f} GB to copy, but {free / 1e9:.2f} GB free for {show(out)}: try --link")
+
+
 def _nearest(folder: Path) -> Path:
     """The folder, or the first of its parents that exists."""
     folder = Path(os.path.realpath(folder))
@@ -63,7 +71,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def foreign_files(out: Path) -> list[str]:
-    """Files and links below `out` that its split.json does not list; split.json itself if it is not ours."""
+    """Files and links below ``out`` that its split.json does not list; split.json itself if it is not ours."""
     try:
         record = json.loads((out / RECORD).read_bytes())
         if record["tool"] != TOOL:
@@ -72,37 +80,22 @@ def foreign_files(out: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [RECORD]
     ours |= {RECORD, CLASSES}
-    found = []
+    foreign = []
     for folder, folders, files in os.walk(out):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in (*files, *links):
             path = os.path.relpath(os.path.join(folder, name), out).replace(os.sep, "/")
             if path not in ours and name.casefold() not in HARMLESS:
-                found.append(path)
-    return sorted(found)
-
-
-def leftovers(out: Path) -> list[Path]:
-    """Working folders beside `out` that a killed run could not remove."""
-    if not out.parent.is_dir():
-        return []
-    return sorted(out.parent / name for name in os.listdir(out.parent) if name.startswith(f".{out.name}.partial-"))
-
-
-def check_space(out: Path, size: int) -> None:
-    """UsageError where `size` bytes do not fit on the disk of `out`."""
-    parent = _nearest(out.parent)
-    free = shutil.disk_usage(parent).free
-    if size > free:
-        raise UsageError(f"{size / 1e9:.2f} GB to copy, but {free / 1e9:.2f} GB free in {show(parent)}: try --link")
+                foreign.append(path)
+    return sorted(foreign)
 
 
 @contextmanager
-def fresh_folder(out: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `out` that becomes `out` at the end, in place of what is there.
+def fresh_folder(out: Path, classes: list[str], record: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield an empty folder beside ``out`` that becomes ``out`` at the end, in place of what is there.
 
-    On any exception, Ctrl-C included, the folder is removed again, with the parents made for it, and what was
-    at `out` stays.
+    The class names and the record, as it is at the end, are written beside what the body writes. On any exception,
+    Ctrl-C included, the folder is removed again, with the parents made for it, and what was at ``out`` stays.
     """
     parents = [folder for folder in out.parents if not folder.exists()]
     work = out.parent / f".{out.name}.partial-{os.getpid()}"
@@ -110,6 +103,8 @@ def fresh_folder(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         work.mkdir()
         yield work
+        (work / CLASSES).write_text(json.dumps(classes, indent=1) + "\n")
+        (work / RECORD).write_text(json.dumps({"tool": TOOL, **record}, indent=1) + "\n")
         with shielded():
             _replace(out, work)
     except BaseException:
