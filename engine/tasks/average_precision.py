@@ -34,7 +34,7 @@ def average_precision(true: Sequence[Boxes], predicted: Sequence[Boxes], names: 
         occurring = torch.cat([labels, *(boxes["labels"] for boxes in predicted)]).unique()
         precision[:, :, occurring] = results["precision"][:, :, :, 0, -1].double()  # of all sizes, 100 boxes an image
     by_class = zip(names, precision.split(1, dim=2), counts.tolist(), strict=True)
-    return {**_means(precision), "per_class": {name: _means(own) | {"boxes": n} for name, own, n in by_class}}
+    return {**_means(precision), "per_class": {name: _means(part) | {"boxes": n} for name, part, n in by_class}}
 
 
 def _means(precision: Tensor) -> dict[str, float | None]:

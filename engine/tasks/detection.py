@@ -12,7 +12,7 @@ from torchvision.utils import draw_bounding_boxes
 
 from engine.tasks.average_precision import average_precision
 from engine.tasks.base import Loss, Meter, Task, device_of, likelihood
-from engine.tasks.fcos import Boxes, Rules, true_boxes
+from engine.tasks.fcos import Boxes, fcos_boxes, fcos_losses, true_boxes
 from engine.tasks.pictures import (
     PREDICTIONS,
     SHOWN,
@@ -67,7 +67,7 @@ class Detection(Task):
         """
         if not len(targets):  # a process without an image
             return Loss(*outputs.cls_logits.new_zeros(2))
-        losses, matched = Rules(outputs).losses(true_boxes(targets))
+        losses, matched = fcos_losses(outputs, true_boxes(targets))
         return Loss(sum(losses.values()), matched)
 
     def validation_loss(self, outputs: Any, targets: Tensor) -> Loss:
@@ -84,20 +84,20 @@ class Detection(Task):
     ) -> dict[str, Any]:
         """Average precision over the whole loader, by class too, in percent; loss and fit."""
         network.eval()
-        true, predicted, meter = [], [], self.meter(loader.device)
+        true, predicted, meter = [], [], self.meter(device_of(network))
         loader.set_epoch(0)
         for batch in loader:
             outputs, _ = network(batch.images)
             meter.update(self.validation_loss(outputs, batch.labels), outputs, (), batch.labels)
             true += true_boxes(batch.labels.cpu())
-            predicted += on_cpu(Rules(outputs).boxes(batch.images.shape[-1]))
+            predicted += fcos_boxes(outputs, batch.images.shape[-1])
         return {"images": len(true), **meter.read(), **average_precision(true, predicted, names)}
 
     @torch.inference_mode()
     def picture(self, network: nn.Module, batch: Any, preset: Any, names: Sequence[str]) -> Any:
         """Each image with the true boxes, and with those that the network finds."""
         images, true = batch.images[:SHOWN], true_boxes(batch.labels[:SHOWN].cpu())
-        predicted = [likely(boxes) for boxes in on_cpu(Rules(network.eval()(images)[0]).boxes(images.shape[-1]))]
+        predicted = [likely(boxes) for boxes in fcos_boxes(network.eval()(images)[0], images.shape[-1])]
         rows = [
             [drawn(pixels_of(image, preset), boxes) for boxes in pair]
             for image, *pair in zip(images, true, predicted, strict=True)
@@ -116,7 +116,7 @@ class Detection(Task):
         for files, images, originals in pictures.whole_batches(preset, batch_size, device_of(network)):
             first[:] = first or [images]
             side = images.shape[-1]
-            predicted = on_cpu(Rules(network.eval()(images)[0]).boxes(side))
+            predicted = fcos_boxes(network.eval()(images)[0], side)
             for file, boxes, original in zip(files, predicted, originals, strict=True):
                 height, width = original.shape[:2]
                 boxes["boxes"] = boxes["boxes"] * torch.tensor([width, height, width, height]) / side
@@ -132,11 +132,6 @@ class Detection(Task):
         drawings = f"pictures with those of score {DRAWN} or more to {PREDICTIONS}/"
         tell(f"boxes written to {path}, {drawings}{left_out(pictures)}")
         return first[0]
-
-
-def on_cpu(images: Sequence[Boxes]) -> list[Boxes]:
-    """The boxes of some images on the CPU."""
-    return [{name: values.cpu() for name, values in boxes.items()} for boxes in images]
 
 
 def likely(boxes: Boxes) -> Boxes:

@@ -45,31 +45,30 @@ def true_boxes(rows: Tensor) -> list[Boxes]:
     return [{"boxes": boxes[:, :4], "labels": boxes[:, 4].long()} for boxes in by_image]
 
 
-class Rules:
-    """The outputs of a network, as models.dense_heads.Boxes, under the rules of FCOS.
+def _values(outputs: Any) -> dict[str, Tensor]:
+    """The outputs of a network, models.dense_heads.Boxes, as FCOS names them; in float32, whatever their precision."""
+    return {name: getattr(outputs, name).float() for name in ("cls_logits", "bbox_regression", "bbox_ctrness")}
 
-    They are read in float32, whatever the precision of the network.
+
+def fcos_losses(outputs: Any, targets: list[Boxes]) -> tuple[dict[str, Tensor], Tensor]:
+    """The totals of the three losses of N images, and over how many matched places they are: () each.
+
+    ``targets``: as many ``boxes`` (k, 4) with ``labels`` (k,).
     """
+    values, anchors = _values(outputs), [outputs.anchors.float()] * len(targets)
+    means = _fcos(values["cls_logits"].shape[-1]).compute_loss(targets, values, anchors, list(outputs.levels))
+    matched = means.pop("matched")
+    return {name: mean * matched.clamp(min=1) for name, mean in means.items()}, matched
 
-    def __init__(self, outputs: Any) -> None:
-        self.outputs = {
-            name: getattr(outputs, name).float() for name in ("cls_logits", "bbox_regression", "bbox_ctrness")
-        }
-        self.anchors, self.levels = outputs.anchors.float(), list(outputs.levels)
-        self.fcos = _fcos(outputs.cls_logits.shape[-1])
 
-    def losses(self, targets: list[Boxes]) -> tuple[dict[str, Tensor], Tensor]:
-        """The totals of the three losses of N images, and of how many matched places: () each.
+def fcos_boxes(outputs: Any, side: int) -> list[Boxes]:
+    """For each image of ``side`` pixels its ``boxes`` (k, 4), ``scores`` (k,) and ``labels`` (k,), best first.
 
-        ``targets``: as many ``boxes`` (k, 4) with ``labels`` (k,).
-        """
-        means = self.fcos.compute_loss(targets, self.outputs, [self.anchors] * len(targets), self.levels)
-        matched = means.pop("matched")
-        return {name: mean * matched.clamp(min=1) for name, mean in means.items()}, matched
-
-    def boxes(self, side: int) -> list[Boxes]:
-        """For each image of ``side`` pixels its ``boxes`` (k, 4), ``scores`` (k,) and ``labels`` (k,), best first."""
-        n = len(self.outputs["cls_logits"])
-        by_level = {name: list(values.split(self.levels, dim=1)) for name, values in self.outputs.items()}
-        anchors = [list(self.anchors.split(self.levels))] * n
-        return self.fcos.postprocess_detections(by_level, anchors, [(side, side)] * n)
+    On the CPU, where they are measured, drawn and written.
+    """
+    values, n = _values(outputs), len(outputs.cls_logits)
+    by_level = {name: list(x.split(outputs.levels, dim=1)) for name, x in values.items()}
+    anchors = [list(outputs.anchors.float().split(outputs.levels))] * n
+    rules = _fcos(values["cls_logits"].shape[-1])
+    images = rules.postprocess_detections(by_level, anchors, [(side, side)] * n)
+    return [{name: x.cpu() for name, x in boxes.items()} for boxes in images]

@@ -24,26 +24,9 @@ ORDERS = torch.tensor(list(permutations(range(VIEWS))))  # (24, 4): the tile at 
 Choices = tuple[Tensor, ...]
 
 
-def turn(images: Tensor, _choices: Choices = (), _preset: Preset | None = None) -> tuple[Tensor, Tensor]:
-    """Images (n, 3, S, S) in their four rotations (4 n, 3, S, S): all as they are, all turned once to the left, ...
-
-    The answers (4 n,) say how many times each was turned.
-    """
-    turned = torch.cat([images.rot90(k, (2, 3)) for k in range(VIEWS)])  # (4 n, 3, S, S)
-    return turned, torch.arange(VIEWS, device=images.device).repeat_interleave(len(images))
-
-
 def tile_side(side: int) -> int:
     """The side of a tile of images of a side: 12 at 32."""
     return max(1, int(TILE * (side // GRID)))
-
-
-def draw_tiles(n: int, side: int, generator: torch.Generator) -> Choices:
-    """For each of n images: its order (n,), where each tile lies in its patch (n, 4, 2), which are gray (n, 4)."""
-    gaps = side // GRID - tile_side(side) + 1
-    order = torch.randint(len(ORDERS), (n,), generator=generator)
-    place = torch.randint(gaps, (n, VIEWS, 2), generator=generator)
-    return order, place, torch.rand(n, VIEWS, generator=generator) < GRAY
 
 
 def cut(images: Tensor, place: Tensor) -> Tensor:
@@ -73,17 +56,6 @@ def by_itself(tiles: Tensor) -> Tensor:
     return centred / torch.where(std < 1e-4, torch.ones_like(std), std)
 
 
-def puzzle(images: Tensor, choices: Choices, preset: Preset) -> tuple[Tensor, Tensor]:
-    """The tiles (4 n, 3, t, t) of images (n, 3, S, S), those of an image in a row, in an order: the answer (n,).
-
-    The tile at place i of order k is number ORDERS[k, i], counted row by row.
-    """
-    order, place, gray = choices
-    tiles = by_itself(grayed(cut(images, place), gray, preset))  # (n, 4, 3, t, t)
-    rows = torch.arange(len(images), device=images.device)[:, None]  # (n, 1)
-    return tiles[rows, ORDERS.to(images.device)[order]].flatten(0, 1), order
-
-
 class Pretext(Classification):
     """A question about images whose answer is known without labels: a network is trained to give it."""
 
@@ -110,7 +82,15 @@ class Rotation(Pretext):
     """Which of its four rotations an image is in."""
 
     name = "rotation"
-    ask = staticmethod(turn)
+
+    @staticmethod
+    def ask(images: Tensor, choices: Choices = (), preset: Preset | None = None) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, S, S) in their four rotations (4 n, 3, S, S): all as they are, all turned once to the left, ...
+
+        The answers (4 n,) say how many times each was turned.
+        """
+        turned = torch.cat([images.rot90(k, (2, 3)) for k in range(VIEWS)])  # (4 n, 3, S, S)
+        return turned, torch.arange(VIEWS, device=images.device).repeat_interleave(len(images))
 
     @classmethod
     def changed_defaults(cls, values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
@@ -140,8 +120,25 @@ class Jigsaw(Pretext):
     head = "jigsaw"
     shows_whole_images = False
     untrained_rankers = ()  # they compare what a network gives for whole images
-    draw = staticmethod(draw_tiles)
-    ask = staticmethod(puzzle)
+
+    @staticmethod
+    def draw(n: int, side: int, generator: torch.Generator) -> Choices:
+        """For each of n images: its order (n,), where each tile lies in its patch (n, 4, 2), which are gray (n, 4)."""
+        gaps = side // GRID - tile_side(side) + 1
+        order = torch.randint(len(ORDERS), (n,), generator=generator)
+        place = torch.randint(gaps, (n, VIEWS, 2), generator=generator)
+        return order, place, torch.rand(n, VIEWS, generator=generator) < GRAY
+
+    @staticmethod
+    def ask(images: Tensor, choices: Choices, preset: Preset) -> tuple[Tensor, Tensor]:
+        """The tiles (4 n, 3, t, t) of images (n, 3, S, S), those of an image in a row, in an order: the answer (n,).
+
+        The tile at place i of order k is number ORDERS[k, i], counted row by row.
+        """
+        order, place, gray = choices
+        tiles = by_itself(grayed(cut(images, place), gray, preset))  # (n, 4, 3, t, t)
+        rows = torch.arange(len(images), device=images.device)[:, None]  # (n, 1)
+        return tiles[rows, ORDERS.to(images.device)[order]].flatten(0, 1), order
 
     @classmethod
     def input_side(cls, image_size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,8 +44,7 @@ def mean_iou(hits: Tensor, true: Tensor, predicted: Tensor) -> tuple[Tensor, Ten
 
     (K,) each. The mean is over classes that occur, in the truth or in the prediction; the rest are nan.
     """
-    union = true + predicted - hits  # (K,)
-    iou = torch.where(union > 0, hits / union.clamp(min=1), torch.nan)
+    iou = hits.double() / (true + predicted - hits)  # (K,), 0 / 0 where a class does not occur
     return iou.nanmean(), iou
 
 
@@ -118,29 +118,25 @@ class Segmentation(Task):
         In percent but for the loss. The IoU of a class that never occurs is None, and the mean leaves it out.
         """
         network.eval()
-        k, images, loss = len(names), 0, 0.0
-        confusion = torch.zeros(k * k, dtype=torch.long)
+        k, confusion, meter = len(names), 0, self.meter(device_of(network))
         loader.set_epoch(0)
         for batch in loader:
-            scores, ids = network(batch.images)[0].float(), batch.labels  # (n, K, H, W), (n, H, W)
+            scores, ids = network(batch.images)[0], batch.labels  # (n, K, H, W), (n, H, W)
+            meter.update(self.validation_loss(scores, ids), scores, (), ids)
             counted = ids != IGNORED
-            flat = scores.permute(0, 2, 3, 1)[counted]  # (pixels, K)
-            confusion += torch.bincount(k * ids[counted] + flat.argmax(1), minlength=k * k).cpu()
-            loss += F.cross_entropy(flat, ids[counted], reduction="sum").item()
-            images += len(ids)
-        confusion = confusion.view(k, k)  # row true
-        hits, true = confusion.diagonal().double(), confusion.sum(1)
-        mean, iou = mean_iou(hits, true, confusion.sum(0))
-        pixels = max(int(true.sum()), 1)
-        by_class = zip(names, iou.tolist(), iou.isnan().tolist(), true.tolist(), strict=True)
+            places = k * ids[counted] + scores.argmax(1)[counted]  # (pixels,)
+            confusion = confusion + torch.bincount(places, minlength=k * k)
+        confusion, metrics = confusion.view(k, k).cpu(), meter.read()  # row true
+        _, iou = mean_iou(confusion.diagonal(), confusion.sum(1), confusion.sum(0))
+        by_class = zip(names, iou.tolist(), confusion.sum(1).tolist(), strict=True)
         return {
-            "images": images,
-            "miou": 100 * mean.nan_to_num().item(),
-            "pixel_accuracy": 100 * hits.sum().item() / pixels,
-            "loss": loss / pixels,
+            "images": int(meter.sums[meter.images_at]),
+            "miou": metrics["miou"],
+            "pixel_accuracy": metrics["pixels"],
+            "loss": metrics["loss"],
             "per_class": {
-                name: {"iou": None if absent else 100 * value, "pixels": count}
-                for name, value, absent, count in by_class
+                name: {"iou": None if math.isnan(value) else 100 * value, "pixels": pixels}
+                for name, value, pixels in by_class
             },
             "confusion": confusion.tolist(),
         }

@@ -98,6 +98,17 @@ def test_the_metrics_of_an_epoch_and_of_a_score(name, sizes, processes, seed):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_an_interrupted_pass_goes_on_from_its_sums_and_leaves_out_those_of_another_layout(name):
+    (outputs, targets), task = made_up(name), TASKS[name].retrain()
+    whole, rest = task.meter(CPU), task.meter(CPU)
+    whole.update(task.validation_loss(outputs, targets), outputs, [], targets)
+    rest.load(whole.sums.tolist())
+    assert rest.read() == whole.read()
+    rest.load(whole.sums.tolist()[1:])
+    assert rest.read() == whole.read()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_measures_of_a_finished_network(name):
     for package in NEEDED[name]:
         pytest.importorskip(package)

@@ -9,7 +9,7 @@ from torchvision.models.detection.fcos import FCOS
 from engine.tasks import Loss, base
 from engine.tasks.average_precision import average_precision
 from engine.tasks.detection import Detection, DetectionMeter
-from engine.tasks.fcos import Rules, true_boxes
+from engine.tasks.fcos import fcos_boxes, fcos_losses, true_boxes
 from engine.tasks.segmentation import Segmentation
 from models.dense_heads import NECK, Boxes, Detector
 from models.heads import Features
@@ -60,7 +60,7 @@ ROWS = torch.tensor(
 def test_losses_are_those_of_torchvisions_fcos(pair):
     outputs, theirs = pair
     expected = theirs.train()(list(torch.rand(2, 3, SIDE, SIDE)), true_boxes(ROWS))
-    totals, matched = Rules(outputs).losses(true_boxes(ROWS))
+    totals, matched = fcos_losses(outputs, true_boxes(ROWS))
     assert matched > 1
     found = {name: total / matched for name, total in totals.items()}
     assert found.keys() == expected.keys()
@@ -77,7 +77,7 @@ def test_boxes_are_those_of_torchvisions_fcos(pair):
     outputs = outputs._replace(cls_logits=outputs.cls_logits + 6)  # so that some are found
     theirs.head.classification_head.cls_logits.bias.data += 6
     with torch.no_grad():
-        expected, found = theirs.eval()(list(torch.rand(2, 3, SIDE, SIDE))), Rules(outputs).boxes(SIDE)
+        expected, found = theirs.eval()(list(torch.rand(2, 3, SIDE, SIDE))), fcos_boxes(outputs, SIDE)
     for own, other in zip(found, expected, strict=True):
         assert len(own["boxes"]) > 3
         for key in ("boxes", "scores", "labels"):

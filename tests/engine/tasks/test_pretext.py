@@ -18,11 +18,8 @@ from engine.tasks.pretext import (
     Rotation,
     by_itself,
     cut,
-    draw_tiles,
     grayed,
-    puzzle,
     tile_side,
-    turn,
 )
 
 PRESET = small(32, IMAGENET)
@@ -37,12 +34,12 @@ def coordinates(n=1, side=32):
 
 
 def choices(n, seed=0, side=32):
-    return draw_tiles(n, side, torch.Generator().manual_seed(seed))
+    return Jigsaw.draw(n, side, torch.Generator().manual_seed(seed))
 
 
 def test_rotating_back_by_the_answer_gives_the_image():
     images = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    turned, answers = turn(images)
+    turned, answers = Rotation.ask(images)
     assert sorted(answers.tolist()) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
     for i, (image, answer) in enumerate(zip(turned, answers.tolist(), strict=True)):
         assert torch.equal(image.rot90(-answer, (1, 2)), images[i % 5])
@@ -78,7 +75,7 @@ def test_each_of_the_24_orders_is_told_apart_and_undone_by_its_answer():
     images += torch.randn(24, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     order, place, gray = torch.arange(24), place[:1].expand(24, -1, -1), torch.zeros_like(gray)
     images = images[:1].expand(24, -1, -1, -1)
-    shown, answers = puzzle(images, (order, place, gray), PRESET)
+    shown, answers = Jigsaw.ask(images, (order, place, gray), PRESET)
     assert torch.equal(answers, order)
     assert shown.shape == (96, 3, 12, 12)
     assert len({tuple(row.flatten().tolist()) for row in shown.unflatten(0, (24, 4))}) == 24
