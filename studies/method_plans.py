@@ -1,32 +1,100 @@
-"""What a comparison of methods runs: the methods by name, the flags of their searches, and how many epochs fit."""
+"""What a comparison of methods runs: the methods by name, the flags of their searches, and how many epochs fit.
+
+Equal budgets are so many seconds or images for each search (docs/studies.md, section 18.1).
+"""
 
 from __future__ import annotations
 
-import json
+import argparse
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import train_search_cifar as script
 from controller.strategies import GRADIENT
-from studies.budgets import Budget, Cost, epochs_within, first_period
-from studies.method_runs import time_search
-from studies.pieces import Piece, make
-from studies.standalone import OF_THE_STUDY
+from studies.pieces import Maker, Piece
+from studies.searches import records_of, run_search
+from studies.study import require_free, stated
+from studies.trainings import RESERVED
 from utils.config import CommonConfig, SearchConfig, parse_search
-from utils.reports.log import RunLog
-from utils.runs.resume import flags_of
-from utils.runs.seeds import OWN
 from utils.runs.session import session
 from utils.system.errors import UsageError
-from utils.system.signals import StopRequest
 
+KINDS = ("seconds", "images")
+MOST = 10**5  # epochs: more are a typing error
+RESTARTS = 3  # of the learning rate, as in the published ENAS: after 10, 30 and 70 of 150 epochs
 NAO_ROUNDS = 5  # of a search, as published: every 30 of 150 epochs
-# What the study says itself to the search script.
-SAID = {*OF_THE_STUDY, "device", "space", "searcher", "epochs", "layers", "deploy_blocks", "deploy_layers"}
-SAID |= {"deploy_filters", "deploy_image_size", "tensorboard", "report_freq"}
+# Flags of the search script that the study sets itself.
+FIXED = {*RESERVED, "device", "space", "searcher", "epochs", "layers", "deploy_blocks", "deploy_layers"}
+FIXED |= {"deploy_filters", "deploy_image_size", "tensorboard", "report_freq"}
+
+
+class Budget(NamedTuple):
+    """What each search may take: so many ``seconds`` or ``images``."""
+
+    kind: str
+    amount: float
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.amount:g}"
+
+
+def budget(text: str) -> Budget:
+    """A budget as it is typed. Raises ArgumentTypeError."""
+    kind, _, number = text.partition("=")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = math.nan
+    if kind not in KINDS or not (0 < amount < math.inf):
+        raise argparse.ArgumentTypeError(f"{text!r} is no budget: give seconds=600 or images=2e6, for example")
+    return Budget(kind, amount)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the epochs of a search take, in seconds or in images.
+
+    ``warm``: an epoch of the warm-up, in which the strategy rests; ``full``: any other; ``fixed``: what comes once,
+    however many epochs there are.
+    """
+
+    warm: float
+    full: float
+    fixed: float = 0.0
+
+    def of(self, epochs: int, warmup: int) -> float:
+        """What ``epochs`` take, of which the first ``warmup`` are a warm-up."""
+        warmup = min(warmup, epochs)
+        return self.fixed + warmup * self.warm + (epochs - warmup) * self.full
+
+
+def epochs_within(amount: float, cost: Cost, warmup: Callable[[int], int]) -> int:
+    """The most epochs that take no more than ``amount``, 0 where not one does. ``warmup``: that of so many epochs."""
+    return bisect_right(range(1, MOST), amount, key=lambda epochs: cost.of(epochs, warmup(epochs)))
+
+
+def first_period(epochs: int, growth: int) -> int:
+    """The epochs to the first restart, such that the last period ends with the last epoch.
+
+    With as many restarts as that allows, up to the published three.
+    """
+    for restarts in range(RESTARTS, 0, -1):
+        periods = sum(growth**i for i in range(restarts + 1))
+        if epochs % periods == 0:
+            return epochs // periods
+    return epochs
+
+
+def restart_flags(config: CommonConfig) -> list[str]:
+    """The flag that lets restarts of the learning rate end with the last epoch, unless that was given."""
+    if config.lr_schedule != "cosine_restarts" or "child_lr_T_0" in config.given:
+        return []
+    return ["--child_lr_T_0", str(first_period(config.epochs, config.child_lr_T_mul))]
 
 
 @dataclass(frozen=True)
@@ -58,12 +126,16 @@ class Plan:
     searched: SearchConfig
     epochs: int = 0
 
+    @property
+    def spreads_rounds(self) -> bool:
+        """Whether this is NAO, and no flag says how often it scores its pool."""
+        return self.name == "nao" and "controller_steps" not in self.searched.given
+
     def settings(self) -> dict[str, Any]:
-        """The flags that results depend on, but for what follows from the budget."""
-        defaults, flags, follows = self.searched.defaults(), flags_of(self.searched), {"epochs", "child_lr_T_0"}
-        follows |= {"warmup_epochs"} | ({"controller_steps", "controller_samples"} if self.spreads_rounds else set())
-        follows -= self.searched.given
-        return {f"--{k}": v for k, v in flags.items() if k not in OWN | follows and v != defaults[k]}
+        """The flags that results depend on, but for those that follow from the budget."""
+        follows = {"epochs", "child_lr_T_0", "warmup_epochs"}
+        follows |= {"controller_steps", "controller_samples"} if self.spreads_rounds else set()
+        return stated(self.searched, without=follows - self.searched.given)
 
     def adapted(self, epochs: int) -> list[str]:
         """The flags for a search of so many epochs: restarts and rounds are spread over them as published."""
@@ -74,15 +146,6 @@ class Plan:
             steps = math.ceil(scored / c.controller_samples)
             words += ["--controller_steps", str(steps), "--controller_samples", str(scored // steps)]
         return words
-
-    @property
-    def spreads_rounds(self) -> bool:
-        """Whether this is NAO, and nothing else is said of how often it scores its pool."""
-        return self.name == "nao" and "controller_steps" not in self.searched.given
-
-    def whole(self) -> tuple[str, ...]:
-        """The flags of the search as it fits into the budget."""
-        return tuple(self.adapted(self.epochs))
 
     def warmup(self, epochs: int) -> int:
         """The epochs of the warm-up of a search of so many."""
@@ -99,26 +162,21 @@ class Plan:
         return replace(self, epochs=epochs)
 
 
-def search_words(
-    name: str, space: str, depth: Sequence[int], filters: int, rest: Sequence[str], device: str
-) -> list[str]:
-    """The flags of a method's search, but for its own ones. Raises UsageError for those that the study says."""
-    stacked = space != "slnas"
-    layers = ["--layers", str(depth[0]), "--deploy_layers", str(depth[0])]
-    size = layers if stacked else ["--blocks", json.dumps(list(depth))]
-    width = ["--child_out_filters", str(filters)]
-    return [*METHODS[name].words, "--space", space, *size, *width, *allowed(rest, "--"), "--device", device]
+def make_plan(
+    name: str, space: str, size: Sequence[str], rest: Sequence[str], further: Sequence[str], budget: Budget
+) -> Plan:
+    """The plan of a method's search, whose epochs are known for a budget of images. Refuses what cannot be.
 
-
-def make_plan(name: str, space: str, words: Sequence[str], budget: Budget) -> Plan:
-    """The plan of a method's search, whose epochs are known for a budget of images. Refuses what cannot be."""
-    plan = Plan(name, space, tuple(words), parse_search(words))
+    ``size``: flags of the supernet and of the device; ``rest``: of all searches, ``further``: of this one.
+    """
+    require_free(parse_search(rest).given, FIXED)
+    require_free(parse_search(further).given, FIXED, f"--{name}")
+    words = (*METHODS[name].words, "--space", space, *size, *rest, *further)
+    plan = Plan(name, space, words, parse_search(words))
     with session(parse_search(plan.adapted(2)), "search") as run:
         s = script.assemble(run)
         s.draws.sample(1, "limits")
-    if budget.kind == "images":
-        return plan.within(budget, images_of(s, plan))
-    return plan
+    return plan.within(budget, images_of(s, plan)) if budget.kind == "images" else plan
 
 
 def images_of(s: script.Search, plan: Plan) -> Cost:
@@ -126,62 +184,46 @@ def images_of(s: script.Search, plan: Plan) -> Cost:
     c = plan.searched
     # Of the largest batches; a task without labels shows several views of every image.
     weights, rewards, valid = (loader.views * max(loader.sizes) for loader in (s.weights, s.rewards, s.valid))
-    trained = s.weights.views * s.weights.num_images
-    report = c.valid_steps * valid
+    every = s.weights.views * s.weights.num_images + c.valid_steps * valid  # trained on, and for the report
     if c.searcher in GRADIENT:  # before every step on the weights one on the architecture
         further = 3 * weights if c.order == 2 else 0
-        return Cost(trained + report, trained + report + len(s.weights) * (rewards + further))
-    update = c.controller_samples * c.reward_batches * rewards
+        return Cost(every, every + len(s.weights) * (rewards + further))
     if plan.spreads_rounds:
-        scoring = NAO_ROUNDS * c.nao_pool * c.reward_batches * rewards
-        return Cost(trained + report, trained + report, scoring)
-    return Cost(trained + report, trained + report + c.controller_steps * update)
+        return Cost(every, every, NAO_ROUNDS * c.nao_pool * c.reward_batches * rewards)
+    return Cost(every, every + c.controller_steps * c.controller_samples * c.reward_batches * rewards)
 
 
-def fitting_epochs(
-    plans: Sequence[Plan], budget: Budget, log: RunLog, stop: StopRequest, jobs: int
-) -> tuple[Plan, ...]:
+# A budget of seconds, for which the first epochs are timed
+
+
+def fitting_epochs(plans: Sequence[Plan], budget: Budget, folder: Path, make_pieces: Maker) -> tuple[Plan, ...]:
     """The plans with as many epochs as fit into seconds, which are those that their first epochs take."""
-    folder = log.folder / "timing"
-    pieces = [
-        Piece(folder / f"{plan.name}.json", partial(time_search, timed_words(plan), folder, plan.name))
-        for plan in plans
-    ]
-    found = make(pieces, jobs=jobs, stop=stop, say=log.line)
-    return tuple(plan.within(budget, seconds_of(plan, one)) for plan, one in zip(plans, found, strict=True))
+    pieces = [Piece(folder / f"{p.name}.json", partial(time_search, timed_words(p), folder, p.name)) for p in plans]
+    times = make_pieces(pieces)
+    return tuple(plan.within(budget, seconds_of(plan, time)) for plan, time in zip(plans, times, strict=True))
 
 
 def timed_words(plan: Plan) -> list[str]:
     """The flags of a search of two epochs, the second of which has all phases; of NAO each scores the whole pool."""
-    words = plan.adapted(2)
+    c, words = plan.searched, [*plan.adapted(2), "--derive_samples", "1", "--top_k", "1", "--seed", "0"]
     if plan.spreads_rounds:
-        c = plan.searched
-        words += ["--controller_steps", str(math.ceil(c.nao_pool / c.controller_samples))]
-        words += ["--controller_samples", str(c.controller_samples)]
+        steps = math.ceil(c.nao_pool / c.controller_samples)
+        words += ["--controller_steps", str(steps), "--controller_samples", str(c.controller_samples)]
     return words
 
 
-def seconds_of(plan: Plan, found: dict[str, float]) -> Cost:
-    """What the epochs of a search take, from :func:`studies.method_runs.time_search`."""
+def time_search(words: Sequence[str], folder: Path, method: str) -> dict[str, float]:
+    """The seconds of a search's first two epochs and those of its strategy in each. This is the work of a piece."""
+    epochs = zip(("first", "second"), records_of(run_search(words, folder, method)), strict=True)
+    times = {"epoch": "s", "strategy": "strategy_s"}
+    return {f"{which}_{key}": r.get(f"time/{part}_s", 0.0) for which, r in epochs for part, key in times.items()}
+
+
+def seconds_of(plan: Plan, times: dict[str, float]) -> Cost:
+    """What the epochs of a search take, from :func:`time_search`."""
     if plan.spreads_rounds:
         # The strategy scores the pool in the first epoch, and in the second fits its network before that.
-        epoch = found["second_s"] - found["second_strategy_s"]
-        scoring, with_fit = found["first_strategy_s"], found["second_strategy_s"]
+        epoch = times["second_s"] - times["second_strategy_s"]
+        scoring, with_fit = times["first_strategy_s"], times["second_strategy_s"]
         return Cost(epoch, epoch, scoring + (NAO_ROUNDS - 1) * with_fit)
-    warm = found["first_s"] if plan.warmup(2) else found["second_s"]
-    return Cost(warm, found["second_s"])
-
-
-def restart_flags(config: CommonConfig) -> list[str]:
-    """The flag that lets restarts of the learning rate end with the last epoch, unless that was given."""
-    if config.lr_schedule != "cosine_restarts" or "child_lr_T_0" in config.given:
-        return []
-    return ["--child_lr_T_0", str(first_period(config.epochs, config.child_lr_T_mul))]
-
-
-def allowed(words: Sequence[str], where: str) -> list[str]:
-    """The words, unless the study says one of them itself: then UsageError."""
-    refused = parse_search(words).given & SAID
-    if refused:
-        raise UsageError(f"--{min(refused)} cannot stand behind {where}: the study says it")
-    return list(words)
+    return Cost(times["first_s"] if plan.warmup(2) else times["second_s"], times["second_s"])

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from ops.genotype import Genotype
 from utils.reports.log import write_json
 from utils.system.errors import WorkError
 from utils.system.files import read_json
@@ -37,80 +33,67 @@ class Piece:
     work: Callable[[], Mapping[str, Any]]
 
 
-def key_of(genotype: Genotype) -> str:
-    """A short name of a genotype for files."""
-    text = json.dumps([genotype.space, genotype.sharing, genotype.to_lists()])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def missing(pieces: Iterable[Piece]) -> list[Piece]:
-    """The pieces that are still to be made."""
-    return [piece for piece in pieces if not read_json(piece.path)]
+Maker = Callable[[Sequence[Piece]], list[dict[str, Any]]]  # :func:`make`, but for its options
 
 
 def make(pieces: Sequence[Piece], *, jobs: int, stop: StopRequest, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """The contents of all pieces, in order; those that are missing are made, ``jobs`` at a time.
 
-    Stopped, with the pieces that are being made lost and all others kept, when a stop is asked for; WorkError when a
+    Stopped, with the pieces that are being made lost and all others kept, when a stop is requested; WorkError when a
     piece cannot be made.
     """
-    waiting = missing(pieces)
-    number = len(waiting)
-    waiting.reverse()
-    workers = [_Worker(max(1, torch.get_num_threads() // jobs)) for _ in range(min(jobs, number))]
-    try:
-        for worker in workers:
-            worker.begin(waiting.pop())
-        for done in range(1, number + 1):
-            worker = _first_ready(workers, stop)
-            say(f"{done} of {number}: {worker.finish().path.name}")
-            if waiting:
-                worker.begin(waiting.pop())
-            else:
-                worker.dismiss()
-    finally:
-        for worker in workers:
-            if worker.piece:  # else it was dismissed
-                worker.process.terminate()
-        for worker in workers:
-            worker.process.join()
+    missing = [piece for piece in pieces if not read_json(piece.path)]
+    if missing:
+        others = multiprocessing.active_children()
+        threads = max(1, torch.get_num_threads() // jobs)
+        with ProcessPoolExecutor(jobs, _context(), initializer=_prepare_process, initargs=(threads,)) as pool:
+            try:
+                _make_missing(pool, missing, jobs, stop, say)
+            except BaseException:  # nothing more is made; the pool would wait for what is under way
+                for process in multiprocessing.active_children():
+                    if process not in others:
+                        process.terminate()
+                raise
     return [read_json(piece.path) for piece in pieces]
 
 
-class _Worker:
-    """A process that makes one piece after another."""
+def _make_missing(
+    pool: ProcessPoolExecutor, pieces: Sequence[Piece], jobs: int, stop: StopRequest, say: Callable[[str], None]
+) -> None:
+    """Keep ``jobs`` pieces under way until all are made, and no more: the pool would begin what it has been given."""
+    waiting, under_way, done = list(reversed(pieces)), {}, 0
+    while waiting or under_way:
+        while waiting and len(under_way) < jobs:
+            piece = waiting.pop()
+            piece.path.parent.mkdir(parents=True, exist_ok=True)
+            under_way[pool.submit(_make_one, piece)] = piece
+        ready, _ = wait(under_way, timeout=LOOK_S, return_when=FIRST_COMPLETED)
+        stop.check()
+        for future in ready:
+            fault = _fault_of(future)
+            if fault:
+                raise WorkError(f"{under_way[future].path.name} could not be made: {fault}")
+            done += 1
+            say(f"{done} of {len(pieces)}: {under_way.pop(future).path.name}")
 
-    def __init__(self, threads: int) -> None:
-        context = _context()
-        self.line, theirs = context.Pipe()
-        self.process = context.Process(target=_make_all, args=(threads, theirs))
-        self.piece: Piece | None = None
-        self.process.start()
-        theirs.close()
 
-    def begin(self, piece: Piece) -> None:
-        """Make this piece."""
-        piece.path.parent.mkdir(parents=True, exist_ok=True)
-        self.piece = piece
-        with suppress(BrokenPipeError):  # it is dead: ``finish`` will say so
-            self.line.send(piece)
+def _fault_of(future: Future[str | None]) -> str | None:
+    """What went wrong with a piece, in words; None where nothing did."""
+    try:
+        return future.result()
+    except BrokenProcessPool:  # which process it was is not known
+        return "its process, or one beside it, was ended from outside, for want of memory for example"
 
-    def dismiss(self) -> None:
-        """There is nothing more to make."""
-        self.line.send(None)
 
-    def finish(self) -> Piece:
-        """The piece that was made. Raises WorkError where it could not be."""
-        try:
-            fault = self.line.recv()
-        except (EOFError, ConnectionResetError):  # it was killed, for want of memory for example
-            self.process.join()
-            status = self.process.exitcode
-            fault = f"its process ended with {signal.Signals(-status).name if status < 0 else f'status {status}'}"
-        if fault:
-            raise WorkError(f"{self.piece.path.name} could not be made: {fault}")
-        piece, self.piece = self.piece, None
-        return piece
+def _make_one(piece: Piece) -> str | None:
+    """Make a piece in a process of the pool; what went wrong with it, as an exception may not be picklable."""
+    try:
+        write_json(piece.path, piece.work())
+    except (Stopped, SystemExit):  # by the study, which waits for nothing: the pool would give this process more work
+        os._exit(128 + signal.SIGTERM)
+    except Exception as error:
+        return reason(error)
+    return None
 
 
 def _context() -> Any:
@@ -118,43 +101,18 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["studies.frozen", "studies.standalone", "studies.method_runs"])
+    context.set_forkserver_preload(["studies.searches", "studies.trainings"])
     return context
 
 
-def _first_ready(workers: Sequence[_Worker], stop: StopRequest) -> _Worker:
-    """Wait for the first worker that has an answer. Raises Stopped."""
-    busy = {worker.line: worker for worker in workers if worker.piece}
-    while True:
-        ready = wait(list(busy), timeout=LOOK_S)
-        stop.check()
-        if ready:
-            return busy[ready[0]]
-
-
-def _leave_terminal() -> None:
-    """Hear no Ctrl-C and no SIGHUP: a terminal sends them to all processes, of which the first one ends the others."""
+def _prepare_process(threads: int) -> None:
+    """Make a process of the pool depend on the study alone, and share the processors with those beside it."""
     if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        # A terminal sends Ctrl-C and hang-ups to all processes, of which the first one ends the others.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-
-
-def _make_all(threads: int, line: Connection) -> None:
-    """The work of a process: pieces come over the line, and what went wrong with each, or None, goes back."""
-    _leave_terminal()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     tqdm.set_lock(threading.RLock())  # its own would be left behind by a process that is killed
     torch.set_num_threads(threads)
-    with suppress(EOFError, BrokenPipeError):  # the study was killed
-        while piece := line.recv():
-            fault = None
-            try:
-                write_json(piece.path, piece.work())
-            except Stopped as stop:
-                raise SystemExit(128 + stop.number) from None
-            except Exception as error:
-                fault = reason(error)
-            line.send(fault)
 
 
 def _end_with_parent() -> None:

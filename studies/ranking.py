@@ -3,7 +3,7 @@
     python -m studies.ranking result/search/mine-... --save mine --genotypes 30 --seeds 0,1 --epochs 12 --filters 16
 
 Random genotypes are trained alone, each in a piece that is kept, and scored by everything that can score them
-(docs/method.md, section 17). What stands behind ``--`` is for the retrainer.
+(docs/studies.md, section 17). What stands behind ``--`` is for the retrainer.
 """
 
 from __future__ import annotations
@@ -12,31 +12,28 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from controller.sampling import POPULATIONS
 from models.deployment import Deployment
 from models.proxies import PROXIES, ProxyRanker
-from ops.genotype import Genotype, GenotypeError
-from studies import judging
-from studies.folder import difference, study_folder
-from studies.options import ALONE, STUDY, StudyConfig, chosen, parse_study, require_one_process
-from studies.pieces import key_of, make
+from ops.genotype import Genotype
+from studies.agreement import AgreementConfig, agreement_lines, alone_lines, judge, mean_tau, scatter
+from studies.pieces import Maker
 from studies.searches import open_search, shared_metrics
-from studies.standalone import alone_flags, alone_pieces, draw_genotypes, require_own, settings_of
-from studies.tables import write_ranking
+from studies.study import STUDY, TRAININGS, difference, names_in, parse_study, run_study
+from studies.tables import as_words, cell, write_study
+from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
 from train_search_cifar import Search
 from utils.config.flags import flag
+from utils.reports.log import RunLog
 from utils.runs.resume import flags_of
 from utils.system import numbers
-from utils.system.command import command
 from utils.system.errors import UsageError, WorkError
-from utils.system.processes import World
-from utils.system.signals import StopRequest, stop_requests
+from utils.system.signals import StopRequest
 from utils.system.terminal import show, tell
 
-SHARED = "shared"  # what scores by shared weights are called
-BY_LOSS = f"{SHARED} (loss)"
+BY_LOSS = "shared (loss)"
 RANKING = {
     "prog": "python -m studies.ranking",
     "about": "Compare rankings of genotypes with trainings from scratch.",
@@ -46,22 +43,15 @@ RANKING = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankingConfig(StudyConfig):
-    """What a study of rankings is told."""
+class RankingConfig(AgreementConfig):
+    """The flags of a study of rankings."""
 
     runs: tuple[str, ...] = ()
-    genotypes: int = flag(30, "how many are trained alone; more can be added later", STUDY, type=numbers.positive_int)
-    population: str = flag("uniform", "how they are drawn", STUDY, choices=POPULATIONS)
-    seed: int = flag(0, "of the genotypes, of networks that are scored untrained, and of the intervals", STUDY,
-                     type=numbers.seed)  # fmt: skip
     rankers: str = flag("all", "without training: all, none, or names with commas", STUDY)
     data: str | None = flag(None, "where the data of the searches lie", STUDY, said="where they were")
-
-    seeds: tuple[int, ...] = flag((0, 1), "of the trainings; more can be added later", ALONE, type=numbers.seeds,
-                                  said="0,1")  # fmt: skip
-    epochs: int = flag(12, "of each training", ALONE, type=numbers.positive_int)
-    filters: int | None = flag(None, "of the networks", ALONE, type=numbers.filters, said="those of the search")
-    batch_size: int | None = flag(None, "of each training", ALONE, type=numbers.positive_int, said="the retrainer's")
+    filters: int | None = flag(None, "of the networks", TRAININGS, type=numbers.filters, said="those of the search")
+    batch_size: int | None = flag(None, "of each training", TRAININGS, type=numbers.positive_int,
+                                  said="the retrainer's")  # fmt: skip
 
 
 @dataclass
@@ -70,33 +60,21 @@ class Study:
 
     config: RankingConfig
     searches: dict[str, Search]
+    rankers: tuple[str, ...]
     genotypes: list[Genotype]
     flags: tuple[str, ...]
     settings: dict[str, Any]
     deployment: Deployment
-    rankers: list[str]
+    stop: StopRequest
 
 
-def draw(s: Search, n: int, population: str, seed: int) -> list[Genotype]:
-    """``n`` genotypes of a population in their canonical form; more of them begin with the same ones."""
-    c = s.config
-    return draw_genotypes(n, population, seed, c.blocks, c.sharing, c.space)
-
-
-def chosen_rankers(text: str) -> list[str]:
-    """The names in ``--rankers``. Raises UsageError for one that is not known."""
-    if text == "none":
-        return []
-    return list(PROXIES) if text == "all" else list(chosen("rankers", text, PROXIES, also=("all", "none")))
-
-
-def prepare(config: RankingConfig) -> Study:
+def prepare(config: RankingConfig, stop: StopRequest) -> Study:
     """Open the searches and choose the genotypes; refuses what cannot be compared, before anything is made."""
-    require_one_process()
-    judging.require_enough(config.genotypes)
-    rankers = chosen_rankers(config.rankers)
+    config.require_enough()
+    words = {"none": (), "all": tuple(PROXIES)}
+    rankers = words[config.rankers] if config.rankers in words else names_in("rankers", config.rankers, PROXIES, words)
     changes = {"device": config.device, **({} if config.data is None else {"data": config.data})}
-    searches, found = {}, []
+    searches, plans = {}, []
     for run in config.runs:
         s = open_search(run, **changes)
         name = show(str(run).rstrip("/").split("/")[-1])
@@ -105,25 +83,28 @@ def prepare(config: RankingConfig) -> Study:
         for ranker in rankers:
             s.task.require_ranker(ranker)
         searches[name] = s
-        alone = {"epochs": config.epochs, "child_out_filters": config.filters, "batch_size": config.batch_size}
-        flags = alone_flags(flags_of(s.config), config.device, alone, config.rest)
-        genotypes = draw(s, config.genotypes, config.population, config.seed)
-        settings, deployment = settings_of(flags, genotypes[0], s.deployment.spec.blocks)
-        found.append(
-            (
-                genotypes,
-                flags,
-                {"population": config.population, "seed of the genotypes": config.seed, **settings},
-                deployment,
-            )
-        )
-        differing = difference(found[0][2], found[-1][2])
+        plans.append(plan_of(config, s))
+        differing = difference(plans[0][2], plans[-1][2])
         if differing:
             raise UsageError(f"{name} cannot be compared with {next(iter(searches))}: {differing}")
-    return Study(config, searches, *found[0], rankers)
+        if s.training.at.epoch < s.config.epochs:
+            tell(f"warning: {name} is not complete: its weights are those of epoch {s.training.at.epoch}")
+    study = Study(config, searches, rankers, *plans[0], stop)
+    score(study, 1)  # refuses a ranker that these networks cannot have
+    return study
 
 
-def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
+def plan_of(config: RankingConfig, s: Search) -> tuple[list[Genotype], tuple[str, ...], dict[str, Any], Deployment]:
+    """The genotypes of a search's space, the flags that they are trained under, the settings, and the network."""
+    changes = {"epochs": config.epochs, "child_out_filters": config.filters, "batch_size": config.batch_size}
+    flags = retrain_flags(flags_of(s.config), config.device, changes, config.rest)
+    population, of = config.population, (s.config.blocks, s.config.sharing, s.config.space)
+    genotypes = draw_genotypes(config.genotypes, population, config.seed, *of)
+    settings, deployment = settings_of(flags, genotypes[0], s.deployment.spec.blocks)
+    return genotypes, flags, {"population": population, "seed of the genotypes": config.seed, **settings}, deployment
+
+
+def score(study: Study, n: int) -> list[dict[str, float]]:
     """All scores of the first ``n`` genotypes by name, higher is better.
 
     Shared weights score by minus the loss and by the measure of the task; they are named after the search where there
@@ -131,10 +112,10 @@ def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
     """
     genotypes, rows = study.genotypes[:n], [{} for _ in range(n)]
     for search, s in study.searches.items():
-        of = f", {search}" if len(study.searches) > 1 else ""
-        for row, metrics in zip(rows, shared_metrics(s, genotypes, stop.check), strict=True):
-            row[f"{BY_LOSS}{of}"] = -metrics["loss"]
-            row[f"{SHARED} ({s.task.measure}){of}"] = metrics[s.task.measure]
+        suffix = f", {search}" if len(study.searches) > 1 else ""
+        for row, metrics in zip(rows, shared_metrics(s, genotypes, study.stop.check), strict=True):
+            row[f"{BY_LOSS}{suffix}"] = -metrics["loss"]
+            row[f"shared ({s.task.measure}){suffix}"] = metrics[s.task.measure]
     s = next(iter(study.searches.values()))
     s.rewards.set_epoch(0)
     batch = next(iter(s.rewards))
@@ -143,7 +124,7 @@ def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
         ranker = ProxyRanker(name, study.deployment.answering(s.supernet.spec), study.config.seed, *images)
         for row, genotype in zip(rows, genotypes, strict=True):
             row[name] = ranker(genotype)
-            stop.check()
+            study.stop.check()
     for row, genotype in zip(rows, genotypes, strict=True):
         bad = [name for name, value in row.items() if not math.isfinite(value)]
         if bad:
@@ -151,67 +132,73 @@ def score(study: Study, n: int, stop: StopRequest) -> list[dict[str, float]]:
     return rows
 
 
-def judge(study: Study, scores: Sequence[Mapping[str, float]], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The content of study.json. ``scores``: of each genotype; ``results``: of the pieces, seed by seed for each."""
+def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
+    """Train the genotypes that are not trained yet, and write what their scores are worth."""
     config, searches = study.config, study.searches
+    scores = score(study, len(study.genotypes))
+    folder, blocks = log.folder / "standalone", study.deployment.spec.blocks
+    trainings = [[Training(folder, study.flags, g, blocks, seed) for seed in config.seeds] for g in study.genotypes]
+    results = train_all(trainings, make_pieces)
+    rankings = {name: [row[name] for row in scores] for name in scores[0]}
+    runs = {
+        name: {"epochs": s.training.at.epoch, "recipe": s.config.recipe, "reward_images": s.rewards.num_images}
+        for name, s in searches.items()
+    }
     measure = next(iter(searches.values())).task.measure
-    n = len(config.seeds)
-    rows = [results[i : i + n] for i in range(0, len(results), n)]  # (genotypes, seeds)
-    # Higher is better.
-    alone = {measure: [[r[f"valid/{measure}"] for r in row] for row in rows]}
-    alone["loss"] = [[-r["valid/loss"] for r in row] for row in rows]
-    return {
+    document = {
         "study": "ranking",
         "settings": study.settings,
-        "runs": {
-            name: {"epochs": s.training.at.epoch, "recipe": s.config.recipe, "reward_images": s.rewards.num_images}
-            for name, s in searches.items()
-        },
-        "seeds": list(config.seeds),
-        "measure": measure,
-        "alone": {name: judging.spread(values) for name, values in alone.items()},
-        "floor": {name: judging.noise_floor(values, config.seed) for name, values in alone.items()},
-        "rankers": {
-            ranker: {
-                name: judging.agreement(values, [row[ranker] for row in scores], config.seed)
-                for name, values in alone.items()
-            }
-            for ranker in scores[0]
-        },
-        "between": judging.between([[row[name] for row in scores] for name in scores[0] if name.startswith(BY_LOSS)]),
-        "genotypes": [
-            {"key": key_of(genotype), "scores": own, "alone": row}
-            for genotype, own, row in zip(study.genotypes, scores, rows, strict=True)
-        ],
+        "runs": runs,
+        **judge(config, measure, study.genotypes, results, rankings),
+        "between": mean_tau([column for name, column in rankings.items() if name.startswith(BY_LOSS)]),
     }
+    write_ranking(log, document)
 
 
-def run(study: Study, stop: StopRequest, started: Any) -> None:
-    """Score, train what is not trained yet, judge."""
-    config = study.config
-    with study_folder(config.result, config.save, study.settings) as log:
-        started(log)
-        scores = score(study, len(study.genotypes), stop)
-        pieces = alone_pieces(log.folder, study.flags, study.genotypes, study.deployment.spec.blocks, config.seeds)
-        results = make(pieces, jobs=config.jobs, stop=stop, say=log.line)
-        owners = [(genotype, seed) for genotype in study.genotypes for seed in config.seeds]
-        for piece, result, (genotype, seed) in zip(pieces, results, owners, strict=True):
-            require_own(piece, result, genotype, seed)
-        write_ranking(log, judge(study, scores, results))
+def ranking_lines(study: Mapping[str, Any]) -> list[str]:
+    """study.md, line by line."""
+    n, seeds, settings = len(study["genotypes"]), study["seeds"], study["settings"]
+    lines = [
+        "# Rankings against trainings from scratch",
+        "",
+        f"{n} {settings['population']} genotypes, each trained alone with seeds {seeds}: {as_words(settings)}.",
+        "",
+        *alone_lines(study),
+        *agreement_lines(study),
+    ]
+    if study["between"] is not None:
+        lines += [
+            "",
+            f"The shared weights of two searches rank these genotypes alike with a tau of {cell(study['between'])},",
+            "by loss, the mean over all pairs. Where they agree with one another but not with what is trained alone, a",
+            "bias of sharing limits the ranking, and more weights of the same kind would not mend it.",
+        ]
+    return lines
+
+
+def write_ranking(log: RunLog, study: Mapping[str, Any]) -> None:
+    """Write the study; its picture has the shared weights of each search by loss, and the best ranker without them."""
+    measure, taus = study["measure"], {}
+    for name, by_result in study["rankers"].items():
+        taus[name] = {key: by_result[key]["tau"] for key in (measure, "loss")}
+    shared = [name for name in taus if name.startswith(BY_LOSS)]
+    others = [name for name in taus if not name.startswith("shared (") and taus[name][measure] is not None]
+    best = sorted(others, key=lambda name: -taus[name][measure][0])[:1]
+    write_study(
+        log,
+        study,
+        picture="ranking.png",
+        draw=lambda: scatter(study, shared + best),
+        lines=ranking_lines(study),
+        summary=[f"{name}: tau {cell(t[measure])} by {measure}, {cell(t['loss'])} by loss" for name, t in taus.items()],
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a study of rankings; see --help. Exits with 2 for what is refused and 1 for a fault during the work."""
+    """Run a study of rankings; see --help."""
     words = sys.argv[1:] if argv is None else argv
     config = parse_study(RankingConfig, words, "runs", "folders of searches of the same networks", **RANKING)
-    with command("studies.ranking", GenotypeError, again="the same command") as state, stop_requests(World()) as stop:
-        study = prepare(config)
-        score(study, 1, stop)  # refuses a ranker that these networks cannot have
-        for name, s in study.searches.items():
-            if s.training.at.epoch < s.config.epochs:
-                tell(f"warning: {name} is not complete: its weights are those of epoch {s.training.at.epoch}")
-        run(study, stop, state.started)
-    return 0
+    return run_study("studies.ranking", config, partial(prepare, config), work)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,96 @@
-"""Searches that were run, to be judged: their shared weights and what is scored with them. Nothing is written."""
+"""Run the search script, open its runs, and search on shared weights that do not change any more.
+
+Functions that are the work of pieces (studies/pieces.py) take and give plain values.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import train_search_cifar as script
-from ops.genotype import Genotype
+from data.loaders import forever
+from engine.scoring import evaluating, require_finite
+from ops.genotype import Genotype, read_candidate
 from ops.space import SPACES
 from train_search_cifar import Search
 from utils.config import SearchConfig
 from utils.runs import resume
 from utils.runs.session import session
 from utils.system import checkpoint
-from utils.system.errors import UsageError
+from utils.system.errors import UsageError, WorkError
+from utils.system.files import read_json
+from utils.system.processes import World
+from utils.system.signals import stop_requests
 from utils.system.terminal import show
+
+QUIET = ("--no-tensorboard", "--resume", "auto")
+
+
+def run_search(flags: Sequence[str], result: Path, save: str) -> Path:
+    """Run the search script without a word on the console, or go on with its run; the folder of the run.
+
+    Raises WorkError with the line that the script ends with.
+    """
+    errors = io.StringIO()
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(errors):
+            script.main([*flags, *QUIET, "--save", save, "--result", str(result)])
+    except SystemExit as end:
+        if end.code > 128:  # stopped, with a checkpoint
+            raise
+        raise WorkError(" ".join(errors.getvalue().split())) from None
+    return resume.runs_called(save, result / "search")[-1]
+
+
+def records_of(run: Path) -> list[dict[str, Any]]:
+    """The epochs of a run."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def search_method(words: Sequence[str], folder: Path, method: str, seed: int) -> dict[str, Any]:
+    """Run the search of a method, or go on with it: its winner, and what that took.
+
+    ``images``: those that passed through the shared weights, each as often as it did, in the epochs;
+    ``derive_images``: likewise in the ranking behind them, which is no part of the budget.
+    """
+    run = run_search([*words, "--report_freq", "1000000", "--seed", str(seed)], folder, f"{method}-seed{seed}")
+    records, result, document = records_of(run), read_json(run / "result.json"), read_json(run / "genotypes.json")
+    if not result or not document:
+        raise WorkError(f"{run} has no result")
+    winner = read_candidate(f"{run / 'genotypes.json'}#0", None, None, None).genotype
+    return {
+        "run": run.name,
+        "seed": seed,
+        "genotype": as_plain(winner),
+        "score": result["score"],
+        "epochs": len(records),
+        "search_s": sum(record["time/epoch_s"] for record in records),
+        "derive_s": result["derive_s"],
+        "images": sum(record["images/trained"] + record.get("images/scored", 0) for record in records),
+        "derive_images": document["ranked"] * document["reward_images"],
+        **({"nao": result["nao"]} if "nao" in result else {}),
+    }
+
+
+def as_plain(genotype: Genotype) -> dict[str, Any]:
+    """A genotype as plain values."""
+    concat = [list(states) for states in genotype.concat]
+    return {"cells": genotype.to_lists(), "sharing": genotype.sharing, "space": genotype.space, "concat": concat}
+
+
+def from_plain(plain: Mapping[str, Any]) -> Genotype:
+    """The genotype of :func:`as_plain`."""
+    return Genotype.from_lists(plain["cells"], plain["sharing"], plain["space"], plain["concat"])
+
+
+# Shared weights of a run
 
 
 def open_search(run: str | Path, **changes: Any) -> Search:
@@ -27,28 +101,19 @@ def open_search(run: str | Path, **changes: Any) -> Search:
     """
     path = resume.checkpoint_in(Path(run).expanduser())
     state = resume.read_run(path, "search")
-    with session(_config(state, path, changes), "search") as opened:
-        opened.saved, opened.path = state, path  # data are compared with those of the run
-        s = script.assemble(opened)
-    with checkpoint.fitting(path):
-        checkpoint.load_weights(s.supernet, state["model"], path)
-        if "last" in state["extras"]:
-            s.last.load_state_dict(state["extras"]["last"])
-            if s.last.kept:
-                s.supernet.load_state_dict(s.last.mean())
-    s.training.at = resume.Position(**state["position"])
-    return s
-
-
-def _config(state: Mapping[str, Any], path: Path, changes: Mapping[str, Any]) -> SearchConfig:
-    """The flags of a run, ``changes`` in place of its own; what an older run does not state has its default."""
-    known = {f.name for f in fields(SearchConfig)} - {"given"}
+    known = {f.name for f in fields(SearchConfig)} - {"given"}  # what an older run does not state has its default
     stored = {name: value for name, value in state["flags"].items() if name in known}
     with checkpoint.fitting(path):
         config = SearchConfig(**{**stored, "resume": None, **changes})
     if config.space not in SPACES:
         raise UsageError(f"{show(path)} is of the space {show(config.space)}, which is none of {', '.join(SPACES)}")
-    return config
+    with session(config, "search") as opened:
+        opened.saved, opened.path = state, path  # data are compared with those of the run
+        s = script.assemble(opened)
+    with checkpoint.fitting(path):
+        checkpoint.load_weights(s.supernet, state["model"], path)
+    s.training.at = resume.Position(**state["position"])
+    return s
 
 
 def shared_metrics(
@@ -57,3 +122,47 @@ def shared_metrics(
     """The metrics of each genotype with the shared weights on all reward images; ``done`` is called now and then."""
     s.rewards.set_epoch(0)
     return s.scorer.metrics(genotypes, s.rewards, done)
+
+
+def train_weights(words: Sequence[str], epochs: int, result: Path, seed: int) -> dict[str, Any]:
+    """Run the search script on uniform paths alone, or go on with its run; which one it was."""
+    # All epochs are a warm-up, and nothing is done that is not needed for the weights at their end.
+    only = ["--warmup_epochs", str(epochs), "--searcher", "random", "--derive_samples", "1", "--top_k", "1"]
+    return {"run": run_search([*words, *only, "--seed", str(seed)], result, f"seed{seed}").name}
+
+
+def search_frozen(
+    result: Path, seed: int, searcher: str, changes: Mapping[str, Any], updates: int, candidates: int
+) -> dict[str, Any]:
+    """Let a searcher ask for genotypes and learn from their scores, then rank what it draws on all reward images.
+
+    ``changes``: of the flags that the weights were trained under. ``scores``: of every genotype that was proposed, in
+    order; ``asked`` and ``distinct`` count them. ``told``: what the searcher reports of each update. ``candidates``:
+    the different ones among those drawn, best score first.
+    """
+    run = resume.runs_called(f"seed{seed}", result / "search")[-1]
+    s = open_search(run, searcher=searcher, controller_steps=updates, **changes)
+    scores, reports = [], []
+    with stop_requests(World()) as stop, evaluating(s.supernet):
+        batches = forever(s.rewards, 0)
+        for update in range(updates):
+            genotypes = s.draws.ask(s.config.controller_samples, "compare", update)
+            of_update = list(islice(batches, s.config.reward_batches))
+            reports.append(s.strategy.tell(script.rewards(s, genotypes, of_update, f"update {update} of {searcher}")))
+            scores += [s.known.scores[genotype] for genotype in genotypes]
+            stop.check()
+        drawn = s.draws.finalists(candidates, "derive")
+        distinct = sorted(set(drawn))
+        final = [metrics["score"] for metrics in shared_metrics(s, distinct, stop.check)]
+    ranked = sorted(zip(final, distinct, strict=True), key=lambda pair: (-pair[0], pair[1]))
+    return {
+        "asked": len(scores),
+        "distinct": len(s.known),
+        "scores": scores,
+        "told": reports,
+        "drawn": len(drawn),
+        "candidates": [
+            {"score": require_finite(score, f"a candidate of {searcher}"), "cells": genotype.to_lists()}
+            for score, genotype in ranked
+        ],
+    }

@@ -1,11 +1,13 @@
-"""How well a ranking is: correlations with intervals, both ends, paired tests (docs/method.md, section 16).
+"""How well a ranking is: correlations with intervals, both ends, paired tests (docs/studies.md, section 16).
 
-``true`` and ``scores`` are numbers of the same genotypes in the same order, higher is better: stand-alone results, and
-what a ranker gave. Fewer genotypes than a statistic needs, or numbers that are not finite, raise StatisticsError.
+``true`` and ``scores`` are numbers of the same genotypes in the same order, higher is better: results of trainings from
+scratch, and what a ranker gave. Fewer genotypes than a statistic needs, or numbers that are not finite, raise
+StatisticsError.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -46,41 +48,33 @@ class Paired(NamedTuple):
 
 def kendall_tau(
     true: Sequence[float], scores: Sequence[float], *, seed: int, resamples: int = RESAMPLES
-) -> Correlation:
-    """Kendall's tau-b, in which ties count for neither side, with a percentile bootstrap interval."""
-    return _correlation("Kendall's tau", _taus, true, scores, seed, resamples)
+) -> Correlation | None:
+    """Kendall's tau-b, in which ties count for neither side, with a percentile bootstrap interval; None where all of
+    one side are equal, so that there is nothing to rank."""
+    return _correlation("Kendall's tau", _signs, true, scores, seed, resamples)
 
 
 def spearman_rho(
     true: Sequence[float], scores: Sequence[float], *, seed: int, resamples: int = RESAMPLES
-) -> Correlation:
-    """Spearman's rho, with mean ranks for ties and a percentile bootstrap interval."""
-    return _correlation("Spearman's rho", _rhos, true, scores, seed, resamples)
-
-
-def precision_at(true: Sequence[float], scores: Sequence[float], percent: float, *, top: bool = True) -> float:
-    """The share of the best ``percent`` by score that are among the truly best, in [0, 1]; or of the worst.
-
-    How many that are is rounded to a whole number, halves up. Equal numbers give the share that is expected of a random
-    order among them.
-    """
-    name = f"precision at the {'top' if top else 'bottom'} {percent:g} %"
-    x, y = _pair(name, true, scores, least=1)
-    k = _count(len(x), percent)
-    if k < 1:
-        raise StatisticsError(f"{name} needs {_least(percent)} genotypes or more, there are {len(x)}")
-    sign = 1 if top else -1
-    return float((_membership(sign * x, k) * _membership(sign * y, k)).sum() / k)
+) -> Correlation | None:
+    """Spearman's rho, with mean ranks for ties and a percentile bootstrap interval; None as above."""
+    return _correlation("Spearman's rho", _ranks, true, scores, seed, resamples)
 
 
 def precisions(true: Sequence[float], scores: Sequence[float]) -> dict[str, float | None]:
-    """Precision at the top and the bottom 5, 10 and 25 %, by name; None where there are too few genotypes for one."""
-    found: dict[str, float | None] = {}
-    for side in ("top", "bottom"):
+    """The share of the best 5, 10 and 25 % by score that are among the truly best, in [0, 1], and of the worst.
+
+    How many that are is rounded to a whole number, halves up; None for less than one. Equal numbers give the share
+    that is expected of a random order among them.
+    """
+    x, y = _pair("precision", true, scores, least=1)
+    shares: dict[str, float | None] = {}
+    for side, sign in (("top", 1), ("bottom", -1)):
         for percent in SHARES:
-            enough = _count(len(true), percent) >= 1
-            found[f"{side}_{percent}"] = precision_at(true, scores, percent, top=side == "top") if enough else None
-    return found
+            k = int(len(x) * percent / 100 + 0.5)
+            both = _membership(sign * x, k) * _membership(sign * y, k) if k else None
+            shares[f"{side}_{percent}"] = None if both is None else float(both.sum() / k)
+    return shares
 
 
 def true_ranks(true: Sequence[float], scores: Sequence[float], k: int) -> list[int]:
@@ -100,53 +94,52 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     """
     x, y = _pair("a paired test", first, second, least=2, what="pairs")
     differences = x - y
-    mean, std = float(differences.mean()), float(differences.std(ddof=1))
     if not differences.any():
         return Paired(len(x), 0.0, 0.0, 1.0, 1.0)
-    t = mean / (std / len(x) ** 0.5) if std else np.inf  # all differ by the same
-    t_p = float(2 * stats.t.sf(abs(t), len(x) - 1))
-    return Paired(len(x), mean, std, t_p, float(stats.wilcoxon(differences).pvalue))
+    with warnings.catch_warnings():  # where all differ by the same: then p is 0
+        warnings.simplefilter("ignore")
+        t_p = float(stats.ttest_rel(x, y).pvalue)
+    wilcoxon_p = float(stats.wilcoxon(differences).pvalue)
+    return Paired(len(x), float(differences.mean()), float(differences.std(ddof=1)), t_p, wilcoxon_p)
 
 
 def _correlation(
     name: str,
-    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    features: Callable[[np.ndarray], np.ndarray],
     true: Sequence[float],
     scores: Sequence[float],
     seed: int,
     resamples: int,
-) -> Correlation:
-    """The correlation, and the percentiles of the same over genotypes that are drawn with replacement.
-
-    A draw in which all of one side are equal has no correlation, and is left out.
+) -> Correlation | None:
+    """The cosine between the ``features`` of both sides, and percentiles of the same over genotypes that are drawn
+    with replacement. A draw in which all of one side are equal has no correlation, and is left out.
     """
     x, y = _pair(name, true, scores, least=3)
     if np.ptp(x) == 0 or np.ptp(y) == 0:
-        raise StatisticsError(f"{name} needs numbers that differ: all {len(x)} of one side are equal")
-    drawn = np.random.default_rng(seed).integers(len(x), size=(resamples, len(x)))
-    counts = np.stack([np.bincount(row, minlength=len(x)) for row in drawn]).astype(float)
-    (value,), found = (measure(x, y, how_often) for how_often in (np.ones((1, len(x))), counts))
-    low, high = np.nanpercentile(found, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
-    return Correlation(float(value), float(low), float(high))
+        return None
+
+    def cosine(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+        a, b = features(x), features(y)  # (draws, features)
+        with np.errstate(invalid="ignore"):
+            return (a * b).sum(axis) / np.sqrt((a * a).sum(axis) * (b * b).sum(axis))
+
+    # scipy's own correlations take one draw at a time, which is a second for every interval.
+    options = {"paired": True, "vectorized": True, "method": "percentile", "n_resamples": resamples, "batch": 100}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of draws without a correlation
+        bootstrap = stats.bootstrap((x, y), cosine, random_state=np.random.default_rng(seed), **options)
+    low, high = np.nanpercentile(bootstrap.bootstrap_distribution, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    return Correlation(float(cosine(x, y)), float(low), float(high))
 
 
-def _taus(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Kendall's tau-b of each draw, whose row in ``counts`` (draws, n) says how often it holds each pair: (draws,)."""
-    a, b = (np.sign(side[:, None] - side) for side in (x, y))
-    agree, of_x, of_y = (((counts @ signs) * counts).sum(1) for signs in (a * b, a * a, b * b))
-    return _ratio(agree, of_x, of_y)
+def _signs(x: np.ndarray) -> np.ndarray:
+    """The order of all pairs: (..., n) to (..., n * n). The cosine between two of these is Kendall's tau-b."""
+    return np.sign(x[..., :, None] - x[..., None, :]).reshape(*x.shape[:-1], -1)
 
 
-def _rhos(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Spearman's rho of each draw, as :func:`_taus` takes them: (draws,)."""
-    # Mean ranks within the draw, counted from their mean.
-    u, v = (counts @ ((s[:, None] < s) - 0.5 + 0.5 * (s[:, None] == s)) for s in (x, y))
-    return _ratio((counts * u * v).sum(1), (counts * u * u).sum(1), (counts * v * v).sum(1))
-
-
-def _ratio(agree: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return agree / np.sqrt(of_x * of_y)
+def _ranks(x: np.ndarray) -> np.ndarray:
+    """Ranks less their mean: (..., n) to (..., n). The cosine between two of these is Spearman's rho."""
+    return stats.rankdata(x, axis=-1) - (x.shape[-1] + 1) / 2
 
 
 def _pair(
@@ -168,13 +161,3 @@ def _membership(values: np.ndarray, k: int) -> np.ndarray:
     bound = np.sort(values)[-k]
     above, equal = values > bound, values == bound
     return above + equal * (k - above.sum()) / equal.sum()
-
-
-def _count(n: int, percent: float) -> int:
-    """How many of ``n`` are ``percent`` of them, halves up."""
-    return int(n * percent / 100 + 0.5)
-
-
-def _least(percent: float) -> int:
-    """The fewest genotypes of which ``percent`` round to one."""
-    return next(n for n in range(1, 10**6) if _count(n, percent) >= 1)

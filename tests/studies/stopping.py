@@ -10,9 +10,9 @@ from studies.pieces import Piece, make
 def make_until_the_third(pieces: Sequence[Piece], *, say: Callable[[str], None], **options: Any) -> list[dict]:
     """As the study makes them, but a signal comes when the third of them is made."""
 
-    def said(line: str) -> None:
+    def say_and_stop(line: str) -> None:
         say(line)
         if line.startswith("3 of"):
             signal.raise_signal(signal.SIGTERM)
 
-    return make(pieces, say=said, **options)
+    return make(pieces, say=say_and_stop, **options)

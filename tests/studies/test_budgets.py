@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.budgets import Budget, Cost, budget, epochs_within, first_period
+from studies.method_plans import Budget, Cost, budget, epochs_within, first_period
 
 POSITIVE = st.floats(0.01, 100)
 
@@ -19,9 +19,9 @@ def test_as_many_epochs_as_fit_and_no_more(warm, full, fixed, amount, share):
     def warmup(epochs: int) -> int:
         return int(share * epochs)
 
-    found = epochs_within(amount, cost, warmup)
-    assert found == 0 or cost.of(found, warmup(found)) <= amount
-    assert cost.of(found + 1, warmup(found + 1)) > amount
+    epochs = epochs_within(amount, cost, warmup)
+    assert epochs == 0 or cost.of(epochs, warmup(epochs)) <= amount
+    assert cost.of(epochs + 1, warmup(epochs + 1)) > amount
 
 
 @given(st.integers(1, 2000), st.integers(1, 3))

@@ -8,13 +8,12 @@ import torch
 
 import train_search_cifar
 from ops.genotype import Genotype
-from studies import compare
-from studies.comparison import MEDIAN, comparison_lines, judge, picture
-from studies.frozen import search_frozen, train_weights, weights_flags
+from studies import compare, study
+from studies.compare_tables import MEDIAN, comparison_lines, judge, picture
+from studies.searches import QUIET, search_frozen, train_weights
 from tests.harness import only_run, stop_after
 from tests.miniature import tree
 from tests.studies.stopping import make_until_the_third
-from utils.config import parse_search
 
 pytestmark = pytest.mark.pictures
 
@@ -41,9 +40,9 @@ def whole(tmp_path_factory):
 
 
 def test_every_searcher_has_the_same_evaluations_and_candidates_and_its_best_is_trained(whole):
-    study = json.loads((whole / "study.json").read_text())
-    assert list(study["searchers"]) == ["rl", "random", "evolution"]
-    for searcher, own in study["searchers"].items():
+    document = json.loads((whole / "study.json").read_text())
+    assert list(document["searchers"]) == ["rl", "random", "evolution"]
+    for searcher, own in document["searchers"].items():
         for seed, trace in zip((0, 1), own, strict=True):
             piece = json.loads((whole / f"traces/{searcher}-seed{seed}.json").read_text())
             assert trace["asked"] == len(trace["scores"]) == 20
@@ -52,12 +51,12 @@ def test_every_searcher_has_the_same_evaluations_and_candidates_and_its_best_is_
             assert len(piece["told"]) == 4
             scores = [candidate["score"] for candidate in piece["candidates"]]
             assert scores == sorted(scores, reverse=True)
-            assert study["picked"][searcher][seed] == piece["candidates"][0]["cells"]
+            assert document["picked"][searcher][seed] == piece["candidates"][0]["cells"]
             if searcher == "random":
-                assert study["picked"][MEDIAN][seed] == piece["candidates"][len(scores) // 2]["cells"]
-    assert set(study["alone"]) == {"rl", "random", "evolution", MEDIAN}
-    assert set(study["against random"]) == {"rl", "evolution"}
-    assert set(study["against median"]) == {"rl", "random", "evolution"}
+                assert document["picked"][MEDIAN][seed] == piece["candidates"][len(scores) // 2]["cells"]
+    assert set(document["alone"]) == {"rl", "random", "evolution", MEDIAN}
+    assert set(document["against random"]) == {"rl", "evolution"}
+    assert set(document["against median"]) == {"rl", "random", "evolution"}
     assert (whole / "compare.png").stat().st_size > 5000
 
 
@@ -79,7 +78,7 @@ def test_scores_of_a_search_on_frozen_weights_can_be_had_again(whole):
 
 def test_a_stopped_comparison_goes_on_to_the_same_bytes(whole, tmp_path, monkeypatch, capfd):
     with monkeypatch.context() as patch:
-        patch.setattr(compare, "make", make_until_the_third)
+        patch.setattr(study, "make", make_until_the_third)
         assert comparison(tmp_path) == 128 + signal.SIGTERM
     assert capfd.readouterr().err == "studies.compare: stopped by SIGTERM; the same command goes on from here\n"
     folder = tmp_path / "studies" / "study"
@@ -90,16 +89,18 @@ def test_a_stopped_comparison_goes_on_to_the_same_bytes(whole, tmp_path, monkeyp
 
 
 def test_shared_weights_stop_and_go_on_by_themselves(tmp_path, monkeypatch, capsys):
-    flags = [*SEARCH, *weights_flags(parse_search(SEARCH)), "--device", "cpu"]
+    flags = [*SEARCH, "--device", "cpu"]
     with monkeypatch.context() as patch:
         stop_after(patch, 3, signal.SIGTERM)
         with pytest.raises(SystemExit) as end:
-            train_weights(flags, tmp_path / "parts", 4)
+            train_weights(flags, 1, tmp_path / "parts", 4)
     assert end.value.code == 128 + signal.SIGTERM
     run = only_run(tmp_path / "parts", "search")
-    assert train_weights(flags, tmp_path / "parts", 4) == {"run": run.name}
+    assert train_weights(flags, 1, tmp_path / "parts", 4) == {"run": run.name}
     assert capsys.readouterr() == ("", "")
-    assert train_search_cifar.main([*flags, "--seed", "4", "--save", "w", "--result", str(tmp_path / "straight")]) == 0
+    only = ["--warmup_epochs", "1", "--searcher", "random", "--derive_samples", "1", "--top_k", "1", *QUIET]
+    flags += [*only, "--seed", "4", "--save", "w", "--result", str(tmp_path / "straight")]
+    assert train_search_cifar.main(flags) == 0
     straight = only_run(tmp_path / "straight", "search")
     left, right = (torch.load(f / "checkpoint.pt", weights_only=True)["model"] for f in (run, straight))
     assert all(torch.equal(left[key], right[key]) for key in left)
@@ -134,9 +135,9 @@ def test_tables_and_tests_are_those_of_the_numbers():
     def traces(*best: float) -> list[dict]:
         told = [{"entropy": 5.0}, {"entropy": 2.0}]
         scores, cells = [1.0, 3.0, 2.0, 0.0], Genotype.widest(2).to_lists()
-        found = [{"score": score, "cells": cells} for score in best]
+        candidates = [{"score": score, "cells": cells} for score in best]
         return [
-            {"asked": 4, "distinct": 3, "scores": scores, "told": told, "drawn": 2, "candidates": found}
+            {"asked": 4, "distinct": 3, "scores": scores, "told": told, "drawn": 2, "candidates": candidates}
             for _seed in range(3)
         ]
 
@@ -145,12 +146,12 @@ def test_tables_and_tests_are_those_of_the_numbers():
 
     alone = {"rl": results(52, 54, 53), "random": results(50, 51, 51), MEDIAN: results(49, 50, 51)}
     settings = {"search": {}, "trained alone": {}, "evaluations": 4, "candidates": 2}
-    study = judge(settings, [0, 1, 2], "top1", {"rl": traces(9.0, 7.0), "random": traces(5.0)}, alone)
-    test = study["against random"]["rl"]["top1"]
+    document = judge(settings, [0, 1, 2], "top1", {"rl": traces(9.0, 7.0), "random": traces(5.0)}, alone)
+    test = document["against random"]["rl"]["top1"]
     assert (test["pairs"], test["mean"]) == (3, pytest.approx(7 / 3))
-    assert study["searchers"]["rl"][0]["mean_score"] == 8
-    text = "\n".join(comparison_lines(study))
-    assert "| rl | 53.00 ± 1 | 0.0189 ± 0.00036 | 8 | 9 | 2 | 4 | 3 | 5.0 to 2.0 |" in text
-    best, mean = picture(study).axes
+    assert document["searchers"]["rl"][0]["mean_score"] == 8
+    text = "\n".join(comparison_lines(document))
+    assert "| rl | 53.00 ± 1 | 0.0189 ± 0.00036 | 8 | 9 | 2 | 4 | 3 | 5 | 2 |" in text
+    best, mean = picture(document).axes
     assert best.lines[0].get_ydata().tolist() == [1, 3, 3, 3]
     assert mean.lines[0].get_xydata().tolist() == [[2, 2], [4, 1]]

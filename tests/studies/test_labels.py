@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from studies import labels
+from studies import study as shared
 from tests.miniature import tree
 from tests.studies.stopping import make_until_the_third
 
@@ -36,9 +37,11 @@ def whole(tmp_path_factory):
 def test_the_same_genotypes_are_trained_on_both_and_correlated(whole):
     document = json.loads((whole / "study.json").read_text())
     names = [f"{row['key']}-seed0.json" for row in document["genotypes"]]
-    found = {task: [json.loads((whole / task / name).read_text()) for name in names] for task in ("classify", "jigsaw")}
-    assert [a["cells"] for a in found["classify"]] == [b["cells"] for b in found["jigsaw"]]
-    true, other = ([-r["valid/loss"] for r in rows] for rows in found.values())
+    results = {
+        task: [json.loads((whole / task / name).read_text()) for name in names] for task in ("classify", "jigsaw")
+    }
+    assert [a["cells"] for a in results["classify"]] == [b["cells"] for b in results["jigsaw"]]
+    true, other = ([-r["valid/loss"] for r in rows] for rows in results.values())
     assert true != other
     ours = document["rankers"]["jigsaw (loss)"]["loss"]
     assert ours["tau"][0] == pytest.approx(stats.kendalltau(true, other).statistic)
@@ -53,7 +56,7 @@ def test_the_same_genotypes_are_trained_on_both_and_correlated(whole):
 
 def test_a_stopped_study_goes_on_to_the_same_bytes(whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(labels, "make", make_until_the_third)
+        patch.setattr(shared, "make", make_until_the_third)
         assert study(tmp_path) == 128 + signal.SIGTERM
     folder = tmp_path / "studies" / "study"
     assert not (folder / "study.json").exists()

@@ -54,7 +54,7 @@ def test_what_is_missing_is_made_and_what_is_there_is_kept(tmp_path):
     assert made(wanted) == (again, [])
 
 
-@pytest.mark.parametrize(("work", "why"), [(killed, "SIGKILL"), (full_disk, "No space left on device")])
+@pytest.mark.parametrize(("work", "why"), [(killed, "ended from outside"), (full_disk, "No space left on device")])
 def test_a_piece_that_cannot_be_made_ends_the_others_in_one_line_and_keeps_those_that_are(work, why, tmp_path, capfd):
     wanted = pieces(tmp_path, partial(number, 0), work, partial(number, 2))
     with pytest.raises(WorkError, match=f"1.json could not be made: .*{why}"):
@@ -75,6 +75,6 @@ def test_a_stop_keeps_what_is_made(tmp_path):
 
 
 def test_what_a_terminal_sends_to_all_processes_is_for_the_first_alone(tmp_path, capfd):
-    found, _lines = made(pieces(tmp_path, interrupted, interrupted), jobs=1)
-    assert found == 2 * [{"went": "on"}]
+    contents, _lines = made(pieces(tmp_path, interrupted, interrupted), jobs=1)
+    assert contents == 2 * [{"went": "on"}]
     assert capfd.readouterr().err == ""

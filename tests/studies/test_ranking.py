@@ -13,7 +13,9 @@ from scipy import stats
 from models.network import Network
 from ops.genotype import Genotype
 from studies import ranking
+from studies import study as shared
 from studies.searches import open_search, shared_metrics
+from studies.trainings import draw_genotypes
 from tests.harness import ROOT, metrics, run
 from tests.miniature import tree
 from tests.studies.stopping import make_until_the_third
@@ -37,7 +39,7 @@ def study(runs, result, *more: str) -> int:
         return end.code
 
 
-def found(result, name: str = "study") -> dict:
+def document_of(result, name: str = "study") -> dict:
     return json.loads((result / "studies" / name / "study.json").read_text())
 
 
@@ -50,7 +52,7 @@ def whole(searched, tmp_path_factory):
 
 
 def test_statistics_are_those_of_the_numbers_beside_them(whole):
-    document = found(whole)
+    document = document_of(whole)
     assert list(document["rankers"]) == ["shared (loss)", "shared (top1)", "parameters", "grad_norm"]
     rows = document["genotypes"]
     assert len(rows) == 5
@@ -79,7 +81,7 @@ def test_searches_are_compared_with_one_another(searched, tmp_path):
     state["model"] = {k: v + 0.1 * torch.randn(v.shape, generator=generator) for k, v in state["model"].items()}
     checkpoint.save(twin / "checkpoint.pt", state)
     assert study([searched, twin], tmp_path, "--genotypes", "6", "--seeds", "0", "--epochs", "1") == 0
-    document = found(tmp_path)
+    document = document_of(tmp_path)
     columns = [
         [row["scores"][name] for row in document["genotypes"]]
         for name in document["rankers"]
@@ -91,7 +93,7 @@ def test_searches_are_compared_with_one_another(searched, tmp_path):
 
 def test_every_number_is_in_the_tables(whole):
     text = (whole / "studies/study/study.md").read_text()
-    document = found(whole)
+    document = document_of(whole)
     for ranker, by_result in document["rankers"].items():
         tau = by_result["loss"]["tau"]
         assert f"| {ranker} | {tau[0]:.2f} [{tau[1]:.2f}, {tau[2]:.2f}] |" in text
@@ -111,7 +113,7 @@ def test_stand_alone_results_are_those_of_the_retrainer_bit_for_bit(whole, tmp_p
 
 def test_a_stopped_study_goes_on_to_the_same_bytes(searched, whole, tmp_path, monkeypatch, capfd):
     with monkeypatch.context() as patch:
-        patch.setattr(ranking, "make", make_until_the_third)
+        patch.setattr(shared, "make", make_until_the_third)
         assert study(searched, tmp_path) == 128 + signal.SIGTERM
     error = capfd.readouterr().err
     assert error == "studies.ranking: stopped by SIGTERM; the same command goes on from here\n"
@@ -129,16 +131,16 @@ def test_more_genotypes_and_seeds_keep_what_is_there(searched, whole, tmp_path):
     assert study(searched, tmp_path, "--genotypes", "6", "--seeds", "0") == 0
     after = tree(tmp_path)
     assert {name: after[name] for name in before} == before
-    document = found(tmp_path)
+    document = document_of(tmp_path)
     assert len([name for name in after if "standalone" in name]) == 11
-    assert [row["key"] for row in document["genotypes"][:5]] == [row["key"] for row in found(whole)["genotypes"]]
+    assert [row["key"] for row in document["genotypes"][:5]] == [row["key"] for row in document_of(whole)["genotypes"]]
     assert document["floor"] == {"top1": None, "loss": None}
     assert "no tau below has a floor" in (tmp_path / "studies/study/study.md").read_text()
 
 
 def test_shared_weights_score_as_the_network_that_inherits_them_would(searched):
     s = open_search(searched, device="cpu")
-    genotype = ranking.draw(s, 1, "uniform", 0)[0]
+    [genotype] = draw_genotypes(1, "uniform", 0, [1], "type", "slnas")
     network = s.supernet.inherit(genotype).train()  # batch statistics, as the search scores
     s.rewards.set_epoch(0)
     with torch.no_grad():
@@ -150,18 +152,16 @@ def test_shared_weights_score_as_the_network_that_inherits_them_would(searched):
 def test_candidates_score_as_they_did_at_the_end_of_the_search(searched):
     s = open_search(searched, device="cpu")
     document = json.loads((searched / "genotypes.json").read_text())["candidates"]
-    found = shared_metrics(s, [Genotype.from_lists(candidate["cells"]) for candidate in document])
-    assert [metrics["score"] for metrics in found] == [candidate["score"] for candidate in document]
+    rescored = shared_metrics(s, [Genotype.from_lists(candidate["cells"]) for candidate in document])
+    assert [metrics["score"] for metrics in rescored] == [candidate["score"] for candidate in document]
 
 
 def test_a_search_is_opened_without_touching_it(searched):
     before = tree(searched.parent)
     s = open_search(searched, device="cpu", searcher="random")
     assert tree(searched.parent) == before
-    kept = torch.load(searched / "checkpoint.pt", weights_only=True)["extras"]["last"]["kept"]
-    assert len(kept) == 2
-    for name, value in s.supernet.named_parameters():
-        assert torch.equal(value, (kept[0][name] + kept[1][name]) / 2)
+    kept = torch.load(searched / "checkpoint.pt", weights_only=True)["model"]
+    assert all(torch.equal(value, kept[name]) for name, value in s.supernet.state_dict().items())
     assert type(s.strategy).__name__ == "RandomSearch"
     assert s.rewards.num_images == 60
 

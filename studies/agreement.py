@@ -1,0 +1,170 @@
+"""How rankings of genotypes agree with trainings from scratch: the flags, judging and tables of such studies.
+
+``alone``: results by measure, (genotypes, seeds), higher is better (docs/studies.md, section 17).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from controller.sampling import POPULATIONS
+from ops.genotype import Genotype
+from studies.statistics import SHARES, kendall_tau, precisions, spearman_rho, true_ranks
+from studies.study import STUDY, TRAININGS, StudyConfig
+from studies.tables import cell, table
+from studies.trainings import key_of
+from utils.config.flags import flag
+from utils.reports import plots
+from utils.system import numbers
+from utils.system.errors import UsageError
+
+BEST = 5  # by score, whose true ranks are given
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreementConfig(StudyConfig):
+    """The flags of every study of rankings."""
+
+    genotypes: int = flag(30, "how many are trained; more can be added later", STUDY, type=numbers.positive_int)
+    population: str = flag("uniform", "how they are drawn", STUDY, choices=POPULATIONS)
+    seed: int = flag(0, "of genotypes, untrained networks and intervals", STUDY, type=numbers.seed)
+
+    seeds: tuple[int, ...] = flag((0, 1), "of the trainings; more can be added later", TRAININGS, type=numbers.seeds,
+                                  said="0,1")  # fmt: skip
+    epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
+
+    def require_enough(self) -> None:
+        """Refuse fewer genotypes than true ranks are given of. Raises UsageError."""
+        if self.genotypes < BEST:
+            raise UsageError(f"--genotypes {self.genotypes}: the statistics of a ranking need {BEST} or more")
+
+
+def higher_is_better(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> dict[str, list[list[float]]]:
+    """The measure and minus the loss of trainings. ``results``: of every genotype and seed."""
+    return {
+        measure: [[result[f"valid/{measure}"] for result in row] for row in results],
+        "loss": [[-result["valid/loss"] for result in row] for row in results],
+    }
+
+
+def means(values: Sequence[Sequence[float]]) -> list[float]:
+    """The mean over seeds of each genotype."""
+    return [statistics.fmean(row) for row in values]
+
+
+def judge(
+    config: AgreementConfig,
+    measure: str,
+    genotypes: Sequence[Genotype],
+    results: Sequence[Sequence[Mapping[str, Any]]],
+    rankings: Mapping[str, Sequence[float]],
+) -> dict[str, Any]:
+    """What study.json has of trainings and how each ranking, scores of the genotypes by name, agrees with them."""
+    alone = higher_is_better(results, measure)
+    return {
+        "seeds": list(config.seeds),
+        "measure": measure,
+        "alone": {name: spread(values) for name, values in alone.items()},
+        "floor": {name: noise_floor(values) for name, values in alone.items()},
+        "rankers": {
+            ranker: {name: agreement(means(values), scores, config.seed) for name, values in alone.items()}
+            for ranker, scores in rankings.items()
+        },
+        "genotypes": [
+            {"key": key_of(genotype), "scores": {name: scores[i] for name, scores in rankings.items()}, "alone": row}
+            for i, (genotype, row) in enumerate(zip(genotypes, results, strict=True))
+        ],
+    }
+
+
+def spread(values: Sequence[Sequence[float]]) -> dict[str, float | None]:
+    """How much genotypes differ, by their means over seeds, and ``noise``: the std between seeds of one genotype."""
+    by_mean, several = means(values), len(values[0]) > 1
+    return {
+        "mean": statistics.fmean(by_mean),
+        "std": statistics.stdev(by_mean),
+        "lowest": min(by_mean),
+        "highest": max(by_mean),
+        "noise": math.sqrt(statistics.fmean(statistics.variance(row) for row in values)) if several else None,
+    }
+
+
+def noise_floor(values: Sequence[Sequence[float]]) -> dict[str, float | None] | None:
+    """How well one seed ranks as another does, and what that says of the mean over all seeds; None for one seed.
+
+    ``tau``: mean over pairs of seeds. ``reliability``: of the mean over k seeds by Spearman-Brown,
+    k r / (1 + (k - 1) r), r being the mean of Pearson's correlation over pairs of seeds, which is what that formula is
+    about. ``ceiling``: the tau that a perfect ranker could expect against these means if values and noise were normal,
+    2/pi arcsin(sqrt(reliability)).
+    """
+    by_seed, seeds = list(zip(*values, strict=True)), len(values[0])
+    tau = mean_tau(by_seed)
+    if tau is None or math.isnan(tau):  # the results of a seed are all equal
+        return None
+    r = statistics.fmean(float(np.corrcoef(a, b)[0, 1]) for a, b in combinations(by_seed, 2))
+    reliability = seeds * r / (1 + (seeds - 1) * r) if r > 0 else None
+    ceiling = None if reliability is None else 2 / math.pi * math.asin(math.sqrt(min(reliability, 1.0)))
+    return {"tau": tau, "r": r, "reliability": reliability, "ceiling": ceiling}
+
+
+def agreement(true: Sequence[float], scores: Sequence[float], seed: int) -> dict[str, Any]:
+    """How a ranking agrees with results."""
+    return {
+        "tau": kendall_tau(true, scores, seed=seed),
+        "rho": spearman_rho(true, scores, seed=seed),
+        **precisions(true, scores),
+        "true_ranks": true_ranks(true, scores, BEST),
+    }
+
+
+def mean_tau(rankings: Sequence[Sequence[float]]) -> float | None:
+    """How alike several rankings of the same genotypes are: the mean tau over their pairs; None for a single one."""
+    taus = [float(stats.kendalltau(a, b).statistic) for a, b in combinations(rankings, 2)]
+    return statistics.fmean(taus) if taus else None
+
+
+def alone_lines(study: Mapping[str, Any], title: str = "Trained alone") -> list[str]:
+    """Spread and noise of the results of trainings from scratch."""
+    rows = []
+    for name in (study["measure"], "loss"):
+        alone, floor, sign = study["alone"][name], study["floor"][name] or {}, -1 if name == "loss" else 1
+        ends = sorted(sign * alone[end] for end in ("lowest", "highest"))
+        values = [sign * alone["mean"], alone["std"], *ends, alone["noise"]]
+        rows.append([f"valid/{name}", *values, *(floor.get(key) for key in ("tau", "reliability", "ceiling"))])
+    head = ["", "mean", "std", "lowest", "highest", "noise", "tau between seeds", "reliability", "ceiling"]
+    lines = [f"## {title}", "", *table(head, rows)]
+    if len(study["seeds"]) < 2:
+        lines += ["One seed: nothing is known of the noise, and no tau below has a floor to be read against.", ""]
+    return lines
+
+
+def agreement_lines(study: Mapping[str, Any]) -> list[str]:
+    """How each ranker agrees with the results, a table for each of them."""
+    ends, lines = [f"{side}_{percent}" for side in ("top", "bottom") for percent in SHARES], []
+    head = ["score", "Kendall's tau", "Spearman's rho", *(e.replace("_", " ") + " %" for e in ends), "true ranks"]
+    for name, order in ((study["measure"], "highest"), ("loss", "lowest")):
+        rows = []
+        for ranker, by_result in study["rankers"].items():
+            a = by_result[name]
+            rows.append([ranker, *(a[key] for key in ("tau", "rho", *ends)), " ".join(map(str, a["true_ranks"]))])
+        lines += [f"## Against the mean {name}, the {order} first", "", *table(head, rows)]
+    return [*lines, f"What the columns are: docs/studies.md, section 17; ranks are of {len(study['genotypes'])}."]
+
+
+def scatter(study: Mapping[str, Any], rankers: Sequence[str]) -> Any:
+    """The scores of some rankers against the result of training from scratch."""
+    measure, genotypes, panels = study["measure"], study["genotypes"], {}
+    true = means(higher_is_better([g["alone"] for g in genotypes], measure)[measure])
+    for name in rankers:
+        tau = study["rankers"][name][measure]["tau"]
+        title = "\n".join([*name.split(", "), f"tau {cell(tau)}"])  # the name of a search stands in a line of its own
+        panels[title] = [(g["scores"][name], value) for g, value in zip(genotypes, true, strict=True)]
+    return plots.scatters(panels, "score", f"{measure} alone")

@@ -1,0 +1,178 @@
+"""Train genotypes from scratch as the retrainer does: the results that searches and rankings are judged by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import retrainer_cifar as retrainer
+from controller.sampling import POPULATIONS
+from models.cost import network_cost
+from models.deployment import Deployment
+from models.macs import Cost
+from models.spec import NetworkSpec
+from ops.genotype import Candidate, Genotype, num_cells
+from studies.pieces import Maker, Piece
+from studies.study import require_free, stated
+from utils.config import RetrainConfig, parse_retrain
+from utils.reports.evaluate import output_names
+from utils.runs.handover import carried_flags
+from utils.runs.session import session
+from utils.system.errors import WorkError
+from utils.system.seeds import derived_seed
+from utils.system.signals import stop_requests
+
+QUIET = ["--report_freq", "1000000"]
+# Flags that a study sets itself, or that train nothing or not from scratch.
+RESERVED = ("arch", "blocks", "sharing", "seed", "seeds", "save", "result", "resume", "inherit")
+RESERVED += ("evaluate", "predict", "export")
+WIDEST = 1024  # filters that are tried
+AGREE = 0.1  # how far parameters may be from those that a study wants
+
+
+def key_of(genotype: Genotype) -> str:
+    """A short name of a genotype for files."""
+    text = json.dumps([genotype.space, genotype.sharing, genotype.to_lists()])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training from scratch, whose results are the piece ``<genotype>-seed<seed>.json`` of a folder.
+
+    ``timed``: its seconds are a part of the results, which are then not the same in every run.
+    """
+
+    folder: Path
+    flags: tuple[str, ...]
+    genotype: Genotype
+    blocks: tuple[int, ...]
+    seed: int
+    timed: bool = False
+
+    def piece(self) -> Piece:
+        """The piece, which a process can make."""
+        path = self.folder / f"{key_of(self.genotype)}-seed{self.seed}.json"
+        work = partial(train_alone, self.flags, self.genotype, self.blocks, self.seed, timed=self.timed)
+        return Piece(path, work)
+
+
+def retrain_flags(
+    searched: Mapping[str, Any], device: str, changes: Mapping[str, Any], rest: Sequence[str]
+) -> tuple[str, ...]:
+    """The flags of the retrainer: data and network of a search, ``changes`` by name unless None, and ``rest``.
+
+    ``searched``: the flags of the search. Raises UsageError for flags that a study leaves no choice in.
+    """
+    words = [*carried_flags(searched), "--device", device, *QUIET]
+    for name, value in changes.items():
+        words += [] if value is None else [f"--{name}", str(value)]
+    require_free(parse_retrain(rest).given, RESERVED)
+    return (*words, *rest)
+
+
+def settings_of(flags: Sequence[str], genotype: Genotype, blocks: Sequence[int]) -> tuple[dict[str, Any], Deployment]:
+    """What results depend on besides genotype and seed, as plain values, and the network that is trained.
+
+    The data are read, and what does not fit together is refused.
+    """
+    config = parse_retrain(flags)
+    with session(config, "retrain") as run:
+        r = retrainer.assemble(run, Candidate(genotype, tuple(blocks)))
+    facts, network = r.dataset.facts(), r.network
+    settings = {
+        "--epochs": config.epochs,
+        **stated(config),
+        "data": {key: facts[key] for key in ("classes", "train_images", "val_images", "image_size", "fingerprint")},
+        "network": network.spec.as_plain(),
+        "sharing": genotype.sharing,
+    }
+    deployment = Deployment(network.spec, genotype.sharing, facts["image_size"])
+    return json.loads(json.dumps(settings)), deployment
+
+
+def draw_genotypes(
+    n: int, population: str, seed: int, blocks: Sequence[int], sharing: str, space: str
+) -> list[Genotype]:
+    """``n`` genotypes of a population in their canonical form; more of them begin with the same ones."""
+    draw, generator = POPULATIONS[population], torch.Generator().manual_seed(derived_seed(seed, "ranking"))
+    return [draw(1, num_cells(sharing, blocks), sharing, generator, space)[0].canonical() for _ in range(n)]
+
+
+def train_all(trainings: Sequence[Sequence[Training]], make_pieces: Maker) -> list[list[dict[str, Any]]]:
+    """The results of rows of trainings, in their order; what is there twice is trained once.
+
+    Raises WorkError for a file that holds the results of another training, or none that can be compared.
+    """
+    pieces = {training: training.piece() for row in trainings for training in row}
+    unique = {piece.path: piece for piece in pieces.values()}
+    results = dict(zip(unique, make_pieces(list(unique.values())), strict=True))
+    for training, piece in pieces.items():
+        result, genotype, seed = results[piece.path], training.genotype, training.seed
+        if (result.get("cells"), result.get("seed")) != (genotype.to_lists(), seed):
+            raise WorkError(f"{piece.path} does not hold the training of {genotype} with seed {seed}: remove it")
+        # null stands for what is not finite
+        lacking = [name for name, value in result.items() if name.startswith("valid/") and value is None]
+        if lacking:
+            raise WorkError(f"{piece.path}: {lacking[0]} is not finite after training: give a smaller learning rate")
+    return [[results[pieces[training].path] for training in row] for row in trainings]
+
+
+def train_alone(
+    flags: Sequence[str], genotype: Genotype, blocks: Sequence[int], seed: int, *, timed: bool = False
+) -> dict[str, Any]:
+    """The validation metrics of a genotype after its last epoch, trained under the retrainer's ``flags``.
+
+    Nothing is written, and the validation images are read once, at the end.
+    """
+    began = time.perf_counter()
+    config: RetrainConfig = parse_retrain([*flags, "--seed", str(seed)])
+    with session(config, "retrain") as run:
+        r = retrainer.assemble(run, Candidate(genotype, tuple(blocks)))
+        training = r.training
+        with stop_requests(run.world) as training.stop:
+            for epoch in training.epochs():
+                training.at.begin("train")
+                metrics = retrainer.train(r, epoch)
+                training.at.next_epoch()
+        metrics |= retrainer.validate(r)
+        final = r.task.final_measure
+        if final != r.task.measure:  # one that takes longer, such as average precision
+            names = output_names(r.dataset.classes, r.network.num_classes)
+            measures = r.task.measures(r.evaluated, r.valid, names, torch.Generator().manual_seed(seed))
+            metrics[f"valid/{final}"] = measures[final]
+    return {
+        "cells": genotype.to_lists(),
+        "seed": seed,
+        "parameters": r.network.num_parameters - r.network.num_aux_parameters,
+        **{name: value for name, value in metrics.items() if name.startswith(("train/", "valid/"))},
+        **({"seconds": time.perf_counter() - began} if timed else {}),
+    }
+
+
+def fitting_filters(genotype: Genotype, spec: NetworkSpec, image_size: int, parameters: float) -> tuple[int, Cost]:
+    """The even number of filters whose network is nearest to so many ``parameters``, and what it costs."""
+
+    def cost(filters: int) -> Cost:
+        return network_cost(genotype, replace(spec, filters=filters), image_size)
+
+    low, high = 2, WIDEST  # more filters never have fewer parameters
+    while high - low > 2:
+        middle = (low + high) // 4 * 2
+        low, high = (middle, high) if cost(middle).parameters <= parameters else (low, middle)
+    costs = {filters: cost(filters) for filters in (low, high)}
+    nearest = min(costs, key=lambda filters: abs(costs[filters].parameters - parameters))
+    return nearest, costs[nearest]
+
+
+def agrees(cost: Cost, parameters: float) -> bool:
+    """Whether a network has so many parameters, to 10 %."""
+    return abs(cost.parameters - parameters) <= AGREE * parameters
