@@ -140,5 +140,5 @@ def room_for(image: Image.Image, sharers: int = 1) -> Iterator[None]:
             have = f"{share / 1e9:.2f} GB may be taken here"
             raise ValueError(f"decoding it takes about {needed / 1e9:.2f} GB, and {have}")
         yield
-        image.close()  # which frees its pixels
+        image.im = None  # frees its pixels; Pillow before 12 cannot close an image twice
         give_back()
