@@ -21,9 +21,9 @@ from engine.tasks import Task
 from engine.tasks.classification import Classification
 from engine.tasks.segmentation import Segmentation
 from models.cost import network_cost
-from models.macs import count_macs
 from models.mixture import COLUMNS, EDGES, Mixture
 from models.network import Network
+from models.parts import count_macs
 from models.spec import NetworkSpec
 from models.supernet import SuperNet
 from ops.genotype import Genotype, parse_genotype

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from controller.policy import Policy
+from controller.policy import CellPolicy
 from controller.recurrence import State, lstm_step
 from controller.samplers import Choices, LogitScale, pick
 
@@ -19,7 +19,7 @@ LEAN = 0.25  # towards convolutions and away from the rest, in the first encodin
 PASSIVE = ("pool", "identity", "skip")  # in the names of operations that convolve nothing
 
 
-class EnasController(Policy):
+class EnasController(CellPolicy):
     """The policy of ENAS. Weights start uniform in ±0.1, but for the bias of the operations."""
 
     def __init__(
@@ -42,18 +42,15 @@ class EnasController(Policy):
             self.operation.bias.copy_(START_BIAS * convolves)
         self.register_buffer("lean", torch.where(convolves, LEAN, -LEAN), persistent=False)
 
-    def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[tuple[Choices, Choices]]:
+    def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[Choices]:
         """Run the LSTM over all encodings, (h, c) carried on."""
         state = self.start.new_zeros(n, HIDDEN), self.start.new_zeros(n, HIDDEN)
-        cells = []
+        made: list[Choices] = []
         for cell in range(self.num_cells):
-            connections, operations = (
-                _Picks(*(None if x is None else x[:, cell, part] for x in (given, uniform)))
-                for part in (slice(0, self.choices), slice(self.choices, None))
-            )
+            connections, operations = (_Picks(*part) for part in self._parts(cell, given, uniform))
             state = self._encoding(state, connections, operations, self.lean if cell == 0 else 0.0)
-            cells.append((connections.made(self.space.nodes + 1), operations.made(len(self.space.operations))))
-        return cells
+            made += [connections.made(self.space.nodes + 1), operations.made(len(self.space.operations))]
+        return made
 
     def _encoding(self, state: State, connections: _Picks, operations: _Picks, lean: Tensor | float) -> State:
         """Make the choices of one encoding for n rows. ``state``: (h, c), (n, 64) each; the new one is returned."""
@@ -85,12 +82,12 @@ class EnasController(Policy):
     def _attend(self, keys: Tensor, h: Tensor, taken: Tensor | None) -> Tensor:
         """Bounded logits of the states with these keys, (n, states, 64) and (n, 64) -> (n, states)."""
         logits = self.score((keys + self.query(h)[:, None]).tanh()).squeeze(2)
-        logits = self.logit_scale.connection_bound * (logits / self.logit_scale.temperature).tanh()
+        logits = self.logit_scale.connections(logits)
         return logits if taken is None else logits.scatter(1, taken[:, None], -math.inf)
 
     def _rate(self, h: Tensor) -> Tensor:
         """Bounded logits of the operations: (n, 64) -> (n, operations)."""
-        return self.logit_scale.operation_bound * (self.operation(h) / self.logit_scale.temperature).tanh()
+        return self.logit_scale.operations(self.operation(h))
 
 
 class _Picks:

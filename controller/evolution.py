@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from controller.sampling import Fits, apart, draw_fitting, from_genes, gene_sizes, genes_of, uniform
-from ops.genotype import Genotype
+from controller.positions import Positions
+from controller.sampling import Fits, draw_fitting
 
 POPULATION = 20
 SELECTED = 10
@@ -26,22 +26,21 @@ class Evolution:
     mutates besides.
     """
 
-    def __init__(self, num_cells: int, sharing: str, space: str = "slnas") -> None:
-        self.num_cells, self.sharing, self.space = num_cells, sharing, space
-        self.generation = 0
-        self.scored: list[tuple[Genotype, float]] = []  # of this generation, so far
-        self.waiting: list[Genotype] = []
-        self.parents: list[tuple[Genotype, float]] = []  # the last complete generation
-        self._asked: tuple[Genotype, ...] = ()
+    def __init__(self, positions: Positions) -> None:
+        self.positions, self.generation = positions, 0
+        self.scored: list[tuple[Any, float]] = []  # of this generation, so far
+        self.waiting: list[Any] = []
+        self.parents: list[tuple[Any, float]] = []  # the last complete generation
+        self._asked: tuple[Any, ...] = ()
 
-    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
         """The next ``n`` members that have no score yet; a new generation is bred when there are too few."""
         while len(self.waiting) < n:
             self.waiting += self._breed(generator, fits)
         self._asked = tuple(self.waiting[:n])
         return self._asked
 
-    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
         """Children of the last generation, bred as the next one is; uniform before there is one."""
         return draw_fitting(lambda count: self._children(count, generator), n, fits)
 
@@ -58,7 +57,7 @@ class Evolution:
         best = max(score for _, score in self.parents or self.scored)
         return {"reward": sum(scores) / len(scores), "best": best, "generation": float(self.generation)}
 
-    def argmax(self) -> Genotype | None:
+    def argmax(self) -> Any | None:
         """The best of the last complete generation."""
         ranked = sorted(self.parents or self.scored, key=lambda pair: (-pair[1], pair[0]))
         return ranked[0][0] if ranked else None
@@ -67,19 +66,19 @@ class Evolution:
         """Whether any score was told."""
         return bool(self.parents or self.scored)
 
-    def _breed(self, generator: torch.Generator, fits: Fits | None) -> tuple[Genotype, ...]:
+    def _breed(self, generator: torch.Generator, fits: Fits | None) -> tuple[Any, ...]:
         return draw_fitting(lambda count: self._children(count, generator), POPULATION, fits)
 
-    def _children(self, n: int, generator: torch.Generator) -> tuple[Genotype, ...]:
+    def _children(self, n: int, generator: torch.Generator) -> tuple[Any, ...]:
         if not self.parents:
-            return uniform(n, self.num_cells, self.sharing, generator, self.space)
+            return self.positions.uniform(n, generator)
         weights = torch.tensor([max(score, 0.0) ** 2 for _, score in self.parents], dtype=torch.float64)
         if not weights.sum() > 0:
             weights = torch.ones_like(weights)
         picked = torch.multinomial(weights, SELECTED, replacement=True, generator=generator).tolist()
         pool = [self.parents[i][0] for i in picked]
-        pool += uniform(POPULATION - SELECTED, self.num_cells, self.sharing, generator, self.space)
-        rows = torch.tensor([genes_of(genotype) for genotype in pool])  # (20, genes)
+        pool += self.positions.uniform(POPULATION - SELECTED, generator)
+        rows = self.positions.rows(pool)  # (20, genes)
         pairs = torch.randint(len(pool), (2, n), generator=generator)
         first, second = rows[pairs[0]], rows[pairs[1]]  # (n, genes) each
         genes = torch.where(torch.rand(first.shape, generator=generator) < FROM_FIRST, first, second)
@@ -87,27 +86,25 @@ class Evolution:
         if self.generation % EXTRA_MUTATION_EVERY == 0:
             columns = torch.randint(genes.shape[1], (n,), generator=generator)
             mutated[torch.arange(n), columns] = True
-        sizes = gene_sizes(self.num_cells, self.space)
-        fresh = (torch.rand(genes.shape, generator=generator, dtype=torch.float64) * sizes).long()
-        genes = apart(torch.where(mutated, fresh, genes), generator, self.space)  # two parents may give a state twice
-        return tuple(from_genes(row, self.sharing, self.space) for row in genes.tolist())
+        fresh = torch.rand(genes.shape, generator=generator, dtype=torch.float64) * self.positions.sizes
+        genes = torch.where(mutated, fresh.long(), genes)
+        genes = self.positions.legal(genes, generator)  # two parents may give a state twice
+        return tuple(self.positions.build(row) for row in genes.tolist())
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values: the members with their scores, and who waits for one."""
+        plain = self.positions.plain
         return {
             "generation": self.generation,
-            "scored": [[g.to_lists(), score] for g, score in self.scored],
-            "parents": [[g.to_lists(), score] for g, score in self.parents],
-            "waiting": [g.to_lists() for g in self.waiting],
+            "scored": [[plain(g), score] for g, score in self.scored],
+            "parents": [[plain(g), score] for g, score in self.parents],
+            "waiting": [plain(g) for g in self.waiting],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there."""
-
-        def genotype(lists: list[list[int]]) -> Genotype:
-            return Genotype.from_lists(lists, self.sharing, self.space)
-
+        read = self.positions.read
         self.generation = state["generation"]
-        self.scored = [(genotype(lists), score) for lists, score in state["scored"]]
-        self.parents = [(genotype(lists), score) for lists, score in state["parents"]]
-        self.waiting = [genotype(lists) for lists in state["waiting"]]
+        self.scored = [(read(plain), score) for plain, score in state["scored"]]
+        self.parents = [(read(plain), score) for plain, score in state["parents"]]
+        self.waiting = [read(plain) for plain in state["waiting"]]

@@ -7,24 +7,24 @@ from typing import Any
 
 import torch
 
-from controller.sampling import Fits, draw_fitting, uniform
-from ops.genotype import Genotype
+from controller.positions import Positions
+from controller.sampling import Fits, draw_fitting
 
 
 class RandomSearch:
-    """Draw uniform genotypes and learn nothing: a :class:`controller.strategies.Strategy`."""
+    """Draw uniform candidates and learn nothing: a :class:`controller.strategies.Strategy`."""
 
-    def __init__(self, num_cells: int, sharing: str, space: str = "slnas") -> None:
-        self.num_cells, self.sharing, self.space, self.waiting = num_cells, sharing, space, 0
+    def __init__(self, positions: Positions) -> None:
+        self.positions, self.waiting = positions, 0
 
-    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
-        """Draw ``n`` uniform genotypes."""
+    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
+        """Draw ``n`` uniform candidates."""
         self.waiting = n
         return self.sample(n, generator, fits)
 
-    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
-        """Draw ``n`` uniform genotypes."""
-        return draw_fitting(lambda count: uniform(count, self.num_cells, self.sharing, generator, self.space), n, fits)
+    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
+        """Draw ``n`` uniform candidates."""
+        return draw_fitting(lambda count: self.positions.uniform(count, generator), n, fits)
 
     def tell(self, scores: Sequence[float]) -> dict[str, float]:
         """Take the scores of the last ``ask``, of which only the mean is reported."""
@@ -33,9 +33,9 @@ class RandomSearch:
         self.waiting = 0
         return {"reward": sum(scores) / len(scores)}
 
-    def argmax(self) -> Genotype | None:
-        """None: all genotypes are equally good to it."""
-        return None
+    def argmax(self) -> None:
+        """None: all candidates are equally good to it."""
+        return
 
     def has_moved(self) -> bool:
         """True: standing still is no fault of a strategy that does not learn."""

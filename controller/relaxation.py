@@ -17,7 +17,7 @@ from torch import Tensor
 from controller.sampling import Fits, NothingFitsError
 from ops.genotype import SHARINGS, Genotype
 from ops.mixture import MixedEdges
-from ops.space import SPACES, Space
+from ops.space import SPACES, CellSpace
 
 START = 1e-3  # std of the logits at first
 BETAS = (0.5, 0.999)
@@ -152,7 +152,7 @@ class MixedOperations(Relaxation):
         return strongest(self.weights(logits), self.space)
 
 
-def strongest(weights: Tensor, space: Space) -> list[int]:
+def strongest(weights: Tensor, space: CellSpace) -> list[int]:
     """Derive an encoding from the shares (edges, 1 + operations) of none and the operations on every edge.
 
     An edge is as strong as its largest share but that of none; a node keeps its two strongest, the strongest first, on

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from controller.recurrence import State, StepByStep, lstm_step
-from ops.space import Space
+from ops.space import CellSpace
 
 HIDDEN = 256
 
@@ -22,6 +21,14 @@ class LogitScale(NamedTuple):
     connection_bound: float = 1.1
     operation_bound: float = 1.1 / 2.5
     temperature: float = 5.0
+
+    def connections(self, logits: Tensor) -> Tensor:
+        """Bounded logits of connections."""
+        return self.connection_bound * (logits / self.temperature).tanh()
+
+    def operations(self, logits: Tensor) -> Tensor:
+        """Bounded logits of operations."""
+        return self.operation_bound * (logits / self.temperature).tanh()
 
 
 PUBLISHED = LogitScale()
@@ -49,10 +56,6 @@ class Choices(NamedTuple):
         """The largest probability of each choice, (n, choices), detached."""
         return self.log_probs.detach().amax(dim=2).exp()
 
-    def probabilities(self, options: Sequence[int]) -> list[Tensor]:
-        """The distribution of each choice, (n, options) each, when there are so many for it."""
-        return [lp[:, :count].exp() for lp, count in zip(self.log_probs.unbind(dim=1), options, strict=True)]
-
 
 def pick(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
     """Inverse transform sampling: (n, options) and (n,) in [0, 1] -> indices (n,). None: the likeliest."""
@@ -72,7 +75,7 @@ def taken_before(connections: Tensor, options: int) -> Tensor:
 class ConnectionSampler(nn.Module):
     """Choose two inputs for each node, by attention over the states that exist so far."""
 
-    def __init__(self, space: Space, logit_scale: LogitScale) -> None:
+    def __init__(self, space: CellSpace, logit_scale: LogitScale) -> None:
         super().__init__()
         self.nodes, self.distinct, self.logit_scale = space.nodes, space.distinct, logit_scale
         # Row 0 is the start token; the published table has a row per node.
@@ -141,7 +144,7 @@ class ConnectionSampler(nn.Module):
         """Attention: (n, anchors, 256) and (n, choices, 256) -> bounded logits (n, choices, anchors)."""
         heard = (keys[:, None] + self.query(asking)[:, :, None]).tanh()
         logits = self.score(heard).squeeze(3)  # (n, choices, anchors, 256) -> (n, choices, anchors)
-        return self.logit_scale.connection_bound * (logits / self.logit_scale.temperature).tanh()
+        return self.logit_scale.connections(logits)
 
     @torch.no_grad()
     def _key(self, anchor: Tensor) -> Tensor:
@@ -159,7 +162,7 @@ class ConnectionSampler(nn.Module):
 class OperationSampler(nn.Module):
     """Choose an operation for every connection, by a bidirectional LSTM over the connections."""
 
-    def __init__(self, space: Space, logit_scale: LogitScale) -> None:
+    def __init__(self, space: CellSpace, logit_scale: LogitScale) -> None:
         super().__init__()
         self.logit_scale = logit_scale
         self.embedding = nn.Embedding(space.nodes + 1, HIDDEN)
@@ -174,27 +177,11 @@ class OperationSampler(nn.Module):
         ``connections`` (n, 2 * nodes); ``state``: (h, c) of the encoding before, (2, n, 256) each, of which the new
         one is returned too; ``given`` and ``uniform`` as for the connections.
         """
-        (ahead, last), (back, first) = (
-            self._one_way(sequence, state[0][way], state[1][way], suffix)
-            for way, (sequence, suffix) in enumerate([(connections, ""), (connections.flip(1), "_reverse")])
-        )
-        hidden = torch.cat((torch.stack(ahead, dim=1), torch.stack(back[::-1], dim=1)), dim=2)  # (n, 2 * nodes, 512)
-        logits = self.logit_scale.operation_bound * (self.classifier(hidden) / self.logit_scale.temperature).tanh()
-        log_probs = logits.log_softmax(dim=2)  # (n, 2 * nodes, operations)
+        # Each choice reads the embedding of the state that was chosen, and the LSTM all of them from both sides.
+        hidden, state = self.lstm(self.embedding(connections), state)  # (n, 2 * nodes, 512)
+        logits = self.logit_scale.operations(self.classifier(hidden))  # (n, 2 * nodes, operations)
+        log_probs = logits.log_softmax(dim=2)
         if given is None:
             flat = pick(log_probs.flatten(0, 1), None if uniform is None else uniform.flatten())
             given = flat.view_as(connections)  # (n, 2 * nodes)
-        return Choices(given, log_probs), tuple(torch.stack(pair) for pair in zip(last, first, strict=True))
-
-    def _one_way(self, connections: Tensor, h: Tensor, c: Tensor, suffix: str) -> tuple[list[Tensor], State]:
-        """One direction of the LSTM, whose weights have this suffix in torch: h of each step, and the last (h, c)."""
-        inward, recurrent, *biases = (
-            getattr(self.lstm, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        table = F.linear(self.embedding.weight, inward, sum(biases))  # (nodes + 1, 1024): there are few inputs
-        step = StepByStep(recurrent, F.embedding(connections.t(), table))  # adds (2 * nodes, n, 1024)
-        hidden = []
-        for _ in range(connections.shape[1]):
-            h, c = lstm_step(step(h), c)
-            hidden.append(h)
-        return hidden, (h, c)
+        return Choices(given, log_probs), state

@@ -68,7 +68,7 @@ class Seen:
 
     @staticmethod
     def _key(genotype: Genotype) -> int:
-        digest = hashlib.sha256(json.dumps(genotype.cells).encode()).digest()
+        digest = hashlib.sha256(json.dumps(getattr(genotype, "cells", genotype)).encode()).digest()
         return int.from_bytes(digest[:7], "big")
 
     def state_dict(self) -> dict[str, Any]:

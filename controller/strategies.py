@@ -10,9 +10,10 @@ import torch
 
 from controller.enas_policy import EnasController
 from controller.evolution import Evolution
-from controller.nao import learning
+from controller.nao.learning import PUBLISHED
 from controller.nao.strategy import Nao
 from controller.policy import Controller, LogitScale, Policy
+from controller.positions import CellPositions
 from controller.random_search import RandomSearch
 from controller.reinforce import Reinforce
 from controller.relaxation import Relaxation, relax
@@ -55,9 +56,7 @@ CONTROLLERS: dict[str, Callable[..., Policy]] = {"slnas": Controller, "enas": En
 
 
 def _rl(
-    num_cells: int,
-    sharing: str,
-    space: str,
+    positions: CellPositions,
     *,
     controller: str = "slnas",
     logit_scale: LogitScale | None = None,
@@ -65,29 +64,17 @@ def _rl(
     **options: Any,
 ) -> Reinforce:
     del nao  # each strategy leaves the options of the others
-    bounds = () if logit_scale is None else (logit_scale,)
-    return Reinforce(CONTROLLERS[controller](num_cells, sharing, space, *bounds), **options)
+    bounds = {} if logit_scale is None else {"logit_scale": logit_scale}
+    make = CONTROLLERS[controller]
+    return Reinforce(make(positions.num_cells, positions.sharing, positions.space.name, **bounds), **options)
 
 
-def _random(num_cells: int, sharing: str, space: str, **_options: Any) -> RandomSearch:
-    return RandomSearch(num_cells, sharing, space)
-
-
-def _evolution(num_cells: int, sharing: str, space: str, **_options: Any) -> Evolution:
-    return Evolution(num_cells, sharing, space)
-
-
-def _nao(
-    num_cells: int, sharing: str, space: str, *, nao: learning.Settings = learning.PUBLISHED, **_options: Any
-) -> Nao:
-    return Nao(num_cells, sharing, space, nao)
-
-
+# (positions, with the options of all strategies as keywords) -> strategy
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "rl": _rl,
-    "random": _random,
-    "evolution": _evolution,
-    "nao": _nao,
+    "random": lambda positions, **_options: RandomSearch(positions),
+    "evolution": lambda positions, **_options: Evolution(positions),
+    "nao": lambda positions, nao=PUBLISHED, **_options: Nao(positions, nao),
 }
 # Those that gradients move, and no scores: another protocol, that of controller.relaxation.Relaxation.
 GRADIENT: dict[str, Callable[..., Relaxation]] = {"darts": relax}
@@ -100,4 +87,4 @@ def make_strategy(name: str, num_cells: int, sharing: str, space: str = "slnas",
     ``options``: for ``rl``, those of Reinforce, the name of the ``controller`` and its ``logit_scale``; for ``nao``,
     its settings under that name.
     """
-    return STRATEGIES[name](num_cells, sharing, space, **options)
+    return STRATEGIES[name](CellPositions(num_cells, sharing, space), **options)

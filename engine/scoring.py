@@ -1,7 +1,6 @@
 """Scoring genotypes with shared weights (docs/method.md, sections 4.2 and 4.5).
 
-Each batch goes through the stems once, and on from there along the path of every genotype: once through cells that
-genotypes have in common before they part.
+Each batch goes through the stems once, and on from there along the path of every genotype.
 """
 
 from __future__ import annotations
@@ -54,9 +53,6 @@ class SharedWeights(Protocol):
     def stem(self, images: Tensor, room: int = 0) -> Any:
         """The part that no genotype changes, run on images; ``nbytes`` of what it gives. ``room``: see SuperNet."""
 
-    def path(self, genotype: Any) -> list[Any]:
-        """The encoding of every cell, in the order in which they run."""
-
     def scoring(self, genotype: Any, calibration: Iterable[Any]) -> AbstractContextManager:
         """Evaluation mode under the batch-norm statistics of a genotype, or with None of the stems."""
 
@@ -107,14 +103,12 @@ class Scorer:
         if not genotypes:
             return []
         meters = [self.task.meter(self.device, self.heads) for _ in genotypes]
-        # Those with the same first cells one after the other: what these cells give is found once for them.
-        in_turn = sorted(zip(genotypes, meters, strict=True), key=lambda pair: self.supernet.path(pair[0]))
         with evaluating(self.supernet):
             calibration = [self.supernet.stem(images) for images in self.calibration]
             for chunk in self._chunks(batches):
                 # Once for all genotypes, since it touches every norm; a chunk of several has its statistics given.
                 with self.supernet.side_by_side(chunk[0].sizes):
-                    for genotype, meter in in_turn:
+                    for genotype, meter in zip(genotypes, meters, strict=True):
                         with self.supernet.scoring(genotype, calibration):
                             for shown in chunk:
                                 self._add(genotype, shown, meter, done)

@@ -19,12 +19,10 @@ import torch
 
 from models.dense_heads import map_widths
 from models.heads import Features
-from models.macs import Cost, measured
 from models.network import Network
+from models.parts import Cost, cells_cost, measured
 from models.plan import CellPlan
 from models.spec import NetworkSpec
-from models.stacked_cost import stacked_cost
-from models.staged_cost import staged_cost
 from models.stems import STEMS, stem_size
 from models.stored import chosen_candidate
 from models.structures import STRUCTURES
@@ -33,7 +31,7 @@ from ops.primitives import ANTIALIAS
 from ops.space import SPACES
 from utils.system import numbers
 from utils.system.errors import UsageError
-from utils.system.terminal import complain, say, show
+from utils.system.terminal import OneLineParser, complain, say, show
 
 
 def network_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost:
@@ -44,11 +42,8 @@ def network_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost
     genotype.require_fit(spec.blocks)
     structure = STRUCTURES[spec.space]
     plans = structure.plan(spec, genotype)
-    if structure.parts is None:
-        body = staged_cost(plans, genotype, spec, image_size)
-    else:
-        body = stacked_cost(plans, lambda plan: structure.parts(plan, spec, genotype), spec, image_size)
-    return body + _head(replace(spec, aux=False), plans, image_size)
+    cells = cells_cost(plans, lambda plan: structure.parts(plan, spec, genotype), spec, image_size)
+    return cells + _head(replace(spec, aux=False), plans, image_size)
 
 
 @cache
@@ -59,20 +54,13 @@ def _head(spec: NetworkSpec, plans: tuple[CellPlan, ...], image_size: int) -> Co
     size, maps = stem_size(spec.stem, image_size), {}
     for stride, width in map_widths(spec, plans).items():
         maps[stride] = torch.empty(1, width, size, size, device="meta")
-        size = -(-size // 2) if spec.search_space.stacked else size // 2
+        size = spec.halved(size)
     features = Features(maps[max(maps)], [], maps)
     return measured(head, features)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Refuses in one line, without the usage text."""
-
-    def error(self, message: str) -> None:
-        raise UsageError(f"{message} (see --help)")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("python -m models.cost", description="Cost of a network.", allow_abbrev=False)
+    parser = OneLineParser("python -m models.cost", description="Cost of a network.", allow_abbrev=False)
     parser.add_argument("--arch", required=True, help="a JSON list, a genotypes.json, or a published name")
     parser.add_argument("--space", choices=tuple(SPACES), help="that the genotype is of (default: as it says)")
     parser.add_argument("--child_out_filters", type=numbers.filters, default=36, help="default: %(default)s")
@@ -92,7 +80,12 @@ def cost_of(args: argparse.Namespace) -> dict[str, int]:
     genotype = candidate.genotype
     stem = args.stem or STRUCTURES[genotype.space].stem(args.image_size > 64, in_search=False)
     spec = NetworkSpec(
-        candidate.blocks, args.child_out_filters, args.num_class, stem, args.antialias, True, genotype.space
+        blocks=candidate.blocks,
+        filters=args.child_out_filters,
+        num_classes=args.num_class,
+        stem=stem,
+        antialias=args.antialias,
+        space=genotype.space,
     )
     spec.require_size(args.image_size)
     with torch.device("meta"):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from models.auxiliary import AuxiliaryHead, Classifier
-from models.cell import Through
-from models.plan import CellPlan
+from models.parts import NEWER, NODE, OLDER, Part
+from models.plan import CellPlan, Through, apply, plan_stack
 from models.spec import NetworkSpec
-from models.stack import plan_stack
-from models.stacked_cost import NEWER, NODE, OLDER, Part
 from ops.encodings import Encoding
 from ops.genotype import Genotype
 from ops.layout import concatenate
@@ -47,20 +44,19 @@ class StackedCell(nn.Module):
 
 
 class ChosenCell(StackedCell):
-    """A cell in which every edge is the one operation that the encoding names: ``ops.{node}.{side}``.
+    """A cell in which every edge is the one operation that the genotype names: ``ops.{node}.{side}``.
 
-    ``given``: the states whose maps, side by side, are the output.
+    The maps of the states that it gives, side by side, are the output.
     """
 
-    def __init__(self, plan: CellPlan, encoding: Encoding, given: Sequence[int]) -> None:
+    def __init__(self, plan: CellPlan, _spec: NetworkSpec, genotype: Genotype) -> None:
         super().__init__(plan, affine=True)
-        self.given = tuple(given)
+        self.given = genotype.given(int(plan.is_reduction))
+        encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
         self.ops = nn.ModuleList(
-            nn.ModuleList(self._operation(edge.op, edge.input) for edge in pair) for pair in edges(encoding)
+            nn.ModuleList(STACKED[DARTS.known[op]](plan.width, plan.stride(state), True) for state, op in pair)
+            for pair in edges(encoding)
         )
-
-    def _operation(self, op: int, state: int) -> nn.Module:
-        return STACKED[DARTS.known[op]](self.plan.width, self.plan.stride(state), True)
 
     def forward(
         self,
@@ -69,7 +65,7 @@ class ChosenCell(StackedCell):
         encoding: Encoding,
         *,
         keep: Tensor | None = None,
-        through: Through | None = None,
+        through: Through = apply,
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones, s1 and the output of this cell.
 
@@ -90,13 +86,7 @@ def dropped(x: Tensor, operation: nn.Module, keep: Tensor) -> Tensor:
     return x if isinstance(operation, nn.Identity) else x * keep
 
 
-def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> ChosenCell:
-    """A cell of the network of a genotype."""
-    encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-    return ChosenCell(plan, encoding, genotype.given(int(plan.is_reduction)))
-
-
-def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:
+def parts(plan: CellPlan, _spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:
     """The layers of a cell of the network of a genotype."""
     (older, newer), width = plan.reads, plan.width
     yield Part(reduce if plan.halved else project, (older, width, True), older, OLDER)
@@ -105,15 +95,6 @@ def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Par
         for state, op in pair:
             of = (width, plan.stride(state), True)
             yield Part(STACKED[DARTS.known[op]], of, width, NEWER if state < 2 else NODE)
-
-
-def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
-    """The classifier, and the auxiliary head after the second reduction."""
-    read = [plan for plan in plans if plan.feeds_aux]
-    large = spec.stem == "imagenet"
-    aux: list[nn.Module] = [AuxiliaryHead(plan.out_width, spec.num_classes, large) for plan in read]
-    last = plans[-1]
-    return Classifier(last.out_width, spec.num_classes, rectified=spec.aux and last.feeds_aux), aux
 
 
 def initialise(_module: nn.Module) -> None:

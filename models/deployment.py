@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from models.cost import network_cost
-from models.macs import Cost
 from models.network import Network
+from models.parts import Cost
 from models.spec import NetworkSpec, SizeError
 from ops.genotype import Genotype, num_cells
 from utils.system.device import measure_latency

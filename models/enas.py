@@ -1,59 +1,97 @@
-"""Networks of the ENAS micro space (docs/method.md, section 24)."""
+"""The supernet of ENAS: weights of its own for each input (docs/method.md, section 24)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from torch import nn
-
-from models.auxiliary import AuxiliaryHead
-from models.heads import PooledLinear
-from models.loose_ends import LooseCell, loose_parts
-from models.loose_supernet import SharedCell
-from models.plan import CellPlan
+from models import loose_ends as chosen
+from models.loose_ends import calibration
+from models.plan import SIDES, CellPlan, Through, apply
 from models.spec import NetworkSpec
-from models.stack import plan_stack
-from models.stacked_cost import Part
-from ops.genotype import Genotype
+from ops.encodings import Encoding
+from ops.layout import concatenate
+from ops.registry import STACKED
+from ops.space import edges, loose_ends
+from ops.stacked import reduce
 
 
-def plan(spec: NetworkSpec, genotype: Genotype | None) -> tuple[CellPlan, ...]:
-    """The L + 2 cells of a stack of L layers; the auxiliary head reads the cell behind the second reduction."""
-    layers = spec.blocks[0]
-    if layers < 1:
-        raise ValueError(f"a stack needs at least one layer, not {layers}")
-    second = 2 * (layers // 3) + 1
-    reductions = (layers // 3, second)
-    return plan_stack(spec, genotype, cells=layers + 2, reductions=reductions, aux_after=second + 1, beforehand=True)
+class Join(nn.Module):
+    """Bring the loose ends of a cell back to its width: ReLU, a 1x1 convolution, batch norm.
+
+    ``weight``: (states, C, C); the rows of the states in use make the weight of the convolution.
+    """
+
+    def __init__(self, states: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(states, width, width))
+        self.bn = nn.BatchNorm2d(width)
+
+    def forward(self, states: list[Tensor], given: tuple[int, ...]) -> Tensor:
+        """States (N, C, H, W), of which k are given -> (N, C, H, W)."""
+        weight = torch.cat([self.weight[s] for s in given], dim=1)  # (C, k * C)
+        x = F.relu(concatenate([states[s] for s in given]))  # (N, k * C, H, W)
+        return self.bn(F.conv2d(x, weight[:, :, None, None]))
 
 
-def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> LooseCell:
-    """A cell of the network of a genotype. Its identities never drop."""
-    encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-    given, names = genotype.given(int(plan.is_reduction)), spec.search_space.operations
-    return LooseCell(plan, encoding, given, names, further=True, steady=("identity",))
+class SharedCell(nn.Module):
+    """A cell that holds all operations for every input: ``nodes.{n}.{x,y}.{op}.{input}``; an encoding picks among them.
+
+    All operations have stride 1: unlike in the chosen network, a reduction first makes both of its states from the
+    newer one, at half the size, as published.
+    """
+
+    def __init__(self, plan: CellPlan, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.plan, width, space = plan, plan.width, spec.search_space
+        older, newer = plan.reads
+        if plan.is_reduction:
+            self.pre0 = reduce(newer, width, affine=True)
+            self.pre1 = reduce(newer, width, affine=True, rectified=False)
+        else:
+            self.pre0 = calibration(older, width, larger=plan.halved)
+            self.pre1 = calibration(newer, width, larger=False)
+
+        def edge(inputs: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                nn.ModuleList(STACKED[name](width, 1, True) for _input in range(inputs)) for name in space.operations
+            )
+
+        self.nodes = nn.ModuleList(nn.ModuleDict({side: edge(n + 2) for side in SIDES}) for n in range(space.nodes))
+        self.join = Join(space.nodes + 2, width)
+
+    def forward(
+        self,
+        s0: Tensor,
+        s1: Tensor,
+        encoding: Encoding,
+        *,
+        keep: Tensor | None = None,
+        through: Through = apply,
+    ) -> tuple[Tensor, Tensor]:
+        """Turn the states (s0, s1) into the next ones: s1, or what is made of it beforehand, and the output.
+
+        s0 (N, C0, H, W), twice as large where ``plan.halved``, and s1 (N, C1, H, W). ``keep``: drop-path factors of all
+        edges, (2 * nodes, N, 1, 1, 1), or None. ``through``: see models.plan.
+        """
+        # Both (N, C, H, W), C = plan.width, and half the size in a reduction, which does not read the older state.
+        first = through(self.pre0, s1 if self.plan.is_reduction else s0)
+        second = through(self.pre1, s1)
+        states = [first, second]
+        for n, pair in enumerate(edges(encoding)):
+            x, y = (
+                through(self.nodes[n][side][edge.op][edge.input], states[edge.input])
+                for side, edge in zip(SIDES, pair, strict=True)
+            )
+            states.append(x + y if keep is None else x * keep[2 * n] + y * keep[2 * n + 1])  # (N, C, H', W')
+        output = self.join(states, loose_ends(encoding))  # (N, C, H', W')
+        return (second if self.plan.is_reduction else s1), output
 
 
-def shared_cell(plan: CellPlan, spec: NetworkSpec) -> SharedCell:
-    """A cell of the supernet."""
-    space = spec.search_space
-    return SharedCell(plan, space.operations, space.nodes, beforehand=True)
-
-
-def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:
-    """The layers of such a cell."""
-    encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
-    return loose_parts(
-        plan, encoding, genotype.given(int(plan.is_reduction)), spec.search_space.operations, further=True
-    )
-
-
-def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
-    """The classifier, which reads ReLU of the last map, and the auxiliary head; neither has a bias in the end."""
-    large = spec.stem == "imagenet"
-    aux: list[nn.Module] = [
-        AuxiliaryHead(plan.out_width, spec.num_classes, large, both_norms=True, bias=False)
-        for plan in plans
-        if plan.feeds_aux
-    ]
-    return PooledLinear(plans[-1].out_width, spec.num_classes, rectified=True), aux
+def initialise(module: nn.Module) -> None:
+    """Give all layers fresh weights; each row of a join as if it were a convolution of its own."""
+    chosen.initialise(module)
+    for layer in module.modules():
+        if isinstance(layer, Join):
+            nn.init.kaiming_normal_(layer.weight.flatten(0, 1))

@@ -1,19 +1,36 @@
-"""Cells whose output is their loose ends, as ENAS and NAO have them (docs/method.md, section 24)."""
+"""Networks of ENAS and NAO, whose cells give their loose ends (docs/method.md, section 24)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from models.cell import SIDES, Through
-from models.plan import CellPlan
-from models.stacked_cost import NEWER, NODE, OLDER, Part
+from models.parts import NEWER, NODE, OLDER, Part
+from models.plan import SIDES, CellPlan, Through, apply, plan_stack
+from models.spec import NetworkSpec
 from ops.encodings import Encoding
+from ops.genotype import Genotype
 from ops.layout import concatenate
 from ops.registry import STACKED
-from ops.space import edges
+from ops.space import ENAS, edges
 from ops.stacked import project, reduce
+
+
+def plan_enas(spec: NetworkSpec, genotype: Genotype | None) -> tuple[CellPlan, ...]:
+    """The L + 2 cells of a stack of L layers; the auxiliary head reads the cell behind the second reduction."""
+    layers = spec.blocks[0]
+    if layers < 1:
+        raise ValueError(f"a stack needs at least one layer, not {layers}")
+    second = 2 * (layers // 3) + 1
+    reductions = (layers // 3, second)
+    return plan_stack(spec, genotype, cells=layers + 2, reductions=reductions, aux_after=second + 1, beforehand=True)
+
+
+def plan_nao(spec: NetworkSpec, genotype: Genotype | None) -> tuple[CellPlan, ...]:
+    """The 3N + 2 cells of a stack: N between two reductions each; the auxiliary head reads the second reduction."""
+    n = spec.blocks[0]
+    return plan_stack(spec, genotype, cells=3 * n + 2, reductions=(n, 2 * n + 1), aux_after=2 * n + 1)
 
 
 def calibration(channels: int, width: int, larger: bool) -> nn.Module:
@@ -27,40 +44,31 @@ def calibration(channels: int, width: int, larger: bool) -> nn.Module:
 
 
 class LooseCell(nn.Module):
-    """A cell in which every edge is the one operation that the encoding names: ``nodes.{n}.{x,y}``.
+    """A cell in which every edge is the one operation that the genotype names: ``nodes.{n}.{x,y}``.
 
-    ``given``: the states that no node reads, whose maps, side by side, are the output; in a reduction the inputs among
-    them are halved first. ``names``: of the operations, by number. ``further``: the second input goes through another
-    ReLU, 1x1 and batch norm. ``steady``: operations whose paths never drop.
+    The states that no node reads, side by side, are its output; in a reduction the inputs among them are halved first.
+    In ENAS the second input goes through another ReLU, 1x1 and batch norm, and identities never drop.
     """
 
-    def __init__(
-        self,
-        plan: CellPlan,
-        encoding: Encoding,
-        given: Sequence[int],
-        names: Sequence[str],
-        *,
-        further: bool = False,
-        steady: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> None:
         super().__init__()
-        self.plan, self.given = plan, tuple(given)
-        width = plan.width
+        encoding, names = genotype.cell(plan.stage, plan.index, plan.is_reduction), spec.search_space.operations
+        self.plan, self.given = plan, genotype.given(int(plan.is_reduction))
+        width, is_enas = plan.width, spec.space == ENAS.name
 
         def operation(state: int, op: int) -> nn.Module:
             return STACKED[names[op]](width, plan.stride(state), True)
 
         self.pre0 = calibration(plan.reads[0], width, larger=plan.halved)
         self.pre1 = calibration(plan.reads[1], width, larger=False)
-        self.further = project(width, width, affine=True) if further else nn.Identity()
+        self.further = project(width, width, affine=True) if is_enas else nn.Identity()
         self.nodes = nn.ModuleList(
             nn.ModuleDict({side: operation(*edge) for side, edge in zip(SIDES, pair, strict=True)})
             for pair in edges(encoding)
         )
         larger = [state for state in self.given if state < 2 and plan.is_reduction]
         self.halve = nn.ModuleDict({str(state): reduce(width, width, True, rectified=False) for state in larger})
-        self.drops = tuple(names[op] not in steady for op in encoding[1::2])
+        self.drops = tuple(not is_enas or names[op] != "identity" for op in encoding[1::2])
 
     def forward(
         self,
@@ -69,7 +77,7 @@ class LooseCell(nn.Module):
         encoding: Encoding,
         *,
         keep: Tensor | None = None,
-        through: Through | None = None,
+        through: Through = apply,
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones, s1 and the output of this cell.
 
@@ -86,20 +94,19 @@ class LooseCell(nn.Module):
         return s1, concatenate(loose)  # (N, plan.out_width, ...)
 
 
-def loose_parts(
-    plan: CellPlan, encoding: Encoding, given: Sequence[int], names: Sequence[str], *, further: bool = False
-) -> Iterator[Part]:
-    """The layers of the LooseCell of the same arguments."""
+def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:
+    """The layers of such a cell, by which it is counted."""
+    encoding, names = genotype.cell(plan.stage, plan.index, plan.is_reduction), spec.search_space.operations
     (older, newer), width = plan.reads, plan.width
     yield Part(calibration, (older, width, plan.halved), older, OLDER)
     yield Part(calibration, (newer, width, False), newer, NEWER)
-    if further:
+    if spec.space == ENAS.name:
         yield Part(project, (width, width, True), width, NEWER)
     for pair in edges(encoding):
         for state, op in pair:
             of = (width, plan.stride(state), True)
             yield Part(STACKED[names[op]], of, width, NEWER if state < 2 else NODE)
-    for state in given:
+    for state in genotype.given(int(plan.is_reduction)):
         if state < 2 and plan.is_reduction:
             yield Part(reduce, (width, width, True, False), width, NEWER)
 

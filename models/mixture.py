@@ -8,9 +8,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.cell import Through, apply
 from models.darts import StackedCell, dropped
-from models.plan import CellPlan
+from models.plan import CellPlan, Through, apply
 from models.spec import NetworkSpec
 from ops.encodings import Encoding
 from ops.layout import concatenate
@@ -44,7 +43,7 @@ class MixedCell(StackedCell):
     scales or shifts; so what a pool makes of a state is the same for all nodes: ``pools.{state}.{operation}``.
     """
 
-    def __init__(self, plan: CellPlan) -> None:
+    def __init__(self, plan: CellPlan, _spec: NetworkSpec) -> None:
         super().__init__(plan, affine=False)
         states = range(DARTS.nodes + 1)  # the last node is read by none
         self.pools = nn.ModuleList(nn.ModuleDict({name: self._pool(name, s) for name in POOLS}) for s in states)
@@ -67,7 +66,7 @@ class MixedCell(StackedCell):
         encoding: Encoding | Tensor,
         *,
         keep: Tensor | None = None,
-        through: Through | None = None,
+        through: Through = apply,
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones, s1 and the output of this cell.
 
@@ -75,8 +74,7 @@ class MixedCell(StackedCell):
         weights (14, 8) of the mixture. ``keep``: drop-path factors of a path, (2 * nodes, N, 1, 1, 1), or None.
         ``through``: applies an operation to a state, where it may be known already.
         """
-        run = through or apply
-        states = [run(self.pre0, s0), run(self.pre1, s1)]  # (N, C, H, W) each, C = plan.width
+        states = [through(self.pre0, s0), through(self.pre1, s1)]  # (N, C, H, W) each, C = plan.width
         if isinstance(encoding, Tensor):
             self._mix(states, encoding)
         else:
@@ -160,8 +158,3 @@ def _sum(terms: list[Tensor], scaled: list[tuple[Tensor, Tensor]]) -> Tensor:
     for weight, x in scaled:
         total = total.addcmul_(x, weight)
     return total
-
-
-def shared_cell(plan: CellPlan, _spec: NetworkSpec) -> MixedCell:
-    """A cell of the supernet."""
-    return MixedCell(plan)

@@ -1,7 +1,26 @@
-"""The plan of a network: stages turned into a flat list of cells (docs/method.md, section 2)."""
+"""The plan of a network: its cells in order, of stages or of one stack, and what all cells have in common.
 
-from collections.abc import Sequence
+docs/method.md, sections 2, 22 and 24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from models.spec import NetworkSpec
+from models.stems import STEMS
+from ops.genotype import Genotype
+
+SIDES = ("x", "y")  # the two edges of a node, as they are named in a state dict
+Through = Callable[[nn.Module, Tensor], Tensor]  # applies an operation to a state, where the result may be at hand
+
+
+def apply(operation: nn.Module, x: Tensor) -> Tensor:
+    """Run an operation: what ``through`` does where no result is at hand."""
+    return operation(x)
 
 
 @dataclass(frozen=True)
@@ -28,12 +47,13 @@ class CellPlan:
         return 2 if self.is_reduction and state < 2 else 1
 
 
-def plan_cells(blocks: Sequence[int], filters: int) -> tuple[CellPlan, ...]:
-    """List the cells of a network in order, stage by stage.
+def plan_stages(spec: NetworkSpec, _genotype: Genotype | None = None) -> tuple[CellPlan, ...]:
+    """List the cells of a network of stages, which are the same for every genotype.
 
     Stage i is ``blocks[i]`` normal cells of width ``filters * 2**i``, then one reduction cell. Auxiliary heads read the
     reduction of every stage but the last. Raises ValueError.
     """
+    blocks, filters = spec.blocks, spec.filters
     if not blocks or any(count < 0 for count in blocks):
         raise ValueError(f"blocks must be a non-empty list of counts, not {list(blocks)}")
     if filters < 2 or filters % 2:
@@ -43,9 +63,62 @@ def plan_cells(blocks: Sequence[int], filters: int) -> tuple[CellPlan, ...]:
         for position in range(count + 1):
             is_reduction, width = position == count, filters * 2**stage
             is_last = is_reduction and stage == len(blocks) - 1
-            out_width = 2 * width if is_reduction else width
-            feeds_aux = is_reduction and not is_last
             plans.append(
-                CellPlan(len(plans), stage, is_reduction, width, out_width, is_last, feeds_aux, (width, width))
+                CellPlan(
+                    index=len(plans),
+                    stage=stage,
+                    is_reduction=is_reduction,
+                    width=width,
+                    out_width=2 * width if is_reduction else width,
+                    is_last=is_last,
+                    feeds_aux=is_reduction and not is_last,
+                    reads=(width, width),
+                )
             )
+    return tuple(plans)
+
+
+def plan_stack(
+    spec: NetworkSpec,
+    genotype: Genotype | None,
+    *,
+    cells: int,
+    reductions: Sequence[int],
+    aux_after: int | None,
+    shared: int = 1,
+    beforehand: bool = False,
+) -> tuple[CellPlan, ...]:
+    """List the cells of a stack, in which each reduction doubles the channels and halves the map.
+
+    A cell of a genotype gives as many times its width as it gives nodes; without a genotype, for the supernet,
+    ``shared`` times. ``aux_after``: the cell that the auxiliary head reads, None for none. ``beforehand``: reductions
+    of the supernet halve both states before they do anything else.
+    """
+    stem, width = STEMS[spec.stem], spec.filters
+    if width < 2 or width % 2:
+        raise ValueError(f"filters must be even and positive: reductions give half of them each way; got {width}")
+    reads, halved, stage = (stem.factor * width,) * 2, spec.stem == "imagenet", 0
+    plans: list[CellPlan] = []
+    for index in range(cells):
+        is_reduction = index in reductions
+        width *= 1 + is_reduction
+        out_width = width * (len(genotype.given(int(is_reduction))) if genotype else shared)
+        plans.append(
+            CellPlan(
+                index=index,
+                stage=stage,
+                is_reduction=is_reduction,
+                width=width,
+                out_width=out_width,
+                is_last=index == cells - 1,
+                feeds_aux=index == aux_after,
+                reads=reads,
+                halved=halved,
+            )
+        )
+        reads, halved = (reads[1], out_width), is_reduction
+        if is_reduction:
+            stage += 1
+            if beforehand and genotype is None:  # the older state of the next cell is halved already
+                reads, halved = (width, out_width), False
     return tuple(plans)

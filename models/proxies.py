@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.deployment import Deployment
-from models.macs import count_macs
 from models.network import Network
+from models.parts import count_macs
 from ops.genotype import Genotype
 from ops.layers import Mish
 from utils.system.errors import UsageError

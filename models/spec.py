@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from models.stems import STEMS, stem_size
-from ops.space import SPACES, Space
+from ops.space import SPACES, CellSpace
 from utils.system.errors import UsageError
 
 DENSE_HEADS = ("segment", "detect")  # whose maps have to lie on the pixels of the image
@@ -40,7 +40,7 @@ class NetworkSpec:
         object.__setattr__(self, "blocks", tuple(self.blocks))
 
     @property
-    def search_space(self) -> Space:
+    def search_space(self) -> CellSpace:
         """The space that genotypes of this network are of."""
         return SPACES[self.space]
 
@@ -51,24 +51,28 @@ class NetworkSpec:
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> NetworkSpec:
         """The spec in plain values, whatever else stands beside it; what older files do not state is the default."""
-        own = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in own})
+        names = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in names})
+
+    def halved(self, side: int) -> int:
+        """The side in pixels of what a reduction makes of a map: a stack rounds up, stages round down."""
+        return -(-side // 2) if self.search_space.stacked else side // 2
 
     def smallest_map(self, image_size: int) -> int:
         """The side in pixels of the last cell's output; 0 means that the image is too small for the stages."""
         side = stem_size(self.stem, image_size)
-        if self.search_space.stacked:  # two reductions, which round up
-            return -(-side // 4)
-        return side // 2 ** len(self.blocks)
+        for _reduction in range(2 if self.search_space.stacked else len(self.blocks)):
+            side = self.halved(side)
+        return side
 
-    def require_size(self, image_size: int, said: str | None = None) -> None:
-        """Refuse, with SizeError, images that the stages would shrink to nothing. ``said``: how to call their size."""
+    def require_size(self, image_size: int, name: str | None = None) -> None:
+        """Refuse, with SizeError, images that the stages would shrink to nothing. ``name``: of their size."""
         if self.smallest_map(image_size) < 1:
             divisor = STEMS[self.stem].divisor
-            said = said or f"image size {image_size}"
+            name = name or f"image size {image_size}"
             needed = (2 ** len(self.blocks) - 1) * divisor + 1  # the stem rounds up
             raise SizeError(
-                f"{said} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
+                f"{name} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
                 f"at least {needed} pixels are needed"
             )
         coarsest = STEMS[self.stem].divisor * 2 ** len(self.blocks)

@@ -45,9 +45,6 @@ def _imagenet(channels: int, _antialias: str) -> list[list[nn.Module]]:
     return [first, [nn.ReLU(), *halving(channels, channels)]]
 
 
-States = tuple[Tensor, Tensor]  # what a cell reads or gives: the older one, then the newer
-
-
 class Stems(nn.ModuleList):
     """Two stems, each of which reads the image."""
 
@@ -116,15 +113,13 @@ def stem_size(kind: str, image_size: int) -> int:
 class Stemmed:
     """A batch behind the stems: the states s0 and s1, (N, C, H', W') each, from which any genotype can go on.
 
-    ``room``: bytes to keep what genotypes have in common. In evaluation without gradients the same operations make the
-    same of the same states, unless batch norms keep statistics of a path, so they run once: those of the first cells
-    for all genotypes, and whole cells for genotypes that follow one another and agree in all cells up to there.
+    ``room``: bytes to keep what genotypes have in common. In evaluation without gradients the same operations of the
+    first cells make the same of these states, unless batch norms keep statistics of a genotype, so they run once.
     """
 
     def __init__(self, s0: Tensor, s1: Tensor, room: int = 0) -> None:
         self.s0, self.s1, self.room, self.shares = s0, s1, room, room > 0
-        self.known: dict[tuple[nn.Module, bool], Tensor] = {}
-        self.trail: list[tuple[object, States]] = []  # encodings of the genotype before, and what their cells gave
+        self.kept: dict[tuple[nn.Module, bool], Tensor] = {}
 
     @property
     def nbytes(self) -> int:
@@ -136,25 +131,10 @@ class Stemmed:
         if x is not self.s0 and x is not self.s1:
             return operation(x)
         key = operation, x is self.s1
-        found = self.known.get(key)
-        if found is None:
-            found = operation(x)
-            if found.nbytes <= self.room:
-                self.room -= found.nbytes
-                self.known[key] = found
-        return found
-
-    def cell(self, number: int, encoding: object, run: Callable[[], States]) -> States:
-        """The states behind a cell: those of the genotype before, where it agrees so far; else what ``run`` gives."""
-        if not self.shares:
-            return run()
-        if number < len(self.trail) and self.trail[number][0] == encoding:
-            return self.trail[number][1]
-        for _, (_, output) in self.trail[number:]:
-            self.room += output.nbytes
-        del self.trail[number:]
-        states = run()
-        if len(self.trail) == number and states[1].nbytes <= self.room:
-            self.room -= states[1].nbytes
-            self.trail.append((encoding, states))
-        return states
+        result = self.kept.get(key)
+        if result is None:
+            result = operation(x)
+            if result.nbytes <= self.room:
+                self.room -= result.nbytes
+                self.kept[key] = result
+        return result

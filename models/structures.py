@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import nn
 
-from models import darts, enas, loose_supernet, mixture, nao, staged
-from models.heads import HEADS, HeadBuilder
-from models.plan import CellPlan
+from models import darts, enas, loose_ends, mixture, staged
+from models.heads import HEADS, HeadBuilder, classify_stack
+from models.parts import Part
+from models.plan import CellPlan, plan_stages
 from models.spec import NetworkSpec
-from models.stack import FITTING
-from models.stacked_cost import Part
 from ops.genotype import Genotype
 
 Planner = Callable[[NetworkSpec, Genotype | None], tuple[CellPlan, ...]]
@@ -24,23 +24,23 @@ class Structure:
 
     ``stems``: those that fit, for retraining and search on small images, then for both on large ones. ``plan``: the
     cells, of a genotype, or of the supernet where there is none. ``cell``: a cell of the chosen network, by its plan,
-    the shape and its genotype. ``shared_cell``: one of the supernet, which holds all operations. Cells take
-    ``(s0, s1, encoding, keep=, through=)`` and give the two states that the next one reads; see models.cell.
-    ``initialise``: gives all layers fresh weights. ``heads``: those that the space has in place of the common ones.
-    ``shared_key``: where the supernet keeps the weight that a chosen network has under a key of a cell, None where
-    their weights are not the same ones. ``search_drop_path``: that of a search at the end of its ramp, unless told.
-    ``parts``: layers of a cell of the chosen network, by which it is counted; None where models.staged_cost counts it.
+    the shape and its genotype. ``parts``: its layers, by which it is counted. ``initialise``: gives all layers fresh
+    weights. ``shared_cell``: a cell of the supernet, which holds all operations, None where there is no supernet. Cells
+    take ``(s0, s1, encoding, keep=, through=)`` and give the two states that the next one reads; see models.staged.
+    ``heads``: those that the space has in place of the common ones. ``shared_key``: where the supernet keeps the weight
+    that a chosen network has under a key of a cell, None where their weights are not the same ones.
+    ``search_drop_path``: that of a search at the end of its ramp, unless the user gives one.
     """
 
     stems: tuple[str, str, str, str]
     plan: Planner
     cell: Callable[[CellPlan, NetworkSpec, Genotype], nn.Module]
-    shared_cell: Callable[[CellPlan, NetworkSpec], nn.Module]
+    parts: Callable[[CellPlan, NetworkSpec, Genotype], Iterable[Part]]
     initialise: Callable[[nn.Module], None]
+    shared_cell: Callable[[CellPlan, NetworkSpec], nn.Module] | None = None
     heads: Mapping[str, HeadBuilder] = field(default_factory=dict)
     shared_key: Callable[[list[str], tuple[int, ...]], list[str]] | None = None
     search_drop_path: float = 0.35
-    parts: Callable[[CellPlan, NetworkSpec, Genotype], Iterable[Part]] | None = None
 
     def stem(self, large: bool, in_search: bool) -> str:
         """The name of the stem for images of this kind, unless the user names another."""
@@ -51,41 +51,43 @@ class Structure:
         return self.heads.get(name) or HEADS[name]
 
 
+FITTING = ("plain", "plain", "imagenet", "imagenet")  # stems of a stack
+
 STRUCTURES = {
     "slnas": Structure(
         stems=staged.STEMS,
-        plan=staged.plan,
+        plan=plan_stages,
         cell=staged.chosen_cell,
         shared_cell=staged.shared_cell,
+        parts=staged.parts,
         initialise=staged.initialise,
         shared_key=staged.shared_key,
     ),
     "enas": Structure(
         stems=FITTING,
-        plan=enas.plan,
-        cell=enas.chosen_cell,
-        shared_cell=enas.shared_cell,
-        initialise=loose_supernet.initialise,
-        heads={"classify": enas.classify},
+        plan=loose_ends.plan_enas,
+        cell=loose_ends.LooseCell,
+        shared_cell=enas.SharedCell,
+        parts=loose_ends.parts,
+        initialise=enas.initialise,
+        heads={"classify": partial(classify_stack, bias=False, rectified=True)},
         search_drop_path=0.0,
-        parts=enas.parts,
     ),
     "darts": Structure(
         stems=FITTING,
         plan=darts.plan,
-        cell=darts.chosen_cell,
-        shared_cell=mixture.shared_cell,
-        initialise=darts.initialise,
-        heads={"classify": darts.classify},
+        cell=darts.ChosenCell,
+        shared_cell=mixture.MixedCell,
         parts=darts.parts,
+        initialise=darts.initialise,
+        heads={"classify": partial(classify_stack, both_norms=False, aux_in_place=True)},
     ),
     "nao": Structure(
         stems=FITTING,
-        plan=nao.plan,
-        cell=nao.chosen_cell,
-        shared_cell=nao.shared_cell,
-        initialise=loose_supernet.initialise,
-        heads={"classify": nao.classify},
-        parts=nao.parts,
+        plan=loose_ends.plan_nao,
+        cell=loose_ends.LooseCell,
+        parts=loose_ends.parts,
+        initialise=loose_ends.initialise,
+        heads={"classify": classify_stack},
     ),
 }

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from models.backbone import Backbone
-from models.network import Network
+from models.network import Backbone, Network
 from models.spec import NetworkSpec
 from models.stems import Stemmed
 from models.structures import STRUCTURES
@@ -59,7 +58,16 @@ class SuperNet(Backbone):
     ) -> None:
         if bn_stats not in BN_STATS:
             raise ValueError(f"bn_stats {bn_stats!r} is none of {', '.join(BN_STATS)}")
-        spec = NetworkSpec(blocks, filters, num_classes, stem, antialias, aux, space, head)
+        spec = NetworkSpec(
+            blocks=blocks,
+            filters=filters,
+            num_classes=num_classes,
+            stem=stem,
+            antialias=antialias,
+            aux=aux,
+            space=space,
+            head=head,
+        )
         super().__init__(spec)
         self.sharing, self.bn_stats, self.bn_affine = sharing, bn_stats, bn_affine
         if not bn_affine:  # the stems, which no genotype chooses, keep theirs
@@ -79,8 +87,12 @@ class SuperNet(Backbone):
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> "SuperNet":
         """The supernet that :meth:`arguments` describes, with fresh weights."""
-        own = (arguments["sharing"], arguments["bn_stats"], arguments.get("bn_affine", True))  # older files lack it
-        return cls.of(NetworkSpec.from_plain(arguments), *own)
+        return cls.of(
+            NetworkSpec.from_plain(arguments),
+            sharing=arguments["sharing"],
+            bn_stats=arguments["bn_stats"],
+            bn_affine=arguments.get("bn_affine", True),  # older files lack it
+        )
 
     def forward(
         self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0
@@ -93,8 +105,8 @@ class SuperNet(Backbone):
 
     def arguments(self) -> dict[str, Any]:
         """What rebuilds this supernet, as plain values."""
-        own = {"sharing": self.sharing, "bn_stats": self.bn_stats, "bn_affine": self.bn_affine}
-        return {**self.spec.as_plain(), **own}
+        facts = {"sharing": self.sharing, "bn_stats": self.bn_stats, "bn_affine": self.bn_affine}
+        return {**self.spec.as_plain(), **facts}
 
     def inherit(self, genotype: Genotype) -> Network:
         """The network of ``genotype`` with the weights that the supernet holds for it.
@@ -106,14 +118,14 @@ class SuperNet(Backbone):
             raise UsageError(f"networks of the space {self.spec.space} have other weights than its supernet holds")
         like = next(self.parameters())
         network = Network.of(genotype, self.spec).to(like.device, like.dtype)
-        own, weights = self.state_dict(), network.state_dict()
+        shared, weights = self.state_dict(), network.state_dict()
         norms = {name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)}
         for key in weights:
-            shared = self._shared_key(key, genotype)
-            if shared in own:
-                weights[key] = own[shared]
+            shared_key = self._shared_key(key, genotype)
+            if shared_key in shared:
+                weights[key] = shared[shared_key]
             elif key.rpartition(".")[0] not in norms:
-                raise KeyError(f"the supernet has no {shared}")
+                raise KeyError(f"the supernet has no {shared_key}")
         network.load_state_dict(weights)
         return network
 
@@ -158,8 +170,8 @@ class SuperNet(Backbone):
         ``sizes``: images of each batch, in the order in which they lie. Where statistics are given, by training or
         calibration, they are the same for all batches and nothing changes.
         """
-        own = BN_STATS[self.bn_stats] == Statistics()
-        norms = list(_norms(self)) if own and len(sizes) > 1 else []
+        by_batch = BN_STATS[self.bn_stats] == Statistics()
+        norms = list(_norms(self)) if by_batch and len(sizes) > 1 else []
         for norm in norms:
             norm.forward = partial(_batch_by_batch, norm, sizes)
         try:

@@ -26,7 +26,7 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
 from ops.genotype import SHARINGS, Genotype, GenotypeError, read_candidate
-from ops.space import SPACES, Space, edges
+from ops.space import SPACES, CellSpace, edges
 from ops.styles import CONCAT, PLAIN, STYLES
 from utils.system import numbers
 from utils.system.errors import UsageError
@@ -101,7 +101,9 @@ def _label(op: str, folded: bool) -> tuple[str, float, float]:
     return text, size, max(path.get_extents().width for path in paths)
 
 
-def lay_out(encoding: Sequence[int], space: Space, given: Sequence[int] | None = None, folded: bool = False) -> Layout:
+def lay_out(
+    encoding: Sequence[int], space: CellSpace, given: Sequence[int] | None = None, folded: bool = False
+) -> Layout:
     """Spread the layers over the width; where names in one line leave too narrow gaps, fold all of them."""
     wiring, layer = graph(encoding)
     depth = max(layer.values())
@@ -147,7 +149,7 @@ def _rows(band: Sequence[Layout]) -> int:
 
 
 def _draw_cell(
-    axes: Axes, encoding: Sequence[int], place: Layout, pitch: float, space: Space, given: Sequence[int]
+    axes: Axes, encoding: Sequence[int], place: Layout, pitch: float, space: CellSpace, given: Sequence[int]
 ) -> None:
     at = {s: (place.x[layer], -TITLE - (place.row[s] + 0.5) * pitch) for s, layer in place.layer.items()}
     bar, height = WIDTH - MARGIN - BAR, len(encoding) // 4 * pitch
@@ -204,9 +206,8 @@ def render(genotype: Genotype, extension: str, dpi: int = DPI) -> bytes:
         figure = draw(genotype)
         if extension == "png" and math.prod(figure.get_size_inches()) * dpi**2 > MAX_PIXELS:
             raise UsageError("too many pixels for a png: lower --dpi, or draw an svg")
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension)
-        content = io.BytesIO()
-        figure.savefig(content, format=extension, dpi=dpi, metadata=metadata)
+        content, undated = io.BytesIO(), {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        figure.savefig(content, format=extension, dpi=dpi, metadata=undated.get(extension))
     return content.getvalue()
 
 

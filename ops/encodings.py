@@ -6,9 +6,9 @@ Standard library only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from ops.space import Space
+from ops.space import CellSpace
 
 Encoding = tuple[int, ...]
 
@@ -17,12 +17,22 @@ class GenotypeError(ValueError):
     """A genotype that cannot be: the message names the cell, the node and the value, in one line."""
 
 
+class Stated(NamedTuple):
+    """What a text, a file or a name says of a genotype, before it is validated."""
+
+    cells: Any
+    sharing: str | None = None
+    blocks: tuple[int, ...] | None = None
+    space: str | None = None
+    concat: Any = ()
+
+
 def is_int(value: Any) -> bool:
     """Whether a value is a whole number; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def validated(cells: Any, space: Space) -> tuple[Encoding, ...]:
+def validated(cells: Any, space: CellSpace) -> tuple[Encoding, ...]:
     """The encodings of a genotype as tuples. Raises GenotypeError."""
     if not isinstance(cells, list | tuple):
         raise GenotypeError(f"a genotype is a list of encodings, not {short(cells)}")
@@ -36,7 +46,7 @@ def validated(cells: Any, space: Space) -> tuple[Encoding, ...]:
     return tuple(_validated_cell(index, cell, space) for index, cell in enumerate(cells))
 
 
-def _validated_cell(index: int, cell: Any, space: Space) -> Encoding:
+def _validated_cell(index: int, cell: Any, space: CellSpace) -> Encoding:
     if not isinstance(cell, list | tuple):
         raise GenotypeError(f"cell {index} is {short(cell)}, not a list of {space.length} integers")
     if len(cell) != space.length and not (space.further and cell and len(cell) % 4 == 0):
@@ -55,7 +65,7 @@ def _validated_cell(index: int, cell: Any, space: Space) -> Encoding:
     return tuple(cell)
 
 
-def validated_concat(concat: Any, cells: Sequence[Encoding], space: Space) -> tuple[tuple[int, ...], ...]:
+def validated_concat(concat: Any, cells: Sequence[Encoding], space: CellSpace) -> tuple[tuple[int, ...], ...]:
     """The states that each cell gives, or nothing where those are what the space says. Raises GenotypeError."""
     if not isinstance(concat, list | tuple) or not all(isinstance(states, list | tuple) for states in concat):
         raise GenotypeError(f"concat is {short(concat)}, not one list of states for each cell")

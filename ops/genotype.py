@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ops.encodings import Encoding, GenotypeError, is_int, short, validated, validated_concat
-from ops.named import NAMED, Written, from_pairs
+from ops.encodings import Encoding, GenotypeError, Stated, is_int, short, validated, validated_concat
+from ops.named import NAMED, from_pairs
 from ops.space import SLNAS, SPACES, in_order, loose_ends
 
 MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal cells of each stage: more is a typing error
@@ -129,16 +129,6 @@ class Candidate(NamedTuple):
     blocks: tuple[int, ...] | None
 
 
-class Stated(NamedTuple):
-    """What a text or a file says of a genotype, before it is validated."""
-
-    cells: Any
-    sharing: str | None = None
-    blocks: tuple[int, ...] | None = None
-    space: str | None = None
-    concat: Any = ()
-
-
 def read_candidate(
     text_or_path: str | Path,
     sharing: str | None = None,
@@ -155,15 +145,15 @@ def read_candidate(
     if not text:
         raise GenotypeError("the genotype is empty: give a JSON list, a genotypes.json, or genotypes.json#RANK")
     if text in NAMED:
-        stated = _of_written(NAMED[text])
+        stated = NAMED[text]
     elif text[0] in "[{":
         stated = _stated(_json(text, "the genotype"))
     else:
         stated = _from_file(text)
     if space and stated.space not in (None, space):
         raise GenotypeError(f"{short(text)} is of the space {short(stated.space)}, not of {space}")
-    own = stated.space or space or SLNAS.name
-    genotype = Genotype.from_lists(stated.cells, sharing or stated.sharing or "type", own, stated.concat)
+    space = stated.space or space or SLNAS.name
+    genotype = Genotype.from_lists(stated.cells, sharing or stated.sharing or "type", space, stated.concat)
     blocks = stated.blocks if blocks is None else tuple(blocks)
     if blocks is not None:
         genotype.require_fit(blocks)
@@ -179,11 +169,7 @@ def parse_genotype(
 
 def _stated(document: Any) -> Stated:
     """A genotype that stands alone: a list of encodings, or the pairs of DARTS."""
-    return _of_written(from_pairs(document)) if isinstance(document, dict) else Stated(document)
-
-
-def _of_written(written: Written) -> Stated:
-    return Stated(written.cells, space=written.space, concat=written.concat)
+    return from_pairs(document) if isinstance(document, dict) else Stated(document)
 
 
 def _json(text: str, what: str) -> Any:

@@ -9,23 +9,15 @@ that was found with shared weights.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from ops.encodings import Encoding, GenotypeError, is_int, short
-from ops.space import DARTS, ENAS, NAO, Space
+from ops.encodings import Encoding, GenotypeError, Stated, is_int, short
+from ops.space import DARTS, ENAS, NAO, CellSpace
 
 KEYS = ("normal", "normal_concat", "reduce", "reduce_concat")
 
 
-class Written(NamedTuple):
-    """A genotype as plain values: encodings, the states that its cells give where it says so, and its space."""
-
-    cells: Sequence[Sequence[int]]
-    concat: Sequence[Sequence[int]] = ()
-    space: str = "slnas"
-
-
-def from_pairs(document: Mapping[str, Any], space: Space = DARTS) -> Written:
+def from_pairs(document: Mapping[str, Any], space: CellSpace = DARTS) -> Stated:
     """Read a genotype in the notation of DARTS: [operation, input] pairs, two a node, and the concatenated states.
 
     Raises GenotypeError.
@@ -39,10 +31,10 @@ def from_pairs(document: Mapping[str, Any], space: Space = DARTS) -> Written:
         document.get(f"{name}_concat", range(2, 2 + len(cell) // 4))
         for name, cell in zip(("normal", "reduce"), cells, strict=True)
     )
-    return Written(cells, tuple(tuple(c) if isinstance(c, range) else c for c in concat), space.name)
+    return Stated(cells, space=space.name, concat=tuple(tuple(c) if isinstance(c, range) else c for c in concat))
 
 
-def _encoding(name: str, pairs: Any, space: Space) -> Encoding:
+def _encoding(name: str, pairs: Any, space: CellSpace) -> Encoding:
     """The integers of the pairs of one cell."""
     if not isinstance(pairs, list | tuple) or not pairs or len(pairs) % 2:
         raise GenotypeError(f"{name} is {short(pairs)}, not a list of [operation, input] pairs, two for each node")
@@ -57,18 +49,18 @@ def _encoding(name: str, pairs: Any, space: Space) -> Encoding:
     return tuple(encoding)
 
 
-def _darts(normal: str, reduction: str, concat: Sequence[Sequence[int]] = ()) -> Written:
+def _darts(normal: str, reduction: str, concat: Sequence[Sequence[int]] = ()) -> Stated:
     """A genotype from words, ``operation input`` for each edge."""
     words = (cell.split() for cell in (normal, reduction))
     pairs = [[[op, int(state)] for op, state in zip(w[0::2], w[1::2], strict=True)] for w in words]
-    return Written(tuple(_encoding("cell", cell, DARTS) for cell in pairs), concat, DARTS.name)
+    return Stated(tuple(_encoding("cell", cell, DARTS) for cell in pairs), space=DARTS.name, concat=concat)
 
 
-def _numbers(text: str, space: Space) -> Written:
+def _numbers(text: str, space: CellSpace) -> Stated:
     """A genotype from all integers of both cells in one row."""
     numbers = tuple(map(int, text.split()))
     half = len(numbers) // 2
-    return Written((numbers[:half], numbers[half:]), (), space.name)
+    return Stated((numbers[:half], numbers[half:]), space=space.name)
 
 
 NAMED = {

@@ -1,14 +1,14 @@
-"""A search space as a value: which operations and nodes there are, and what each integer of an encoding may be.
+"""Search spaces as values: positions with options, and for cells what the integer at each position means.
 
 A *cell encoding* holds four integers a node, ``(input_1, op_1, input_2, op_2)``. Node ``n`` may read inputs
 ``0 .. n + 1``: 0 is the state before the previous one, 1 the previous state, ``k >= 2`` the output of node
-``k - 2``. An operation is an index into :attr:`Space.operations`. Standard library only.
+``k - 2``. An operation is an index into :attr:`CellSpace.operations`. Standard library only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -21,20 +21,44 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """What a search chooses from: operations, the number of nodes, and through them the options of each integer.
+    """A list of positions with options: all that a strategy knows of what it searches.
+
+    ``positions``: how many options there are at each. An encoding holds one integer a position, from 0.
+    """
+
+    name: str
+    positions: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """How many integers an encoding has."""
+        return len(self.positions)
+
+    def options(self, position: int) -> int:
+        """How many values the integer at this position can take; encodings may lie one behind the other."""
+        return self.positions[position % self.length]
+
+    def can_draw(self, encoding: Sequence[int]) -> bool:
+        """Whether a search can draw this encoding."""
+        return len(encoding) == self.length and all(0 <= v < n for v, n in zip(encoding, self.positions, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSpace(Space):
+    """A space of cells: operations and the number of nodes, from which the positions follow.
 
     ``operations``: names, as in ``ops.registry``; the integer of an encoding is the index. ``heaviest``: the one that
     needs the most memory. ``symmetric``: whether swapping the two edges of a node leaves the network the same.
 
     ``stacked``: a network is one stack of ``--layers`` cells of two kinds; else it has stages of ``--blocks`` cells.
-    ``depths``: those of a search and of a retraining, unless told; of a stack one number each.
+    ``depths``: those of a search and of a retraining, unless the user gives one; of a stack one number each.
     ``distinct``: the two inputs of a node that is drawn are never the same state. ``loose_ends``: a cell gives those
     states that no node reads, else all its nodes. ``further``: operations that only genotypes written by hand may hold;
     such a genotype may have any number of nodes, and name the states that each cell gives. ``searched``: whether there
     is a supernet.
     """
 
-    name: str
+    positions: tuple[int, ...] = field(init=False)
     operations: tuple[str, ...]
     nodes: int
     heaviest: str
@@ -46,28 +70,18 @@ class Space:
     further: tuple[str, ...] = ()
     searched: bool = True
 
+    def __post_init__(self) -> None:
+        options = ((node + 2, len(self.operations)) * 2 for node in range(self.nodes))
+        object.__setattr__(self, "positions", tuple(count for node in options for count in node))
+
     @property
     def known(self) -> tuple[str, ...]:
         """All operations that an integer of an encoding may name: those of a search, and the further ones."""
         return self.operations + self.further
 
-    @property
-    def length(self) -> int:
-        """How many integers an encoding has."""
-        return 4 * self.nodes
-
-    def options(self, position: int) -> int:
-        """How many values the integer at this position of an encoding can take."""
-        node, field = divmod(position % self.length, 4)
-        return node + 2 if field % 2 == 0 else len(self.operations)
-
-    def free(self, position: int) -> int:
-        """How many values a draw of this integer chooses among, given those before it."""
-        return self.options(position) - (self.distinct and position % 4 == 2)
-
     def can_draw(self, encoding: Sequence[int]) -> bool:
         """Whether a search can draw this encoding; those written by hand may hold more."""
-        if len(encoding) != self.length or any(op >= len(self.operations) for op in encoding[1::2]):
+        if not super().can_draw(encoding):
             return False
         return not self.distinct or all(first.input != second.input for first, second in edges(encoding))
 
@@ -101,13 +115,13 @@ def loose_ends(encoding: Sequence[int]) -> tuple[int, ...]:
     return tuple(state for state in range(2 + len(encoding) // 4) if state not in read)
 
 
-SLNAS = Space(
+SLNAS = CellSpace(
     "slnas",
     operations=("shuffle_3x3", "shuffle_5x5", "avg_pool_3x3", "max_pool_3x3", "conv_1x1"),
     nodes=5,
     heaviest="shuffle_5x5",
 )
-ENAS = Space(
+ENAS = CellSpace(
     "enas",
     operations=("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity"),
     nodes=5,
@@ -116,7 +130,7 @@ ENAS = Space(
     depths=((6,), (15,)),
     loose_ends=True,
 )
-DARTS = Space(
+DARTS = CellSpace(
     "darts",
     operations=(
         *("max_pool_3x3", "avg_pool_3x3", "skip_connect"),
@@ -129,7 +143,7 @@ DARTS = Space(
     distinct=True,
     further=("sep_conv_7x7", "conv_7x1_1x7"),
 )
-NAO = Space(
+NAO = CellSpace(
     "nao",
     operations=(  # the published table holds three of them twice
         *("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity", "identity_again"),
@@ -144,4 +158,4 @@ NAO = Space(
     loose_ends=True,
     searched=False,
 )
-SPACES: dict[str, Space] = {space.name: space for space in (SLNAS, ENAS, DARTS, NAO)}
+SPACES: dict[str, CellSpace] = {space.name: space for space in (SLNAS, ENAS, DARTS, NAO)}

@@ -17,7 +17,7 @@ import retrainer_cifar as retrainer
 from controller.sampling import POPULATIONS
 from models.cost import network_cost
 from models.deployment import Deployment
-from models.macs import Cost
+from models.parts import Cost
 from models.spec import NetworkSpec
 from ops.genotype import Candidate, Genotype, num_cells
 from studies.pieces import Maker, Piece

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from models.backbone import Backbone
 from models.darts import ChosenCell
+from models.network import Backbone
 from ops.space import DARTS
 from tests.golden_weights import draw
 

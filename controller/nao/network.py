@@ -18,11 +18,14 @@ def summary(outputs: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Read tokens in pairs, (input, operation), and predict the value of what it read."""
+    """Read tokens, ``at_once`` in a step, and predict the value of what it read."""
 
-    def __init__(self, vocabulary: int, hidden: int, mlp_layers: int, mlp_hidden: int, dropout: float) -> None:
+    def __init__(
+        self, vocabulary: int, at_once: int, hidden: int, mlp_layers: int, mlp_hidden: int, dropout: float
+    ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, hidden // 2)
+        self.at_once = at_once
+        self.embedding = nn.Embedding(vocabulary, hidden // at_once)
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
         widths = [hidden, *[mlp_hidden] * mlp_layers]
         self.mlp = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
@@ -30,9 +33,9 @@ class Encoder(nn.Module):
         self.dropout = dropout
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, L) -> one output of length 1 for each pair of them, (N, L / 2, H)."""
-        pairs = self.embedding(tokens).unflatten(1, (-1, 2)).flatten(2)  # (N, L / 2, H)
-        return functional.normalize(self.lstm(pairs)[0], dim=2)
+        """Tokens (N, L) -> one output of length 1 for each step, (N, L / at_once, H)."""
+        steps = self.embedding(tokens).unflatten(1, (-1, self.at_once)).flatten(2)  # (N, L / at_once, H)
+        return functional.normalize(self.lstm(steps)[0], dim=2)
 
     def value(self, outputs: Tensor) -> Tensor:
         """Predict from the encoder's outputs (N, K, H) a score between 0 and 1: (N,)."""
@@ -96,19 +99,20 @@ class Decoder(nn.Module):
 
 
 class EncoderPredictorDecoder(nn.Module):
-    """All three. The defaults are those of the published search; a token's embedding has half of ``hidden``."""
+    """All three. The defaults are those of the published search, which reads an input with its operation at once."""
 
     def __init__(
         self,
         vocabulary: int,
         *,
+        at_once: int = 2,
         hidden: int = 96,
         mlp_layers: int = 3,
         mlp_hidden: int = 200,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(vocabulary, hidden, mlp_layers, mlp_hidden, dropout)
+        self.encoder = Encoder(vocabulary, at_once, hidden, mlp_layers, mlp_hidden, dropout)
         self.decoder = Decoder(vocabulary, hidden)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

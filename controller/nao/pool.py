@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from controller.positions import Positions
 from controller.statistics import Seen
-from ops.genotype import Genotype
 
 SEED, DECODED, FRESH = "seed", "decoded", "fresh"  # of the first pool; by a latent step; where these were too few
 
@@ -19,7 +19,7 @@ SEED, DECODED, FRESH = "seed", "decoded", "fresh"  # of the first pool; by a lat
 class Member:
     """A genotype of the pool. ``scored``: in this round; ``fitted``: the network has seen its score."""
 
-    genotype: Genotype
+    genotype: Any
     origin: str
     score: float | None = None
     scored: bool = False
@@ -29,21 +29,22 @@ class Member:
 class Pool:
     """Different genotypes with their last scores, in the order in which they are scored."""
 
-    def __init__(self) -> None:
+    def __init__(self, positions: Positions) -> None:
+        self.positions = positions
         self.members: list[Member] = []
         self.seen = Seen()  # whatever was in the pool once, swapped edges aside
 
     def __len__(self) -> int:
         return len(self.members)
 
-    def knows(self, genotype: Genotype) -> bool:
+    def knows(self, genotype: Any) -> bool:
         """Whether this network is, or was, in the pool."""
-        return genotype.canonical() in self.seen
+        return self.positions.canonical(genotype) in self.seen
 
-    def add(self, genotypes: Sequence[Genotype], origin: str) -> None:
+    def add(self, genotypes: Sequence[Any], origin: str) -> None:
         """Take these in, without a score."""
         self.members += [Member(genotype, origin) for genotype in genotypes]
-        self.seen.add(genotype.canonical() for genotype in genotypes)
+        self.seen.add(map(self.positions.canonical, genotypes))
 
     def waiting(self) -> list[Member]:
         """Those without a score of this round."""
@@ -67,18 +68,16 @@ class Pool:
         for member in self.members:
             member.scored = False
 
-    def origins(self) -> dict[Genotype, str]:
+    def origins(self) -> dict[Any, str]:
         """Where each network of the pool came from, by its canonical genotype."""
-        return {member.genotype.canonical(): member.origin for member in self.members}
+        return {self.positions.canonical(member.genotype): member.origin for member in self.members}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
-        members = [[m.genotype.to_lists(), m.origin, m.score, m.scored, m.fitted] for m in self.members]
+        members = [[self.positions.plain(m.genotype), m.origin, m.score, m.scored, m.fitted] for m in self.members]
         return {"members": members, "seen": self.seen.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any], sharing: str, space: str) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there."""
-        self.members = [
-            Member(Genotype.from_lists(lists, sharing, space), *facts) for lists, *facts in state["members"]
-        ]
+        self.members = [Member(self.positions.read(plain), *facts) for plain, *facts in state["members"]]
         self.seen.load_state_dict(state["seen"])

@@ -21,9 +21,8 @@ from controller.nao.learning import (
 from controller.nao.network import EncoderPredictorDecoder, moved
 from controller.nao.pool import DECODED, FRESH, SEED, Member, Pool
 from controller.nao.tokens import Tokens
-from controller.sampling import Fits, draw_fitting, uniform
-from ops.genotype import Genotype
-from ops.space import SPACES
+from controller.positions import Positions
+from controller.sampling import Fits, draw_fitting
 
 AT_ONCE = 8  # fresh genotypes that are drawn at a time
 TOP = 10  # winners whose origin is reported
@@ -36,17 +35,16 @@ class Nao:
     all of the pool was scored. Weights of the network start from torch's global random numbers.
     """
 
-    def __init__(self, num_cells: int, sharing: str, space: str = "slnas", settings: Settings = PUBLISHED) -> None:
-        self.num_cells, self.sharing, self.space, self.settings = num_cells, sharing, space, settings
-        self.tokens = Tokens(num_cells, sharing, SPACES[space])
-        self.network = EncoderPredictorDecoder(self.tokens.vocabulary).eval()
-        self.pool = Pool()
+    def __init__(self, positions: Positions, settings: Settings = PUBLISHED) -> None:
+        self.positions, self.settings, self.tokens = positions, settings, Tokens(positions)
+        self.network = EncoderPredictorDecoder(self.tokens.vocabulary, at_once=self.tokens.at_once).eval()
+        self.pool = Pool(positions)
         self.counts = {"rounds": 0, DECODED: 0, FRESH: 0}
         self.quality: dict[str, float | None] = {"pairwise_accuracy": None, "reconstruction_error": None}
         self._asked: list[Member] = []
         self._news: dict[str, float] = {}  # of a round, for the next tell()
 
-    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
         """The next ``n`` of the pool; the last of a round come with the first ones again, where they are too few."""
         self._begin(generator, fits)
         waiting = self.pool.waiting()
@@ -56,17 +54,17 @@ class Nao:
         self._asked = list(islice(chain(waiting, cycle(self.pool.members)), n))
         return tuple(member.genotype for member in self._asked)
 
-    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
         """Uniform draws from the pool, with replacement."""
         self._begin(generator, fits)
 
-        def draw(count: int) -> list[Genotype]:
+        def draw(count: int) -> list[Any]:
             drawn = torch.randint(len(self.pool), (count,), generator=generator).tolist()
             return [self.pool.members[i].genotype for i in drawn]
 
         return draw_fitting(draw, n, fits)
 
-    def finalists(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
+    def finalists(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
         """The ``n`` best of the pool by their last scores, or all of it if there are fewer."""
         self._begin(generator, fits)
         return tuple(member.genotype for member in self.pool.ranked()[:n])
@@ -81,7 +79,7 @@ class Nao:
         best = self.pool.ranked()[0].score
         return {"reward": sum(scores) / len(scores), "best": best, "nao_rounds": float(self.counts["rounds"]), **news}
 
-    def argmax(self) -> Genotype | None:
+    def argmax(self) -> Any | None:
         """The best of the pool by its last score."""
         return self.pool.ranked()[0].genotype if self.has_moved() else None
 
@@ -89,13 +87,13 @@ class Nao:
         """Whether any score was told."""
         return any(member.score is not None for member in self.pool.members)
 
-    def report(self, best: Sequence[Genotype]) -> dict[str, Any]:
+    def report(self, best: Sequence[Any]) -> dict[str, Any]:
         """What the search found, by origin of the winners, best first, and how good its network was.
 
         The accuracy is on what was scored after the last fit; where that is too little, as measured a round before.
         """
         origins = self.pool.origins()
-        top = [origins.get(genotype.canonical()) for genotype in best[:TOP]]
+        top = [origins.get(self.positions.canonical(genotype)) for genotype in best[:TOP]]
         accuracy = self._accuracy()
         return {
             "top": len(top),
@@ -121,8 +119,8 @@ class Nao:
                     self.pool.add([genotype], origin)
                     missing -= 1
 
-    def _uniform(self, generator: torch.Generator) -> Callable[[int], tuple[Genotype, ...]]:
-        return lambda count: uniform(count, self.num_cells, self.sharing, generator, self.space)
+    def _uniform(self, generator: torch.Generator) -> Callable[[int], tuple[Any, ...]]:
+        return lambda count: self.positions.uniform(count, generator)
 
     def _accuracy(self) -> float | None:
         """That of the network on what it was not fitted to; None before it was fitted to anything."""
@@ -137,7 +135,7 @@ class Nao:
         settings, ranked, accuracy = self.settings, self.pool.ranked(), self._accuracy()
         tokens = self.tokens.encode([member.genotype for member in ranked])
         values = scaled([member.score for member in ranked])
-        augment = self.tokens.swapped if SPACES[self.space].symmetric else None
+        augment = self.tokens.swapped if self.positions.symmetric else None
         seed = int(torch.randint(2**62, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -160,16 +158,16 @@ class Nao:
         news = {"loss": loss, DECODED: float(len(found)), FRESH: float(fresh), **measured}
         self._news = {f"nao_{name}": value for name, value in news.items()}
 
-    def _improve(self, tokens: torch.Tensor, fits: Fits | None) -> list[Genotype]:
+    def _improve(self, tokens: torch.Tensor, fits: Fits | None) -> list[Any]:
         """New genotypes that fit, decoded after ever longer latent steps from these tokens (n, L)."""
-        found: dict[Genotype, Genotype] = {}  # by the canonical form
+        found: dict[Any, Any] = {}  # by the canonical form
         with torch.no_grad():
             outputs = self.network.encoder(tokens)
         direction = self.network.direction(outputs)
         for size in range(1, self.settings.longest + 1):
             decoded, _ = self.network.decoder.greedy(moved(outputs, direction, size), self.tokens)
             for genotype in self.tokens.decode(decoded):
-                form = genotype.canonical()
+                form = self.positions.canonical(genotype)
                 if form not in found and not self.pool.knows(form) and (fits is None or fits(genotype)):
                     found[form] = genotype
                 if len(found) == self.settings.replaced:
@@ -188,6 +186,6 @@ class Nao:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there."""
-        self.pool.load_state_dict(state["pool"], self.sharing, self.space)
+        self.pool.load_state_dict(state["pool"])
         self.network.load_state_dict(state["network"])
         self.counts, self.quality = dict(state["counts"]), dict(state["quality"])

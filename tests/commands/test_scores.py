@@ -8,7 +8,6 @@ import torch
 
 from controller import strategies
 from controller.random_search import RandomSearch
-from controller.sampling import uniform
 from engine.scoring import Scorer
 from engine.tasks import TASKS, Task
 from tests.harness import finished, genotypes, metrics, only_run, result_of, same_run, start, stop_after
@@ -21,9 +20,9 @@ LOSS = ["--score", "loss"]
 class Narrow(RandomSearch):
     """Asks for three genotypes only, over and over, and remembers what it was told."""
 
-    def __init__(self, *space, **_options):
-        super().__init__(*space)
-        self.pool, self.told = uniform(3, *space[:2], torch.Generator().manual_seed(0)), []
+    def __init__(self, positions, **_options):
+        super().__init__(positions)
+        self.pool, self.told = positions.uniform(3, torch.Generator().manual_seed(0)), []
 
     def ask(self, n, generator, fits=None):
         picked = torch.randint(3, (n,), generator=generator).tolist()

@@ -8,16 +8,15 @@ import torch
 from torch.nn import functional as F
 
 from controller import strategies
-from controller.sampling import uniform
 from data.mixing import WrappedLoader
 from engine.tasks import TASKS, Loss, Meter, Task
 from models import structures
 from models.network import Network
 from ops import primitives, registry, space
-from ops.space import Space
+from ops.space import CellSpace
 from tests.harness import only_run, start, weights
 
-TOY = Space("toy", operations=("conv_1x1", "soft_pool"), nodes=3, heaviest="conv_1x1")
+TOY = CellSpace("toy", operations=("conv_1x1", "soft_pool"), nodes=3, heaviest="conv_1x1")
 FLAGS = ["--image_size", "16", "--no-tensorboard", "--task", "colour", "--epochs", "2", "--batch_size", "40"]
 
 
@@ -70,13 +69,9 @@ class Colour(Task):
 class Ladder:
     """Asks for uniform genotypes and remembers the best that it was told of."""
 
-    def __init__(self, num_cells, sharing, space, **_options):
-        self.uniform = partial(self.draw, num_cells, sharing, space)
+    def __init__(self, positions, **_options):
+        self.uniform = positions.uniform
         self.asked, self.best, self.told = (), None, []
-
-    @staticmethod
-    def draw(num_cells, sharing, space, n, generator):
-        return uniform(n, num_cells, sharing, generator, space)
 
     def ask(self, n, generator, fits=None):
         self.asked = self.uniform(n, generator)

@@ -9,8 +9,10 @@ from controller.nao import strategy as rounds
 from controller.nao.learning import Settings
 from controller.nao.pool import DECODED, FRESH, SEED, Pool
 from controller.nao.strategy import Nao
-from controller.sampling import genes_of, uniform
+from controller.positions import CellPositions
+from controller.sampling import uniform
 from ops.genotype import Genotype
+from tests.genes import genes_of
 
 SMALL = Settings(pool=12, replaced=5, best=4, epochs=2)
 
@@ -21,7 +23,7 @@ def source(seed: int = 0) -> torch.Generator:
 
 def make(sizes: Settings = SMALL, seed: int = 0) -> Nao:
     torch.manual_seed(seed)
-    return Nao(2, "type", settings=sizes)
+    return Nao(CellPositions(2, "type"), settings=sizes)
 
 
 def worth(genotype: Genotype) -> float:
@@ -91,7 +93,7 @@ def test_what_decodes_meets_the_limits():
 def test_a_pool_larger_than_what_fits_has_repeats_and_the_search_goes_on(monkeypatch):
     monkeypatch.setattr("controller.sampling.MAX_DRAWS", 30)
     few = uniform(3, 2, "type", source(9))
-    monkeypatch.setattr(rounds, "uniform", lambda n, *_: tuple(few[i % 3] for i in range(n)))
+    monkeypatch.setattr(CellPositions, "uniform", lambda _self, n, *_: tuple(few[i % 3] for i in range(n)))
     nao, generator = make(), source()
     for _ in range(2):
         assert set(few) >= set(score_all(nao, generator, fits=lambda genotype: genotype in few))
@@ -138,7 +140,7 @@ def test_a_search_saved_in_the_middle_of_a_round_goes_on_bit_for_bit():
 
 def test_the_report_counts_where_the_ten_best_come_from():
     nao, genotypes = make(), uniform(14, 2, "type", source())
-    nao.pool = Pool()
+    nao.pool = Pool(nao.positions)
     nao.pool.add(genotypes[:4], SEED)
     nao.pool.add(genotypes[4:9], DECODED)
     nao.pool.add(genotypes[9:], FRESH)

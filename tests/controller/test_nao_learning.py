@@ -1,7 +1,5 @@
 """NAO's alphabet in every space, and how its network is fitted and judged."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +8,7 @@ from hypothesis import strategies as st
 from controller.nao.learning import Settings, fit, pairwise_accuracy, scaled
 from controller.nao.network import EncoderPredictorDecoder
 from controller.nao.tokens import START, Tokens
+from controller.positions import CellPositions
 from controller.sampling import uniform
 from ops.genotype import SHARINGS
 from ops.space import SLNAS, SPACES, edges
@@ -24,7 +23,7 @@ def source(seed: int = 0) -> torch.Generator:
 def test_tokens_of_genotypes_are_legal_and_read_back_in_every_space(space, sharing, cells, seed):
     sharing = "type" if SPACES[space].stacked else sharing
     cells = 2 if sharing == "type" else cells
-    alphabet = Tokens(cells, sharing, SPACES[space])
+    alphabet = Tokens(CellPositions(cells, sharing, space))
     genotypes = uniform(6, cells, sharing, source(seed), space)
     tokens = alphabet.encode(genotypes)
     assert tokens.shape == (6, alphabet.length)
@@ -35,7 +34,7 @@ def test_tokens_of_genotypes_are_legal_and_read_back_in_every_space(space, shari
 
 @pytest.mark.parametrize("space", sorted(SPACES))
 def test_whatever_an_untrained_network_decodes_is_a_genotype(space):
-    alphabet = Tokens(2, "type", SPACES[space])
+    alphabet = Tokens(CellPositions(2, "type", space))
     torch.manual_seed(0)
     network = EncoderPredictorDecoder(alphabet.vocabulary).eval()
     with torch.no_grad():
@@ -46,19 +45,17 @@ def test_whatever_an_untrained_network_decodes_is_a_genotype(space):
 
 
 def test_the_two_inputs_of_a_node_differ_where_a_space_asks_for_that():
-    names = ("name", "nodes", "operations", "length", "options")
-    distinct = SimpleNamespace(**{name: getattr(SLNAS, name) for name in names}, distinct=True)
-    for space, allowed in ((distinct, False), (SLNAS, not getattr(SLNAS, "distinct", False))):
-        alphabet = Tokens(2, "type", space)
+    for space in ("darts", "slnas"):
+        alphabet = Tokens(CellPositions(2, "type", space))
         torch.manual_seed(0)
         network = EncoderPredictorDecoder(alphabet.vocabulary).eval()
         decoded = alphabet.decode(network.decoder.greedy(torch.randn(40, 20, 96), alphabet)[0])
         pairs = [pair for genotype in decoded for cell in genotype.cells for pair in edges(cell)]
-        assert any(one.input == other.input for one, other in pairs) == allowed
+        assert any(one.input == other.input for one, other in pairs) == (space == "slnas")
 
 
 def test_swapped_tokens_are_the_same_networks_with_one_node_of_each_cell_written_otherwise():
-    alphabet = Tokens(2, "type", SLNAS)
+    alphabet = Tokens(CellPositions(2, "type"))
     genotypes = uniform(50, 2, "type", source())
     torch.manual_seed(1)
     swapped = alphabet.decode(alphabet.swapped(alphabet.encode(genotypes)))
@@ -73,7 +70,7 @@ def test_swapped_tokens_are_the_same_networks_with_one_node_of_each_cell_written
 
 
 def test_fitting_lowers_the_loss_and_comes_from_the_seed_alone():
-    alphabet, found = Tokens(2, "type", SLNAS), []
+    alphabet, found = Tokens(CellPositions(2, "type")), []
     tokens = alphabet.encode(uniform(20, 2, "type", source()))
     for epochs in (1, 25, 25):
         torch.manual_seed(0)

@@ -9,11 +9,11 @@ import torch
 from controller.nao.learning import joint_loss, reconstruction_error
 from controller.nao.network import EncoderPredictorDecoder, moved, summary
 from controller.nao.tokens import Tokens
-from ops.space import SLNAS
+from controller.positions import CellPositions
 from tests.golden_weights import draw
 
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "nao_epd.json").read_text())["cases"]
-ALPHABET = Tokens(2, "type", SLNAS)  # as the published space: five nodes and five operations
+ALPHABET = Tokens(CellPositions(2, "type"))  # as the published space: five nodes and five operations
 
 
 def network_of(case: dict) -> EncoderPredictorDecoder:

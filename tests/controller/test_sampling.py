@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from controller.sampling import genes_of, uniform, varied
+from controller.sampling import uniform, varied
+from tests.genes import genes_of
 
 
 def source(seed: int = 0) -> torch.Generator:

@@ -15,11 +15,13 @@ from scipy.stats import chisquare
 from controller import evolution
 from controller.evolution import Evolution
 from controller.pictures import likely_pictures
-from controller.sampling import apart, from_genes, gene_sizes, genes_of, uniform, varied
+from controller.positions import CellPositions
+from controller.sampling import uniform, varied
 from controller.statistics import Seen, shares
 from controller.strategies import CONTROLLERS, make_strategy
 from ops.genotype import Genotype
 from ops.space import DARTS, SPACES, edges
+from tests.genes import from_genes, genes_of
 
 SEARCHED = [name for name, space in SPACES.items() if space.searched]
 PAIRS = {DARTS.name}  # spaces whose nodes read two different states
@@ -112,20 +114,21 @@ def test_pairs_of_different_inputs_are_uniform(draw):
 
 
 def test_only_second_inputs_that_are_the_first_again_are_drawn_anew():
-    genes = (torch.rand(300, 32, generator=source(), dtype=torch.float64) * gene_sizes(2, "darts")).long()
-    found = apart(genes, source(), "darts")
+    positions = CellPositions(2, "type", "darts")
+    genes = (torch.rand(300, 32, generator=source(), dtype=torch.float64) * positions.sizes).long()
+    found = positions.legal(genes, source())
     clash = torch.zeros_like(genes, dtype=torch.bool)
     clash[:, 2::4] = genes[:, 0::4] == genes[:, 2::4]
     assert clash.any()
     assert torch.equal(found != genes, clash)
-    assert apart(genes, source(), "slnas") is genes
+    assert CellPositions(2, "type", "slnas").legal(genes, source()) is genes
 
 
 def test_children_in_a_space_of_pairs_keep_genes_that_go_together_and_draw_the_others_anew(monkeypatch):
     a, b = ((0, 3, 1, 3) * 4, (1, 3, 0, 3) + (1, 3, 2, 3) * 3)
     a, b = (Genotype((cell, cell), space="darts") for cell in (a, b))
     monkeypatch.setattr(evolution, "uniform", lambda n, *_: (b,) * n)
-    strategy = Evolution(2, "type", "darts")
+    strategy = Evolution(CellPositions(2, "type", "darts"))
     strategy.parents, strategy.generation = [(a, 1.0)] * 20, 1
     children = strategy.sample(4000, source())
     assert legal(children, "darts")
@@ -192,7 +195,7 @@ def test_the_probabilities_of_all_that_can_be_drawn_sum_to_one(controller, space
     for pair in permutations(values, 2) if of.distinct else [(a, b) for a in values for b in values]:
         cell[first], cell[first + 2] = pair
         variants.append(Genotype((base.cells[0], tuple(cell)), space=space))
-    connections = choices(made, variants)[1][0]
+    connections = choices(made, variants)[2]  # of the last encoding
     both = connections.log_probs.gather(2, connections.indices[:, :, None])[:, -2:, 0].sum(1)  # (variants,)
     assert both.logsumexp(0).item() == pytest.approx(0, abs=1e-12)
 
@@ -202,7 +205,7 @@ def test_draws_in_a_space_of_pairs_follow_the_stated_probabilities(controller):
     """Each option of a choice is taken as often as its probability, given the choices before, is on average."""
     made, n = policy(controller, "darts"), 200
     with torch.no_grad():
-        connections, _ = choices(made, made.draw(n, source())[0])[0]
+        connections = choices(made, made.draw(n, source())[0])[0]
     for place in range(2 * DARTS.nodes):
         stated = connections.log_probs[:, place].exp()  # (n, options)
         seen = torch.nn.functional.one_hot(connections.indices[:, place], DARTS.nodes + 1).double()
@@ -219,8 +222,7 @@ def test_a_policy_without_preferences_is_uniform(controller, space):
     if controller == "enas":
         made.lean.zero_()
     entropy = made.draw(2, source())[1].entropy
-    of = SPACES[space]
-    assert entropy[0].item() == pytest.approx(2 * sum(math.log(of.free(i)) for i in range(of.length)))
+    assert entropy[0].item() == pytest.approx(sum(math.log(options) for options in made.positions.free))
     assert made.kl_from_uniform(entropy.mean().item()) == pytest.approx(0, abs=1e-12)
 
 

@@ -11,10 +11,12 @@ from scipy.stats import chisquare
 from controller import evolution, sampling
 from controller.evolution import Evolution
 from controller.nao.learning import Settings
-from controller.sampling import NothingFitsError, draw_fitting, from_genes, genes_of, uniform
+from controller.positions import CellPositions
+from controller.sampling import NothingFitsError, draw_fitting, uniform
 from controller.strategies import STRATEGIES, make_strategy
 from ops.genotype import SHARINGS, Genotype
 from ops.space import SLNAS
+from tests.genes import from_genes, genes_of
 
 NAMES = sorted(STRATEGIES)
 GENES = 2 * SLNAS.length
@@ -168,7 +170,7 @@ def bred(monkeypatch):
     monkeypatch.setattr(evolution, "uniform", lambda n, *_: (b,) * n)
 
     def breed(generation: int, n: int) -> torch.Tensor:
-        strategy = Evolution(2, "type")
+        strategy = Evolution(CellPositions(2, "type"))
         strategy.parents, strategy.generation = [(a, 10.0)] * 20, generation
         return torch.tensor([genes_of(child) for child in strategy.sample(n, source(generation))])
 
@@ -197,7 +199,7 @@ def test_seven_genes_of_ten_come_from_the_first_parent(bred):
 
 def test_parents_are_picked_by_their_squared_score(monkeypatch):
     monkeypatch.setattr(evolution, "uniform", lambda n, *_: (all_from("last", 1),) * n)
-    strategy, generator = Evolution(2, "type"), source()
+    strategy, generator = Evolution(CellPositions(2, "type")), source()
     strategy.parents, strategy.generation = [(all_from("first", 0), 10.0), (all_from("first", 4), 20.0)] * 10, 1
     ops = torch.tensor([genes_of(c)[1::2] for _ in range(800) for c in strategy.sample(2, generator)])
     low, high = (ops == 0).sum().item(), (ops == 4).sum().item()

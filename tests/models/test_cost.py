@@ -9,8 +9,8 @@ from torch import nn
 from controller.sampling import uniform
 from models.cost import network_cost
 from models.deployment import Deployment
-from models.macs import count_macs
 from models.network import Network
+from models.parts import count_macs
 from models.spec import NetworkSpec
 from models.staged import STEMS
 from ops.genotype import SHARINGS, Genotype, num_cells

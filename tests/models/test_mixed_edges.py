@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.cell import mixed
+from models.staged import mixed
 from models.supernet import SuperNet
 from ops.genotype import Genotype
 from ops.mixture import MixedEdge, MixedEdges

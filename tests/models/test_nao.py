@@ -74,27 +74,23 @@ def calibrated(x, like, layers):
     return projected(x, *layers) if x.shape[-1] == like.shape[-1] else halved(F.relu(x), *layers)
 
 
-def plain_cell(weights, key, cell, s0, s1, reduces, shared=False):
-    """The output of a cell of the network or, ``shared``, of the supernet."""
+def plain_cell(weights, key, cell, s0, s1, reduces):
+    """The output of a cell of the network."""
     states = [calibrated(s0, s1, of(weights, f"{key}.pre0")), calibrated(s1, s1, of(weights, f"{key}.pre1"))]
     if further := of(weights, f"{key}.further"):
         states[1] = projected(states[1], *further)
     for n in range(5):
         node = 0
         for side, state, op in zip("xy", cell[4 * n : 4 * n + 4 : 2], cell[4 * n + 1 : 4 * n + 4 : 2], strict=True):
-            layers = of(weights, f"{key}.nodes.{n}.{side}" + (f".{op}.{state}" if shared else ""))
+            layers = of(weights, f"{key}.nodes.{n}.{side}")
             node = node + operation(op, states[state], layers, 2 if reduces and state < 2 else 1)
         states.append(node)
     loose = [s for s in range(7) if s not in cell[0::2]]
     ends = [halved(states[s], *of(weights, f"{key}.halve.{s}")) if reduces and s < 2 else states[s] for s in loose]
-    if not shared:
-        return torch.cat(ends, 1)
-    table, *norm = of(weights, f"{key}.join")
-    joined = sum(F.conv2d(F.relu(end), table[s][:, :, None, None]) for s, end in zip(loose, ends, strict=True))
-    return batch_norm(joined, *norm)
+    return torch.cat(ends, 1)
 
 
-def plain_network(weights, genotype, x, cells, reductions, shared=False):
+def plain_network(weights, genotype, x, cells, reductions):
     """The logits of a network and of its auxiliary head, from the weights alone."""
     if "stems.1.1.weight" in weights:
         first, *layers = of(weights, "stems.0")
@@ -108,7 +104,7 @@ def plain_network(weights, genotype, x, cells, reductions, shared=False):
     aux, is_enas = None, genotype.space == "enas"
     for i in range(cells):
         reduces = i in reductions
-        out = plain_cell(weights, f"blocks.{i}", genotype.cells[int(reduces)], s0, s1, reduces, shared)
+        out = plain_cell(weights, f"blocks.{i}", genotype.cells[int(reduces)], s0, s1, reduces)
         s0, s1 = s1, out
         if i == reductions[1] + is_enas:
             aux = s1
@@ -156,26 +152,9 @@ def test_a_network_computes_what_the_method_says(genotype):
     torch.testing.assert_close(aux, expected_aux, rtol=1e-8, atol=1e-8)
 
 
-def test_the_supernet_counts_as_published():
-    [row] = COUNTS["nao_supernet"]
-    spec = NetworkSpec((row["layers_per_stage"],), row["channels"], 10, "plain", aux=False, space="nao")
-    with torch.device("meta"):
-        assert SuperNet.of(spec).num_parameters == row["parameters"]
-
-
-@pytest.mark.parametrize("genotype", [named("NAONet-B"), Genotype(UNREAD, space="nao")], ids=["NAONet-B", "unread"])
-def test_a_path_of_the_supernet_computes_what_the_method_says(genotype):
-    blocks, cells, reductions = SHAPES["nao"]
-    supernet = SuperNet.of(NetworkSpec(blocks, 4, 3, "plain", space="nao")).double()
-    for parameter in supernet.parameters():
-        torch.nn.init.normal_(parameter)
-    x = torch.randn(3, 3, 32, 32, dtype=torch.float64)
-    weights = dict(supernet.named_parameters())
-    with torch.no_grad():
-        logits, (aux,) = supernet(x, genotype)
-        expected, expected_aux = plain_network(weights, genotype, x, cells, reductions, shared=True)
-    torch.testing.assert_close(logits, expected, rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(aux, expected_aux, rtol=1e-8, atol=1e-8)
+def test_the_space_has_no_supernet():
+    with pytest.raises(UsageError, match="no supernet"):
+        SuperNet.of(NetworkSpec(blocks=(1,), filters=4, num_classes=3, stem="plain", space="nao"))
 
 
 @pytest.mark.parametrize("name", ["ENAS", "NAONet-A"])
