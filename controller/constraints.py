@@ -1,4 +1,4 @@
-"""Constraints on what the chosen network may cost, and cost in the reward (docs/method.md, section 10).
+"""Constraints on what the chosen network may cost, and cost in the reward (docs/strategies.md, section 10).
 
 How a cost is found is passed in.
 """

@@ -1,4 +1,4 @@
-"""The controller of ENAS, arXiv 1802.03268: one small LSTM makes all choices in turn (docs/method.md, section 25)."""
+"""The controller of ENAS, arXiv 1802.03268: a small LSTM makes all choices in turn (docs/strategies.md, section 25)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A genetic search over encodings, as it was published beside the method (docs/method.md, section 9)."""
+"""A genetic search over encodings, as it was published beside the method (docs/strategies.md, section 9)."""
 
 from __future__ import annotations
 

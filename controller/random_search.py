@@ -1,4 +1,4 @@
-"""Random search: the comparison that every strategy must win (docs/method.md, section 9; arXiv 1902.07638)."""
+"""Random search: the comparison that every strategy must win (docs/strategies.md, section 9; arXiv 1902.07638)."""
 
 from __future__ import annotations
 

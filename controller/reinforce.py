@@ -1,4 +1,7 @@
-"""REINFORCE with a moving baseline (docs/method.md, sections 4.2 and 9.1; Williams 1992, ENAS arXiv 1802.03268)."""
+"""REINFORCE with a moving baseline (Williams 1992; ENAS, arXiv 1802.03268).
+
+docs/method.md, section 4.2; docs/strategies.md, section 9.1.
+"""
 
 from __future__ import annotations
 

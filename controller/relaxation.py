@@ -1,4 +1,4 @@
-"""A softmax in place of every choice of a genotype, moved by gradients (DARTS; docs/method.md, section 23).
+"""A softmax in place of every choice of a genotype, moved by gradients (DARTS; docs/strategies.md, section 23).
 
 The gradients come from elsewhere (engine/architect.py): here is what they move, what a network mixes by it, and
 the genotype that it stands for.

@@ -41,7 +41,7 @@ def derived_operations(genotype: Genotype) -> dict[str, int]:
 def skip_collapse(genotype: Genotype) -> list[str]:
     """Say that half of the edges of the first encoding, the normal cells', only pass on what they read; else nothing.
 
-    A search by gradients is known to drift there (docs/method.md, section 23).
+    A search by gradients is known to drift there (docs/strategies.md, section 23).
     """
     ops = genotype.cells[0][1::2]
     skips = sum(SPACES[genotype.space].operations[op] in SKIPS for op in ops)

@@ -1,4 +1,4 @@
-"""What the network of a genotype costs, as one JSON object (docs/method.md, section 10).
+"""What the network of a genotype costs, as one JSON object (docs/strategies.md, section 10).
 
     python -m models.cost --space darts --arch DARTS_V2 --child_out_filters 36 --layers 20 --num_class 10
 

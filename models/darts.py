@@ -1,4 +1,4 @@
-"""Networks in the manner of DARTS: one stack of cells with two reductions (docs/method.md, section 22)."""
+"""Networks in the manner of DARTS: one stack of cells with two reductions (docs/spaces.md, section 22)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads for a class of every pixel and for boxes, on torchvision's parts (docs/method.md, section 21)."""
+"""Heads for a class of every pixel and for boxes, on torchvision's parts (docs/tasks.md, section 21)."""
 
 from __future__ import annotations
 

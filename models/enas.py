@@ -1,4 +1,4 @@
-"""The supernet of ENAS: weights of its own for each input (docs/method.md, section 24)."""
+"""The supernet of ENAS: weights of its own for each input (docs/spaces.md, section 24)."""
 
 from __future__ import annotations
 

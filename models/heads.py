@@ -1,6 +1,6 @@
 """What sits behind the cells: heads that turn features into outputs, by the name that a task asks for.
 
-Those of networks that stack cells: docs/method.md, section 22.
+Those of networks that stack cells: docs/spaces.md, section 22.
 """
 
 from __future__ import annotations

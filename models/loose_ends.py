@@ -1,4 +1,4 @@
-"""Networks of ENAS and NAO, whose cells give their loose ends (docs/method.md, section 24)."""
+"""Networks of ENAS and NAO, whose cells give their loose ends (docs/spaces.md, section 24)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells of DARTS' supernet: every node reads every state, through all operations (docs/method.md, section 22)."""
+"""Cells of DARTS' supernet: every node reads every state, through all operations (docs/spaces.md, section 22)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting what a network costs: parameters, and multiply-accumulates of one forward pass (docs/method.md, section 10).
+"""Counting what a network costs: parameters, and multiply-accumulates of one pass (docs/strategies.md, section 10).
 
 A network is the sum of its parts, and is never built: each part of a cell is built once on the meta device, where
 nothing is computed, and its cost remembered by what it is built of and the size of its map.

@@ -1,6 +1,6 @@
 """The plan of a network: its cells in order, of stages or of one stack, and what all cells have in common.
 
-docs/method.md, sections 2, 22 and 24.
+docs/method.md, section 2; docs/spaces.md, sections 22 and 24.
 """
 
 from __future__ import annotations

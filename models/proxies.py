@@ -1,4 +1,4 @@
-"""Rankers that need no training: scores of an untrained network, higher is better (docs/method.md, section 15).
+"""Rankers that need no training: scores of an untrained network, higher is better (docs/strategies.md, section 15).
 
 All take a network that gives ``(outputs, auxiliary outputs)``, images (N, 3, H, W), targets and a criterion of outputs
 and targets. They work on a copy without auxiliary heads, so the network stays as it was, and in training mode: the

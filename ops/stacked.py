@@ -1,6 +1,6 @@
 """The operations of spaces that stack cells, DARTS, ENAS and NAO, without their names.
 
-What each is: docs/method.md, sections 22 and 24.
+What each is: docs/spaces.md, sections 22 and 24.
 
 Every one keeps the number of channels: it is built as ``operation(channels, stride, affine)`` and maps (N, C, H, W) to
 (N, C, H', W'), H' = ceil(H / stride). ``affine``: whether its batch norms scale and shift. Layers are registered in the

@@ -1,1 +1,1 @@
-"""NAO: a search that climbs in the latent space of an autoencoder of genotypes (docs/method.md, section 19)."""
+"""NAO: a search that climbs in the latent space of an autoencoder of genotypes (docs/strategies.md, section 19)."""

@@ -1,4 +1,4 @@
-"""Fit NAO's network to scored genotypes, and say how good it is (docs/method.md, section 19.2)."""
+"""Fit NAO's network to scored genotypes, and say how good it is (docs/strategies.md, section 19.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NAO's network: an encoder, a predictor on its outputs, a decoder to tokens (docs/method.md, section 19.1)."""
+"""NAO's network: an encoder, a predictor on its outputs, a decoder to tokens (docs/strategies.md, section 19.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pool of genotypes that NAO keeps, where each came from and what it scored (docs/method.md, section 19.3)."""
+"""The pool of genotypes that NAO keeps, where each came from and what it scored (docs/strategies.md, section 19.3)."""
 
 from __future__ import annotations
 

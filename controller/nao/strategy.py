@@ -29,7 +29,7 @@ TOP = 10  # winners whose origin is reported
 
 
 class Nao:
-    """A :class:`controller.strategies.Strategy` with a pool (docs/method.md, section 19.3).
+    """A :class:`controller.strategies.Strategy` with a pool (docs/strategies.md, section 19.3).
 
     The pool is drawn when it is first needed, and a round ends, which takes its time, in the first :meth:`ask` after
     all of the pool was scored. Weights of the network start from torch's global random numbers.

@@ -1,4 +1,4 @@
-"""Candidates as sequences of tokens, for any space (docs/method.md, section 19.1)."""
+"""Candidates as sequences of tokens, for any space (docs/strategies.md, section 19.1)."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_the_tuned_controller_finds_the_paid_operation():
 
 
 def test_the_published_controller_stays_where_it_was_and_that_is_warned_of():
-    """Logits within ±0.44 and a learning rate of 3.5e-5: docs/method.md, section 9.1."""
+    """Logits within ±0.44 and a learning rate of 3.5e-5: docs/strategies.md, section 9.1."""
     strategy = make()
     told = play(strategy, 400, 8, source(), source(1))
     assert probability_of_the_paid(strategy) < 0.25

@@ -127,7 +127,7 @@ def test_only_second_inputs_that_are_the_first_again_are_drawn_anew():
 def test_children_in_a_space_of_pairs_keep_genes_that_go_together_and_draw_the_others_anew(monkeypatch):
     a, b = ((0, 3, 1, 3) * 4, (1, 3, 0, 3) + (1, 3, 2, 3) * 3)
     a, b = (Genotype((cell, cell), space="darts") for cell in (a, b))
-    monkeypatch.setattr(evolution, "uniform", lambda n, *_: (b,) * n)
+    monkeypatch.setattr(CellPositions, "uniform", lambda _self, n, _generator: (b,) * n)
     strategy = Evolution(CellPositions(2, "type", "darts"))
     strategy.parents, strategy.generation = [(a, 1.0)] * 20, 1
     children = strategy.sample(4000, source())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from controller import evolution, sampling
+from controller import sampling
 from controller.evolution import Evolution
 from controller.nao.learning import Settings
 from controller.positions import CellPositions
@@ -167,7 +167,7 @@ def test_scores_that_are_not_positive_do_no_harm(scores):
 def bred(monkeypatch):
     """Children of A (op 0, first inputs) with fresh B (op 1, last inputs), as rows, in a given generation."""
     a, b = all_from("first", 0), all_from("last", 1)
-    monkeypatch.setattr(evolution, "uniform", lambda n, *_: (b,) * n)
+    monkeypatch.setattr(CellPositions, "uniform", lambda _self, n, *_: (b,) * n)
 
     def breed(generation: int, n: int) -> torch.Tensor:
         strategy = Evolution(CellPositions(2, "type"))
@@ -198,7 +198,7 @@ def test_seven_genes_of_ten_come_from_the_first_parent(bred):
 
 
 def test_parents_are_picked_by_their_squared_score(monkeypatch):
-    monkeypatch.setattr(evolution, "uniform", lambda n, *_: (all_from("last", 1),) * n)
+    monkeypatch.setattr(CellPositions, "uniform", lambda _self, n, *_: (all_from("last", 1),) * n)
     strategy, generator = Evolution(CellPositions(2, "type")), source()
     strategy.parents, strategy.generation = [(all_from("first", 0), 10.0), (all_from("first", 4), 20.0)] * 10, 1
     ops = torch.tensor([genes_of(c)[1::2] for _ in range(800) for c in strategy.sample(2, generator)])

@@ -54,7 +54,7 @@ def mish(x):
 
 
 def by_formula(name, network, images, targets):
-    """The score of the two-layer network as docs/method.md, section 15, states it."""
+    """The score of the two-layer network as docs/strategies.md, section 15, states it."""
     images = images.clone().requires_grad_()
     weights, inner, logits = written_out(network, images)
     loss = (torch.logsumexp(logits, 1) - logits[range(N), targets]).mean()
