@@ -43,7 +43,7 @@ def random_batch(s: Settings, n: int, side: int, *, masks: bool = False) -> Batc
     images = torch.randn(n, 3, side, side, generator=generator)
     classes, shape = (MASK_CLASSES, (n, side, side)) if masks else (CLASSES, (n,))
     labels = torch.randint(classes, shape, generator=generator)
-    return Batch(s.place(images), labels.to(s.device), 1.0)
+    return Batch(s.place(images), labels.to(s.device))
 
 
 def step_of(

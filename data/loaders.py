@@ -29,13 +29,10 @@ class Batch(NamedTuple):
     """Images (n, 3, S, S) and labels of this process: (n,), class ids (n, S, S) or boxes (n, m, 5).
 
     A class id of 255 is ignored. A box is x1, y1, x2, y2 in pixels and its class; a class of -1 fills up a batch.
-    ``weight``: what the mean loss is multiplied by so that averaging gradients over processes gives the
-    gradient of the mean over all images of the global batch; 1 in a single process.
     """
 
     images: Tensor
     labels: Tensor
-    weight: float
 
 
 class Loader:
@@ -113,18 +110,17 @@ class Loader:
     def _generator(self, *parts: object) -> torch.Generator:
         return torch.Generator().manual_seed(derived_seed(self.seed, self.stream, self.epoch, *parts))
 
-    def _shares(self) -> Iterator[tuple[int, Tensor, slice, float]]:
-        """For each batch from ``start``: its number, its global positions, the share of this process, weight."""
+    def _shares(self) -> Iterator[tuple[int, Tensor, slice]]:
+        """For each batch from ``start``: its number, its global positions, the share of this process."""
         for number, positions in enumerate(self.order().split(self.sizes)):
             if number < self.start:
                 continue
             n = len(positions)
-            share = slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
-            yield number, positions, share, (share.stop - share.start) * self.world_size / n
+            yield number, positions, slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
 
     def positions(self) -> Iterator[Tensor]:
         """Which images each batch of this process holds, (n,), in the order in which iterating yields them."""
-        return (positions[share] for _, positions, share, _ in self._shares())
+        return (positions[share] for _, positions, share in self._shares())
 
     def __iter__(self) -> Iterator[Batch]:
         raise NotImplementedError
@@ -142,11 +138,11 @@ class TensorLoader(Loader):
         self.pixels, self.labels = images.pixels.to(self.device), images.labels.to(self.device)
 
     def __iter__(self) -> Iterator[Batch]:
-        for number, positions, share, weight in self._shares():
+        for number, positions, share in self._shares():
             mine = positions[share].to(self.device, non_blocking=True)
             pixels = self.pixels[mine]  # uint8 (n, 3, S, S)
             if not self.augment:
-                yield Batch(normalise(pixels, self.preset), self.labels[mine], weight)
+                yield Batch(normalise(pixels, self.preset), self.labels[mine])
                 continue
             # Drawn for all processes, so that what an image looks like does not depend on their number.
             generator = self._generator(number)
@@ -158,7 +154,7 @@ class TensorLoader(Loader):
             images = cut_out(normalise(pixels, self.preset), draws, self.preset)  # float32 (n, 3, S, S)
             if self.erase is not None:
                 images = each(self.erase, images, seeds)
-            yield Batch(images, self.labels[mine], weight)
+            yield Batch(images, self.labels[mine])
 
 
 class LargeImageLoader(Loader):
@@ -189,15 +185,14 @@ class LargeImageLoader(Loader):
         self.samples = Samples(images, transform)
 
     def __iter__(self) -> Iterator[Batch]:
-        keys, weights = [], []
-        for number, positions, share, weight in self._shares():
+        keys = []
+        for number, positions, share in self._shares():
             seeds = torch.randint(2**62, (len(positions),), generator=self._generator(number))
             keys.append(list(zip(positions[share].tolist(), seeds[share].tolist(), strict=True)))
-            weights.append(weight)
         together = partial(collate, side=self.preset.image_size, targets=self.images.targets)
         options = {"workers": self.workers, "pin_memory": self.device.type != "cpu"}
-        for batch, weight in zip(read_batches(self.samples, keys, together, **options), weights, strict=True):
-            yield Batch(*(x.to(self.device, non_blocking=True) for x in batch), weight)
+        for batch in read_batches(self.samples, keys, together, **options):
+            yield Batch(*(x.to(self.device, non_blocking=True) for x in batch))
 
 
 def make_loader(

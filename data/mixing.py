@@ -46,4 +46,4 @@ class MixedLoader(WrappedLoader):
                 seed = derived_seed(loader.seed, "mix", loader.epoch, number, loader.rank)
                 torch.random.default_generator.manual_seed(seed)
                 images, labels = self.mix(batch.images, batch.labels)  # (n, 3, S, S), (n, classes)
-            yield Batch(images, labels, batch.weight)
+            yield Batch(images, labels)

@@ -119,7 +119,7 @@ def _of_steps(bench: Bench, loader: Any, compiles: bool) -> Iterator[str]:
             break
         half = len(batch.labels) // 2
         shown = half * len(batch.images) // len(batch.labels)  # a label may be of several images, as of tiles
-        batch = type(batch)(batch.images[:shown], batch.labels[:half], batch.weight)
+        batch = type(batch)(batch.images[:shown], batch.labels[:half])
     ways = {NOW: partial(bench.train, [batch], precision)}
     for name, other in _precisions(training):
         ways[f"--precision {name}"] = partial(bench.train, [batch], other)

@@ -180,4 +180,4 @@ class PretextLoader(WrappedLoader):
         drawn = self.pretext.draw(len(loader.images), preset.image_size, generator)  # of every image of the loader
         for positions, batch in zip(loader.positions(), loader, strict=True):
             choices = tuple(values[positions].to(batch.images.device) for values in drawn)
-            yield Batch(*self.pretext.ask(batch.images, choices, preset), batch.weight)
+            yield Batch(*self.pretext.ask(batch.images, choices, preset))

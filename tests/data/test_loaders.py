@@ -58,8 +58,7 @@ def epoch(loader, number=0, start=0):
 
 def same(left, right):
     return len(left) == len(right) and all(
-        torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and a.weight == b.weight
-        for a, b in zip(left, right, strict=True)
+        torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in zip(left, right, strict=True)
     )
 
 
@@ -110,7 +109,6 @@ def test_a_pass_shows_every_image_once(n, batch_size, augment):
         assert sorted(i for batch in batches for i in numbers(batch)) == list(range(n))
         assert len(batches) == len(loader)
         assert [len(batch.labels) for batch in batches] == balanced_sizes(n, batch_size)
-        assert {batch.weight for batch in batches} == {1}
         assert min(len(batch.labels) for batch in batches) == loader.smallest_batch
 
 
@@ -156,9 +154,6 @@ def test_processes_share_what_one_process_gets(world_size, kind, files):
         assert torch.equal(torch.cat([part.images for part in parts]), full.images)
         assert torch.equal(torch.cat([part.labels for part in parts]), full.labels)
         assert len(set(full.labels.tolist())) == sum(len(part.labels) for part in parts)
-        assert sum(part.weight for part in parts) / world_size == pytest.approx(1)
-        mean = sum(part.weight * part.images.double().mean() for part in parts) / world_size
-        assert mean == pytest.approx(full.images.double().mean())
         assert min(len(part.labels) for part in parts) >= make(2, world_size=world_size).smallest_batch
 
 

@@ -53,7 +53,7 @@ class Images:
     def __iter__(self):
         for _ in range(3):
             TIME.now += 0 if self.workers else 5
-            yield Batch(torch.ones(4, 3), torch.tensor([0, 1, 0, 1]), 1.0)
+            yield Batch(torch.ones(4, 3), torch.tensor([0, 1, 0, 1]))
 
     def read_by(self, workers: int):
         return None if self.workers is None else Images(workers)

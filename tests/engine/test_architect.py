@@ -37,10 +37,10 @@ class Smooth(nn.Module):
         return self.second(mixed), []
 
 
-def batch(seed: int, size: tuple[int, ...] = (6, 3, 2, 2), weight: float = 1.0) -> Batch:
+def batch(seed: int, size: tuple[int, ...] = (6, 3, 2, 2)) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(size, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.randint(10, size[:1], generator=generator), weight)
+    return Batch(images, torch.randint(10, size[:1], generator=generator))
 
 
 def parts(order: int, momentum: bool = True):
@@ -148,7 +148,7 @@ def golden_parts(case, order: int):
 def golden_batch(case, name: str) -> Batch:
     shape = (case["batch"], 3, case["image_size"], case["image_size"])
     images = numpy.random.default_rng(case["input_seeds"][name]).standard_normal(shape)
-    return Batch(torch.from_numpy(images), torch.tensor(case["labels"][name]), 1.0)
+    return Batch(torch.from_numpy(images), torch.tensor(case["labels"][name]))
 
 
 def check(tables, expected) -> None:

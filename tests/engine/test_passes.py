@@ -1,13 +1,13 @@
 """The training step, the meter, the losses and drop path."""
 
 import math
-from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data.loaders import Batch
 from engine.passes import FiniteWatch, NotFiniteError, Unattended, evaluate, train_pass
 from engine.precision import Precision
 from engine.tasks.classification import Classification, ClassificationMeter, retrain_loss, search_loss
@@ -15,12 +15,6 @@ from ops.layers import keep_masks
 
 CPU = torch.device("cpu")
 TASK = Classification.search()
-
-
-class Batch(NamedTuple):
-    images: Tensor
-    labels: Tensor
-    weight: float = 1.0
 
 
 class TwoHeads(nn.Module):

@@ -162,7 +162,7 @@ def test_bfloat16_trains_on_a_cpu_near_float32(kind, tmp_path):
 
 def batches(n, bad):
     class Batch:
-        labels, weight = torch.tensor([0, 1]), 1.0
+        labels = torch.tensor([0, 1])
 
         def __init__(self, step):
             self.images = torch.full((2, 3), float("nan") if step in bad else 1.0)

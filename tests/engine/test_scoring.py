@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from controller.sampling import uniform
+from data.loaders import Batch
 from engine import scoring
 from engine.passes import evaluate
 from engine.precision import BFloat16, Precision
@@ -22,12 +23,6 @@ CPU, TASK = torch.device("cpu"), Classification.search()
 DRAWN = uniform(5, 2, "type", torch.Generator().manual_seed(4))
 # The last two have the normal cells of the first and of the second one, and other reductions.
 GENOTYPES = [*DRAWN, *(replace(a, cells=(a.cells[0], b.cells[1])) for a, b in zip(DRAWN[:2], DRAWN[2:], strict=False))]
-
-
-class Batch(NamedTuple):
-    images: Tensor
-    labels: Tensor
-    weight: float = 1.0
 
 
 @pytest.fixture(autouse=True)

@@ -46,7 +46,7 @@ class Parts:
 
     def __init__(self, targets, sizes):
         numbers = torch.arange(N, dtype=torch.float64)[:, None, None, None].expand(-1, 1, 64, 64)
-        self.batches = [Batch(*pair, 1.0) for pair in zip(numbers.split(sizes), targets.split(sizes), strict=True)]
+        self.batches = [Batch(*pair) for pair in zip(numbers.split(sizes), targets.split(sizes), strict=True)]
 
     def set_epoch(self, epoch):
         pass

@@ -76,7 +76,7 @@ def test_the_measures_of_a_trained_network_agree_with_the_meter_and_with_the_con
 
         def __iter__(self):
             for part in torch.arange(5).split(2):
-                yield Batch(part[:, None].float(), ids[part], 1)
+                yield Batch(part[:, None].float(), ids[part])
 
     found = Segmentation().measures(Replayed(1, 1), Loader(), list("abcd"), torch.Generator())
     miou, pixels = counted(scores, ids)
