@@ -23,6 +23,7 @@ from data.images import MASKS
 from data.listing import IMAGE_SUFFIXES
 from utils.system.terminal import reason, show
 
+Annotation = tuple[Objects, Size, int]  # of an image; the number counts difficult objects
 VOC_CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
     "sofa train tvmonitor"
@@ -48,13 +49,27 @@ def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
                 else:
                     fault(f"{show(image)} has no mask {show(mask)}")
         return Listed(sides, classes or (BACKGROUND, *VOC_CLASSES), [])
-    annotated = {side: [(image, _xml(root, stem, fault)) for stem, image in images[side].items()] for side in SIDES}
-    names = {name for _, annotation in annotated["train"] if annotation for name, _ in annotation[0]}
+    annotated: dict[str, list[tuple[Path, Annotation]]] = {side: [] for side in SIDES}
+    for side, files in images.items():
+        for stem, image in files.items():
+            if annotation := _xml(root, stem, fault):
+                annotated[side].append((image, annotation))
+    names = {name for _, (objects, _, _) in annotated["train"] for name, _ in objects}
     classes = classes or tuple(sorted(names))
     for side, files in annotated.items():
-        entries = [boxed(image, *annotation, classes, fault) for image, annotation in files if annotation]
+        entries = [boxed(image, objects, size, classes, fault) for image, (objects, size, _) in files]
         sides[side] = [entry for entry in entries if entry]
-    return Listed(sides, classes, background_notices(sides))
+    return Listed(sides, classes, [*difficult_notices(annotated), *background_notices(sides)])
+
+
+def difficult_notices(annotated: dict[str, list[tuple[Path, Annotation]]]) -> list[str]:
+    """A line for each side where objects are difficult, which VOC's own AP counts neither as hit nor as miss."""
+    counts = {side: sum(difficult for _, (_, _, difficult) in files) for side, files in annotated.items()}
+    return [
+        f"{count} objects of {side} are difficult: they are trained on and measured as all others, unlike in VOC's AP"
+        for side, count in counts.items()
+        if count
+    ]
 
 
 def _stems(path: Path) -> list[str]:
@@ -81,19 +96,20 @@ def _images(root: Path, listing: Path, stems: list[str], fault: Fault) -> dict[s
     return images
 
 
-def _xml(root: Path, stem: str, fault: Fault) -> tuple[Objects, Size] | None:
-    """The objects in an annotation and the size of its image; corners are counted from 1 and belong to the box."""
+def _xml(root: Path, stem: str, fault: Fault) -> Annotation | None:
+    """What an XML file holds; corners are counted from 1 and belong to the box."""
     path = root / "Annotations" / f"{stem}.xml"
     try:
         tree = ElementTree.parse(path).getroot()
         size = tuple(int(tree.findtext(f"size/{key}") or "") for key in ("width", "height"))
         if min(size) < 1:
             raise ValueError(f"a size of {size[0]}x{size[1]} pixels")
-        objects = []
+        objects, difficult = [], 0
         for entry in tree.iter("object"):
+            difficult += (entry.findtext("difficult") or "").strip() == "1"
             corners = [float(entry.findtext(f"bndbox/{k}") or "") for k in ("xmin", "ymin", "xmax", "ymax")]
             name = entry.findtext("name") or ""
             objects.append((name.strip(), (corners[0] - 1, corners[1] - 1, corners[2], corners[3])))
     except (OSError, ElementTree.ParseError, ValueError, LookupError, OverflowError) as error:
         return fault(f"{show(path)} cannot be read: {reason(error)}")
-    return objects, size
+    return objects, size, difficult

@@ -128,6 +128,16 @@ def bbox(*values):
     return spoil_json(lambda d: d["annotations"][0].update(bbox=list(values)))
 
 
+def test_difficult_objects_count_like_all_others_and_a_line_says_how_many_there_are(folders):
+    plain, lines = read(folders["voc"], "boxes")
+    assert not any("difficult" in line for line in lines)
+    path = next(p for p in sorted((folders["voc"] / "Annotations").glob("val_*")) if "<bndbox>" in p.read_text())
+    path.write_text(path.read_text().replace("<bndbox>", "<difficult>1</difficult><bndbox>", 1))
+    marked, lines = read(folders["voc"], "boxes")
+    assert [line for line in lines if line.startswith("1 objects of val are difficult")]
+    assert len(marked.val.boxes) == len(plain.val.boxes)
+
+
 MASK = {
     "missing": (spoil_mask(lambda path: path.unlink()), "has no mask"),
     "another size": (spoil_mask(save(np.zeros((9, 8)))), "8x9 pixels, but its image"),
