@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data.decoding import DataError
-from data.dense.layouts import BACKGROUND, SIDES, Entry, Fault, Listed, background_notices, boxed, refuse
+from data.dense.layouts import BACKGROUND, SIDES, Entry, Fault, Listed, boxed, refuse
 from data.dense.masks import IGNORED, Size, upright_size
 from data.dense.outlines import Outlines, is_number, outline_fault
 from data.images import BOXES, MASKS
-from utils.system.terminal import reason, show
+from utils.system.terminal import reason, show, some
 
 Annotation = Mapping[str, Any]
 # What an annotation holds that is not empty, as JSON writes it.
@@ -22,30 +22,25 @@ KEYS = {MASKS: "segmentation", BOXES: "bbox"}
 HELD = {targets: rb'"%s"\s*:\s*(?!\s|null|\[\s*\])' % key.encode() for targets, key in KEYS.items()}
 
 
-def is_id(value: Any) -> bool:
-    """Whether a value from JSON can be an id."""
-    return isinstance(value, int | str)
+class Field(NamedTuple):
+    """What a value from JSON has to be: ``fits`` tells, ``words`` say."""
+
+    fits: Callable[[Any], bool]
+    words: str
 
 
-def is_length(value: Any) -> bool:
-    """Whether a value from JSON can be a width or a height, which may be left out."""
+def _is_length(value: Any) -> bool:
     return value is None or (is_number(value) and value >= 1 and value == int(value))
 
 
-def is_box(value: Any) -> bool:
-    """Whether a value from JSON is a list of four numbers."""
-    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
-
-
-def is_name(value: Any) -> bool:
-    """Whether a value from JSON is a text that is not empty."""
-    return isinstance(value, str) and bool(value)
-
-
-Fields = dict[str, Callable[[Any], bool]]
-IMAGE: Fields = {"id": is_id, "file_name": is_name, "width": is_length, "height": is_length}
-CATEGORY: Fields = {"id": is_id, "name": is_name}
-ANNOTATION: Fields = {"image_id": is_id, "category_id": is_id}
+ID = Field(lambda value: isinstance(value, int | str) and not isinstance(value, bool), "a whole number or a text")
+NAME = Field(lambda value: isinstance(value, str) and bool(value), "a text")
+LENGTH = Field(_is_length, "a whole number of pixels")
+BOX = Field(lambda value: isinstance(value, list) and len(value) == 4 and all(map(is_number, value)), "four numbers")
+FLAG = Field(lambda value: value is None or (isinstance(value, int) and value in (0, 1)), "0 or 1")
+IMAGE = {"id": ID, "file_name": NAME, "width": LENGTH, "height": LENGTH}
+CATEGORY = {"id": ID, "name": NAME}
+ANNOTATION = {"image_id": ID, "category_id": ID, "iscrowd": FLAG}
 
 
 def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
@@ -55,8 +50,11 @@ def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     places = {side: coco_json(root, side) for side in SIDES}
     documents = {side: _document(path) for side, (path, _) in places.items()}
     names = {side: {c["id"]: c["name"] for c in documents[side]["categories"]} for side in SIDES}
-    if names["train"] != names["val"]:
-        raise DataError(f"{show(root)} has other categories in train than in val")
+    sets = {side: set(names[side].values()) for side in SIDES}
+    if sets["train"] != sets["val"]:  # ids may differ: what counts is the name
+        lonely = {side: some(sorted(sets[side] - sets[other])) for side, other in (SIDES, SIDES[::-1])}
+        only = "; ".join(f"only in {side}: {text}" for side, text in lonely.items() if text)
+        raise DataError(f"{show(root)} has other categories in train than in val; {only}")
     # In the order of their ids, which are numbers or texts.
     ordered = sorted(names["train"].items(), key=lambda item: (isinstance(item[0], str), item[0]))
     classes = tuple(name for _, name in ordered)
@@ -66,32 +64,39 @@ def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
         raise DataError(f"{show(places['train'][0])} has {len(classes)} classes, and a mask has room for {IGNORED}")
     sides: dict[str, list[Entry]] = {}
     notices: list[str] = []
-    for side, (path, folder) in places.items():
-        images = _images(documents[side], path, folder, root, names[side], targets, fault)
+    for side, (path, folders) in places.items():
+        images = _images(documents[side], path, folders, root, names[side], targets, fault)
         if targets == MASKS:
-            drawn = [_outlined(image, own, size, path, names[side], classes, fault) for image, own, size in images]
-            sides[side] = [entry for entry in drawn if entry]
-            empty = sum(not entry.mask.objects for entry in sides[side])
-            notices += [f"{empty} images of {side} have no object: they are background alone"] if empty else []
-            continue
-        crowds = sum(bool(a.get("iscrowd")) for _, own, _ in images for a in own)
-        notices += [f"left out {crowds} crowds in {show(path)}"] if crowds else []
-        entries = [boxed(image, _boxes(own, names[side]), size, classes, fault) for image, own, size in images]
+            entries = [_outlined(image, own, size, path, names[side], classes, fault) for image, own, size in images]
+        else:
+            crowds = sum(bool(a.get("iscrowd")) for _, own, _ in images for a in own)
+            notices += [f"left out {crowds} crowds in {show(path)}"] if crowds else []
+            entries = [boxed(image, _boxes(own, names[side]), size, classes, fault) for image, own, size in images]
         sides[side] = [entry for entry in entries if entry]
-    return Listed(sides, classes, notices if targets == MASKS else notices + background_notices(sides))
+        empty = sum(not len(entry.mask.objects if targets == MASKS else entry.boxes) for entry in sides[side])
+        notices += [f"{empty} images of {side} have no object: they are background alone"] if empty else []
+    labels = {names["train"].get(entry.get("category_id")) for entry in documents["train"]["annotations"]}
+    if missing := [name for name in classes if name not in labels | {BACKGROUND}]:
+        notices.append(f"no object of train is of {len(missing)} classes: {some(missing)}")
+    return Listed(sides, classes, notices)
 
 
-def coco_json(root: Path, side: str) -> tuple[Path, Path]:
-    """The JSON of a side in COCO's layout and the folder of its images. Raises DataError."""
-    beside = root / side / "annotations.json"
-    if beside.is_file():
-        return beside, root / side / "images"
+def coco_json(root: Path, side: str) -> tuple[Path, list[Path]]:
+    """The JSON of a side in COCO's layout and the folders where its images may lie. Raises DataError."""
+    for folder in (root / side, *([root / "valid"] if side == "val" else [])):
+        for name in ("annotations.json", "_annotations.coco.json"):
+            if (folder / name).is_file():
+                return folder / name, [folder / "images", folder]
     if not (root / "annotations").is_dir():
         raise DataError(f"{show(root / side)} has no annotations.json")
     files = sorted((root / "annotations").glob(f"instances_{side}*.json"))
     if len(files) != 1:
-        raise DataError(f"{show(root / 'annotations')} has {len(files)} files instances_{side}*.json, and needs one")
-    return files[0], root / files[0].stem.removeprefix("instances_")
+        names = f": {some(path.name for path in files)}" if files else ""
+        raise DataError(
+            f"{show(root / 'annotations')} needs one file instances_{side}*.json, and has {len(files)}{names}"
+        )
+    year = files[0].stem.removeprefix("instances_")
+    return files[0], [root / year, root / "images" / year, root / side, root / "images" / side, root / "images", root]
 
 
 def holds(root: Path, targets: str) -> bool:
@@ -114,38 +119,44 @@ def _document(path: Path) -> Mapping[str, list]:
         if not isinstance(document, dict) or not isinstance(document.get(part), list):
             raise DataError(f"{show(path)} is no COCO file: it has no list of {part}")
     for part, key in (("images", "id"), ("categories", "id"), ("categories", "name")):
+        if part == "categories":
+            _sound(document[part], CATEGORY, part, path, refuse)
         seen = set()
-        for entry in _sound(document[part], IMAGE if part == "images" else CATEGORY, part, path, refuse):
-            if entry[key] in seen:
-                raise DataError(f"{show(path)} has the {key} {show(entry[key])} twice in {part}")
-            seen.add(entry[key])
+        for entry in document[part]:
+            value = entry.get(key) if isinstance(entry, dict) else None
+            if ID.fits(value) and value in seen:
+                raise DataError(f"{show(path)} has the {key} {show(value)} twice in {part}")
+            seen.add(value if ID.fits(value) else None)
     return document
 
 
-def _sound(entries: list, fields: Fields, part: str, path: Path, fault: Fault) -> list[Annotation]:
-    """The entries of a list whose fields are of their kind."""
+def _sound(entries: list, fields: Mapping[str, Field], part: str, path: Path, fault: Fault) -> list[Annotation]:
+    """The entries of a list whose fields are what they have to be."""
     sound = []
     for number, entry in enumerate(entries):
-        bad = [key for key, check in fields.items() if not (isinstance(entry, dict) and check(entry.get(key)))]
-        if bad:
-            fault(f"{show(path)} is no COCO file: {bad[0]} of entry {number} in {part} is missing or odd")
-        else:
+        values = entry if isinstance(entry, dict) else {}
+        bad = next((key for key, field in fields.items() if not field.fits(values.get(key))), None)
+        if bad is None and isinstance(entry, dict):
             sound.append(entry)
+        else:
+            what = f"{ascii(values[bad])[:60]}, and not {fields[bad].words}" if bad in values else "missing"
+            fault(f"{show(path)} is no COCO file: {bad} of entry {number} in {part} is {what}")
     return sound
 
 
 def _images(
     document: Mapping[str, list],
     path: Path,
-    folder: Path,
+    folders: list[Path],
     root: Path,
     names: Mapping[Any, str],
     targets: str,
     fault: Fault,
 ) -> list[tuple[Path, list[Annotation], Size | None]]:
     """The images that are there, with their annotations and the size that is stated."""
-    of_image: dict[Any, list[Annotation]] = {entry["id"]: [] for entry in document["images"]}
-    fields = ANNOTATION | ({"bbox": is_box} if targets == BOXES else {})
+    entries = _sound(document["images"], IMAGE, "images", path, fault)
+    of_image: dict[Any, list[Annotation]] = {entry["id"]: [] for entry in entries}
+    fields = ANNOTATION | ({"bbox": BOX} if targets == BOXES else {})
     for number, entry in enumerate(_sound(document["annotations"], fields, "annotations", path, fault)):
         where = f"{show(path)}: annotation {show(entry.get('id', number))}"
         if entry["image_id"] not in of_image:
@@ -155,10 +166,11 @@ def _images(
         else:
             of_image[entry["image_id"]].append(entry)
     images, seen = [], set()
-    for entry in document["images"]:
-        image = folder / entry["file_name"]
-        if not image.is_file() or not image.is_relative_to(root):
-            fault(f"{show(path)} names {show(image)}, which is not there")
+    for entry in entries:
+        candidates = (folder / entry["file_name"] for folder in folders)
+        image = next((file for file in candidates if file.is_file() and file.is_relative_to(root)), None)
+        if image is None:
+            fault(f"{show(path)} names {show(entry['file_name'])}, which is not there")
         elif image in seen:
             fault(f"{show(path)} names {show(image)} twice")
         else:

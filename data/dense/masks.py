@@ -44,6 +44,8 @@ def mask_ids(mask: Path | Drawing) -> np.ndarray:
     if not isinstance(mask, Path):
         return mask.ids()
     with opened(mask) as image:
+        if image.format in ("JPEG", "MPO"):
+            raise DataError(f"{show(mask)} is a JPEG, which changes class ids: write masks as PNG")
         image.load()
         mode, values = image.mode, np.asarray(image)
     if values.ndim == 2 and values.min() >= 0 and values.max() <= 255 and np.array_equal(values, values.astype(int)):

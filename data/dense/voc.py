@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,12 +19,12 @@ from data.dense.layouts import (
     refuse,
     stated_classes,
 )
-from data.dense.masks import Size
+from data.dense.masks import Size, times
 from data.images import MASKS
-from data.listing import IMAGE_SUFFIXES
+from data.listing import IMAGE_SUFFIXES, is_image_name
 from utils.system.terminal import reason, show
 
-Annotation = tuple[Objects, Size, int]  # of an image; the number counts difficult objects
+Annotation = tuple[Objects, Size | None, int]  # of an image; the number counts difficult objects
 VOC_CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
     "sofa train tvmonitor"
@@ -33,11 +34,11 @@ VOC_CLASSES = (
 def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     """``JPEGImages/``, with ``SegmentationClass/`` or ``Annotations/``, by the lists in ``ImageSets/``."""
     lists = root / "ImageSets" / ("Segmentation" if targets == MASKS else "Main")
-    stems = {side: _stems(lists / f"{side}.txt") for side in SIDES}
-    both = sorted(set(stems["train"]) & set(stems["val"]))
-    if both:
-        fault(f"{show(both[0])} is in train.txt and in val.txt of {show(lists)}")
-    images = {side: _images(root, lists / f"{side}.txt", stems[side], fault) for side in SIDES}
+    pictures = _pictures(root / "JPEGImages")
+    images = {side: _images(pictures, lists / f"{side}.txt", fault) for side in SIDES}
+    for stem in sorted(set(images["train"]) & set(images["val"])):
+        fault(f"{show(stem)} is in train.txt and in val.txt of {show(lists)}")
+        images["train"].pop(stem)
     classes = stated_classes(root, targets)
     sides: dict[str, list[Entry]] = {side: [] for side in SIDES}
     if targets == MASKS:
@@ -72,27 +73,35 @@ def difficult_notices(annotated: dict[str, list[tuple[Path, Annotation]]]) -> li
     ]
 
 
-def _stems(path: Path) -> list[str]:
+def _pictures(folder: Path) -> dict[str, Path]:
+    """By its name without ending, each picture in a folder; endings may be in capitals, .jpg goes before others."""
+    names = [name for name in sorted(os.listdir(folder)) if is_image_name(name)]
+    names.sort(key=lambda name: IMAGE_SUFFIXES.index(os.path.splitext(name)[1].lower()), reverse=True)
+    return {os.path.splitext(name)[0]: folder / name for name in names}
+
+
+def _images(pictures: dict[str, Path], listing: Path, fault: Fault) -> dict[str, Path]:
+    """The picture of each line of a list, by its name without ending.
+
+    A line is a name, which may hold blanks, with or without ending, and with or without a mark behind it: 1, 0 or -1.
+    """
     try:
         # Names that are no UTF-8 keep their bytes, as those of files do.
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = listing.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except OSError as error:
-        raise DataError(f"{show(path)} cannot be read: {reason(error)}") from None
-    return [line.split()[0] for line in lines if line.strip()]
-
-
-def _images(root: Path, listing: Path, stems: list[str], fault: Fault) -> dict[str, Path]:
-    """The picture of each name in a list."""
+        raise DataError(f"{show(listing)} cannot be read: {reason(error)}") from None
     images: dict[str, Path] = {}
-    for stem in stems:
-        candidates = (root / "JPEGImages" / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES)
-        image = next((path for path in candidates if path.is_file()), None)
-        if image is None:
-            fault(f"{show(listing)} lists {show(stem)}, which is not in {show(root / 'JPEGImages')}")
+    for line in filter(None, map(str.strip, lines)):
+        name, _, mark = line.rpartition(" ")
+        names = [line, *([name.strip()] if mark in ("1", "0", "-1") else [])]
+        names += [os.path.splitext(name)[0] for name in names if is_image_name(name)]
+        stem = next((name for name in names if name in pictures), None)
+        if stem is None:
+            fault(f"{show(listing)} lists {show(line)}, which is not in JPEGImages/")
         elif stem in images:
             fault(f"{show(listing)} lists {show(stem)} twice")
         else:
-            images[stem] = image
+            images[stem] = pictures[stem]
     return images
 
 
@@ -101,15 +110,24 @@ def _xml(root: Path, stem: str, fault: Fault) -> Annotation | None:
     path = root / "Annotations" / f"{stem}.xml"
     try:
         tree = ElementTree.parse(path).getroot()
-        size = tuple(int(tree.findtext(f"size/{key}") or "") for key in ("width", "height"))
-        if min(size) < 1:
-            raise ValueError(f"a size of {size[0]}x{size[1]} pixels")
+        size = tree.find("size")
+        stated = None if size is None else (int(_number(size, "width")), int(_number(size, "height")))
+        if stated and min(stated) < 1:
+            raise ValueError(f"a size of {times(stated)} pixels")
         objects, difficult = [], 0
         for entry in tree.iter("object"):
             difficult += (entry.findtext("difficult") or "").strip() == "1"
-            corners = [float(entry.findtext(f"bndbox/{k}") or "") for k in ("xmin", "ymin", "xmax", "ymax")]
-            name = entry.findtext("name") or ""
-            objects.append((name.strip(), (corners[0] - 1, corners[1] - 1, corners[2], corners[3])))
+            x1, y1, x2, y2 = (_number(entry, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax"))
+            objects.append(((entry.findtext("name") or "").strip(), (x1 - 1, y1 - 1, x2, y2)))
     except (OSError, ElementTree.ParseError, ValueError, LookupError, OverflowError) as error:
         return fault(f"{show(path)} cannot be read: {reason(error)}")
-    return objects, size, difficult
+    return objects, stated, difficult
+
+
+def _number(element: ElementTree.Element, key: str) -> float:
+    text = element.findtext(key)
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        what = "missing" if text is None else f"{text!r}, no number"
+        raise ValueError(f"{key} of {element.tag} is {what}") from None

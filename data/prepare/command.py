@@ -21,7 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.prepare.class_names import spelling_key
-from data.prepare.folder import check_out, check_space, fresh_folder
+from data.prepare.folder import check_out, fresh_folder
 from data.prepare.reading import Layout, read_layout
 from data.prepare.rules import Picture, divide
 from data.prepare.scenes import make_scenes
@@ -76,13 +76,11 @@ def prepare(args: argparse.Namespace) -> None:
             what = "a file; unpack it first" if args.source.is_file() else "not there"
             raise UsageError(f"--source is {what}: {show(args.source)}")
         source = Path(os.path.abspath(args.source))  # so that `.` has a parent, where lists may lie
-        out = check_out(args.out, source, args.force)
+        out = check_out(args.out, source)
     except ValueError as error:  # a zero byte in a path
         raise UsageError(f"no possible path: {show(args.source)}, {show(args.out)}") from error
     layout, notices = read_layout(args.data, source, args.split, args.bad_lines == "skip")
     train, val = divide(args.data.rules[layout.rule], layout.pictures, args.seed, args.train_ratio)
-    if not args.link:
-        check_space(out, sum(os.stat(picture.file).st_size for picture in train + val))
     for line in notices:
         say(f"notice: {line}")
     for line in layout.warnings:
@@ -163,7 +161,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", metavar="RULE", help="split rule, see below")
     parser.add_argument("--seed", type=numbers.seed, default=0, help="of the random split rules (default 0)")
     parser.add_argument("--link", action="store_true", help="symbolic links to the images in place of copies")
-    parser.add_argument("--force", action="store_true", help="replace a folder that this command wrote earlier")
     bad = "mit67: what to do about list lines that name no image or repeat one (default stop)"
     parser.add_argument("--bad_lines", choices=("stop", "skip"), help=bad)
     return parser

@@ -43,7 +43,7 @@ def make_scenes(argv: Sequence[str]) -> None:
         raise UsageError(f"{len(pictures)} classes in {show(args.source)}, and a mask has room for {MOST_CLASSES}")
     if args.size < SMALLEST_SCENE:
         raise UsageError(f"--size {args.size} is too small for objects: {SMALLEST_SCENE} pixels or more")
-    out = check_out(args.out, args.source, args.force)
+    out = check_out(args.out, args.source)
     sides = divide(_read(pictures), list(pictures), args.val, args.seed)
     held_out = min(max(round(args.val * args.scenes), 1), args.scenes - 1)
     counts = {"train": args.scenes - held_out, "val": held_out}
@@ -179,5 +179,4 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--objects", type=numbers.positive_int, default=4, help="most objects in a scene (default 4)")
     parser.add_argument("--val", type=numbers.fraction, default=0.2, help="share of scenes and pictures for val")
     parser.add_argument("--seed", type=numbers.seed, default=0, help="all randomness derives from it (default 0)")
-    parser.add_argument("--force", action="store_true", help="replace a folder that this command wrote earlier")
     return parser

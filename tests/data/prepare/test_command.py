@@ -93,32 +93,21 @@ def test_another_number_of_classes_is_refused_with_names(name, tmp_path, capsys)
     assert os.listdir(tmp_path) == ["source"]
 
 
-def test_an_output_folder_with_something_in_it_is_left_alone_unless_it_is_ours(sources, tmp_path, capsys):
+def test_an_output_folder_with_something_in_it_is_left_alone(sources, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
     assert prepare("sport8", sources["sport8"], out) == 0  # empty: fine
     before = tree(out)
     capsys.readouterr()
     assert prepare("sport8", sources["sport8"], out, "--seed", "1") == 2
-    refused(capsys, "not empty", "--force")
-    (out / "train" / "bocce" / "mine.txt").write_text("notes")
-    assert prepare("sport8", sources["sport8"], out, "--seed", "1", "--force") == 2
-    refused(capsys, "train/bocce/mine.txt")
-    (out / "train" / "bocce" / "mine.txt").unlink()
+    refused(capsys, "not empty")
     assert tree(out) == before
-    assert prepare("sport8", sources["sport8"], out, "--seed", "1", "--force") == 0
-    assert record(out)["seed"] == 1
-    assert len(tree(out)) == len(before)
     assert os.listdir(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_a_fault_while_writing_leaves_everything_as_it_was(fault, force, sources, tmp_path, capsys, monkeypatch):
-    out = tmp_path / "new" / "out"
-    if force:
-        assert prepare("sport8", sources["sport8"], out) == 0
-    before, copied = tree(tmp_path), []
+def test_a_fault_while_writing_leaves_everything_as_it_was(fault, sources, tmp_path, capsys, monkeypatch):
+    copied = []
 
     def copy(source, target):
         copied.append(target)
@@ -127,11 +116,9 @@ def test_a_fault_while_writing_leaves_everything_as_it_was(fault, force, sources
         Path(target).write_bytes(b"half")
 
     monkeypatch.setattr(shutil, "copyfile", copy)
-    capsys.readouterr()
-    assert prepare("sport8", sources["sport8"], out, *(["--force"] if force else [])) == 1
+    assert prepare("sport8", sources["sport8"], tmp_path / "new" / "out") == 1
     refused(capsys, "nothing was left behind")
-    assert tree(tmp_path) == before
-    assert os.listdir(tmp_path) == (["new"] if force else [])
+    assert os.listdir(tmp_path) == []
 
 
 WRONG = [

@@ -100,11 +100,10 @@ def test_what_cannot_be_composed_ends_in_one_line(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_one_class_for_all_and_a_folder_that_is_replaced(tmp_path):
+def test_one_class_for_all_and_no_folder_is_replaced(tmp_path):
     source = cutouts(tmp_path / "cutouts")
     words = ["scenes", "--source", str(source), "--out", str(tmp_path / "o"), "--scenes", "4", "--size", "16"]
     words += ["--class", "disc"]
     assert main(words) == 0
     assert json.loads((tmp_path / "o" / "classes.json").read_text()) == ["background", "disc"]
     assert main(words) == 2
-    assert main([*words, "--force"]) == 0
