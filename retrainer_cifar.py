@@ -314,6 +314,7 @@ def assemble(run: Session, candidate: Candidate) -> Retraining:
     task = TASKS[config.task]
     task.require_packages()
     options = {"cutout": config.cutout, "flip": config.flip, "targets": task.targets}
+    options["bad_images"] = config.bad_images
     source = find_dataset(config.data, config.dataset, config.image_size, **options)
     outputs = task.retrain().outputs(num_outputs(source, config.num_class, run.note))
     spec = network_spec(config, source.preset, candidate, outputs)
@@ -410,7 +411,7 @@ def checkpoint_data(
     with checkpoint.fitting(path):
         given = config.data if "data" in config.given else state["flags"]["data"]
         kind = config.dataset if {"data", "dataset"} & config.given else state["flags"]["dataset"]
-    source = find_dataset(given, kind, preset.image_size, targets=targets)
+    source = find_dataset(given, kind, preset.image_size, targets=targets, bad_images=config.bad_images)
     if not source.name.startswith("cifar"):  # whose class names come with the download
         require_classes(path, state["classes"], source.name, source.classes)
     dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=say_aside)

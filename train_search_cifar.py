@@ -528,7 +528,7 @@ def make_deployment(config: SearchConfig, preset: Preset, spec: NetworkSpec, cla
     task = TASKS[TASKS[config.task].retrained_as].retrain()
     size = config.deploy_image_size or preset.image_size
     retrain_preset = find_dataset(
-        config.data, config.dataset, size, targets=task.targets
+        config.data, config.dataset, size, targets=task.targets, bad_images=config.bad_images
     ).preset  # another stem for larger images
     space = spec.search_space
     blocks = (config.deploy_layers,) if config.deploy_layers else space.depths[1] if space.stacked else config.blocks
@@ -648,6 +648,7 @@ def assemble(run: Session) -> Search:
     task = TASKS[config.task]
     task.choose_score(config.score)  # or refuses it
     options = {"cutout": config.cutout, "flip": config.flip, "targets": task.targets}
+    options["bad_images"] = config.bad_images
     source = find_dataset(config.data, config.dataset, config.image_size, **options)
     classes = num_outputs(source, config.num_class, run.note)
     spec = search_spec(config, source.preset, task.search().outputs(classes))

@@ -75,13 +75,14 @@ def find_dataset(
     cutout: int | None = None,
     flip: bool | None = None,
     targets: str = LABELS,
+    bad_images: str = "stop",
 ) -> Source:
     """Recognise ``--data``: the word ``digits``, a folder with ``train/`` and ``val/``, or a root of torchvision's.
 
     A root that does not exist yet is the set of :data:`data.torchvision_sets.TORCHVISION` that its name says.
     ``cutout`` and ``flip`` replace what the preset says. ``targets``: what a task reads of an image, ``labels``,
-    ``masks`` or ``boxes``; the last two lie in layouts of their own (data.dense.layouts). Nothing is
-    decoded. Raises DataError.
+    ``masks`` or ``boxes``; the last two lie in layouts of their own (data.dense). ``bad_images``: ``stop`` at an
+    annotation that cannot be used, or ``skip`` it. Nothing is decoded. Raises DataError.
     """
     if image_size is not None and image_size < MIN_SIZE:
         raise DataError(f"image size {image_size} is below {MIN_SIZE} pixels")
@@ -92,7 +93,7 @@ def find_dataset(
     if targets == LABELS:
         source = KINDS[dataset](data, root, image_size)
     else:
-        source = dense_source(root, dataset, image_size, targets)
+        source = dense_source(root, dataset, image_size, targets, bad_images)
     if cutout is not None and not (source.preset.is_small and targets == LABELS):
         raise DataError("--cutout is for small images; large ones are cropped instead")
     changes = {key: value for key, value in {"cutout": cutout, "flip": flip}.items() if value is not None}

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.decoding import DataError
-from data.dense.layouts import BACKGROUND, SIDES, Entry, Fault, Listed, boxed, refuse
+from data.dense.layouts import BACKGROUND, SIDES, Entry, Fault, Listed, background_notices, boxed, refuse
 from data.dense.masks import IGNORED, Size, upright_size
 from data.dense.outlines import Outlines, is_number, outline_fault
 from data.images import BOXES, MASKS
 from utils.system.terminal import reason, show, some
 
 Annotation = Mapping[str, Any]
+JSON_NAMES = ("annotations.json", "_annotations.coco.json")  # in the folder of a side; the second is Roboflow's
 # What an annotation holds that is not empty, as JSON writes it.
 KEYS = {MASKS: "segmentation", BOXES: "bbox"}
 HELD = {targets: rb'"%s"\s*:\s*(?!\s|null|\[\s*\])' % key.encode() for targets, key in KEYS.items()}
@@ -73,18 +75,16 @@ def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
             notices += [f"left out {crowds} crowds in {show(path)}"] if crowds else []
             entries = [boxed(image, _boxes(own, names[side]), size, classes, fault) for image, own, size in images]
         sides[side] = [entry for entry in entries if entry]
-        empty = sum(not len(entry.mask.objects if targets == MASKS else entry.boxes) for entry in sides[side])
-        notices += [f"{empty} images of {side} have no object: they are background alone"] if empty else []
-    labels = {names["train"].get(entry.get("category_id")) for entry in documents["train"]["annotations"]}
-    if missing := [name for name in classes if name not in labels | {BACKGROUND}]:
+    labels = {label for entry in sides["train"] for label in entry.labels}
+    if missing := [name for i, name in enumerate(classes) if i not in labels and name != BACKGROUND]:
         notices.append(f"no object of train is of {len(missing)} classes: {some(missing)}")
-    return Listed(sides, classes, notices)
+    return Listed(sides, classes, notices + background_notices(sides))
 
 
 def coco_json(root: Path, side: str) -> tuple[Path, list[Path]]:
     """The JSON of a side in COCO's layout and the folders where its images may lie. Raises DataError."""
     for folder in (root / side, *([root / "valid"] if side == "val" else [])):
-        for name in ("annotations.json", "_annotations.coco.json"):
+        for name in JSON_NAMES:
             if (folder / name).is_file():
                 return folder / name, [folder / "images", folder]
     if not (root / "annotations").is_dir():
@@ -119,14 +119,11 @@ def _document(path: Path) -> Mapping[str, list]:
         if not isinstance(document, dict) or not isinstance(document.get(part), list):
             raise DataError(f"{show(path)} is no COCO file: it has no list of {part}")
     for part, key in (("images", "id"), ("categories", "id"), ("categories", "name")):
-        if part == "categories":
-            _sound(document[part], CATEGORY, part, path, refuse)
-        seen = set()
-        for entry in document[part]:
-            value = entry.get(key) if isinstance(entry, dict) else None
-            if ID.fits(value) and value in seen:
-                raise DataError(f"{show(path)} has the {key} {show(value)} twice in {part}")
-            seen.add(value if ID.fits(value) else None)
+        values = [entry.get(key) for entry in document[part] if isinstance(entry, dict)]
+        (value, times), *_ = Counter(filter(ID.fits, values)).most_common(1) or [(None, 0)]
+        if times > 1:
+            raise DataError(f"{show(path)} has the {key} {show(value)} twice in {part}")
+    _sound(document["categories"], CATEGORY, "categories", path, refuse)
     return document
 
 

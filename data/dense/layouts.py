@@ -38,6 +38,11 @@ class Entry(NamedTuple):
     boxes: np.ndarray | None = None
     stated: Size | None = None
 
+    @property
+    def labels(self) -> list[int]:
+        """The classes of its boxes, or of the objects that are drawn in its mask."""
+        return self.boxes[:, 4].astype(int).tolist() if self.mask is None else [label for label, _ in self.mask.objects]
+
 
 @dataclass
 class Listed:
@@ -106,7 +111,7 @@ def box_fault(box: Sequence[float], size: Size) -> str | None:
 
 def background_notices(sides: dict[str, list[Entry]]) -> list[str]:
     """A line where images have no object."""
-    empty = sum(not len(entry.boxes) for entries in sides.values() for entry in entries)
+    empty = sum(not entry.labels for entries in sides.values() for entry in entries)
     return [f"{empty} images have no object: they are background alone"] if empty else []
 
 
@@ -121,7 +126,10 @@ def list_masks(root: Path, targets: str, fault: Fault = refuse) -> Listed:
         notes.more.append(f"{root.name} has no train/ and val/: every fifth image, drawn once and for all, is val")
     else:
         sides = {side: _pairs(root / side, notes, fault) for side in SIDES}
-    classes = stated_classes(root, targets) or _counted([entry.mask for entry in sides["train"]], fault)
+    classes = stated_classes(root, targets)
+    if not classes:
+        most = max(class_ids([entry.mask for entry in sides["train"]], fault), default=0)
+        classes = tuple(f"class {i}" for i in range(most + 1))
     return Listed(sides, classes, notes.lines())
 
 
@@ -146,14 +154,14 @@ def _pairs(folder: Path, notes: Notes, fault: Fault) -> list[Entry]:
     return pairs
 
 
-def _counted(masks: Sequence[Path], fault: Fault) -> tuple[str, ...]:
-    """Names for the ids in masks that nothing names."""
-    most = 0
-    for path in masks:
+def class_ids(masks: Sequence[Path | Drawing], fault: Fault, enough: int = IGNORED) -> set[int]:
+    """The class ids that occur in masks, which are read until ``enough`` are known."""
+    present: set[int] = set()
+    for mask in masks:
+        if len(present) >= enough:
+            break
         try:
-            ids = mask_ids(path)
+            present |= set(np.unique(mask_ids(mask)).tolist()) - {IGNORED}
         except DataError as error:
             fault(str(error))
-            continue
-        most = max(most, int(ids[ids != IGNORED].max(initial=0)))
-    return tuple(f"class {i}" for i in range(most + 1))
+    return present

@@ -18,7 +18,9 @@ Size = tuple[int, int]  # width and height
 
 
 class Drawing(Protocol):
-    """A mask that annotations outline; messages name it by its text."""
+    """A mask that annotations outline, class by class; messages name it by its text."""
+
+    objects: tuple[tuple[int, object], ...]
 
     def ids(self) -> np.ndarray:
         """Class ids, uint8 (H, W). Raises DataError."""

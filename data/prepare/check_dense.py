@@ -12,7 +12,7 @@ from data.decoding import DataError
 from data.dense.coco import holds
 from data.dense.layouts import SIDES, Listed
 from data.dense.masks import IGNORED, mask_fault, mask_ids
-from data.dense.source import KNOWN, list_dense, measured, recognise
+from data.dense.source import KNOWN, few_classes, list_dense, looked_at, recognise, turned_notice
 from data.images import BOXES, MASKS, decode
 from utils.system.terminal import say, show
 
@@ -64,8 +64,10 @@ def check_dense(folder: Path, targets: list[str]) -> int:
 def _check_side(side: str, listed: Listed, targets: str, fault: Callable[[str], None]) -> None:
     """Decode images and masks; then say how many pixels, or boxes, each class has."""
     counts = np.zeros(max(len(listed.classes), IGNORED + 1), np.int64)
-    pairs = list(measured(listed.sides[side], fault))
-    for entry, size in tqdm(pairs, desc=side, unit="image", disable=None, leave=False):
+    looked = list(looked_at(listed.sides[side], fault))
+    if notice := turned_notice(looked, targets, side):
+        say(notice)
+    for entry, size, *_ in tqdm(looked, desc=side, unit="image", disable=None, leave=False):
         try:
             decode(entry.path, DECODED)
             if targets == MASKS:
@@ -84,11 +86,15 @@ def _check_side(side: str, listed: Listed, targets: str, fault: Callable[[str], 
     numbered = list(enumerate(listed.classes))
     if targets == BOXES:
         numbers = ", ".join(f"{show(label)} {counts[i]}" for i, label in numbered)
-        say(f"{side}: {len(pairs)} images with {counts.sum()} boxes; {numbers}")
+        say(f"{side}: {len(looked)} images with {counts.sum()} boxes; {numbers}")
         return
     shares = 100 * counts / max(counts.sum(), 1)
     parts = [f"{show(label)} {shares[i]:.2f} %" for i, label in [*numbered, (IGNORED, "ignored")]]
-    say(f"{side}: {len(pairs)} images with masks; {', '.join(parts)}")
-    for i, label in numbered:
-        if side == "train" and not counts[i]:
-            say(f"notice: no pixel of the class {show(label)} in {side}")
+    say(f"{side}: {len(looked)} images with masks; {', '.join(parts)}")
+    if side == "train":
+        present = set(np.flatnonzero(counts[:IGNORED]).tolist())
+        if wrong := few_classes(present):
+            fault(wrong)
+        for i, label in numbered:
+            if i not in present:
+                say(f"notice: no pixel of the class {show(label)} in {side}")

@@ -82,7 +82,7 @@ def test_an_image_without_an_object_is_background_and_is_spoken_of(coco, capsys)
     change(coco, objects({}))
     found, said = read(coco)
     assert not found.train.maps[1:].any()
-    assert any("4 images of train have no object" in line for line in said)
+    assert any("4 images have no object" in line for line in said)
     assert check([str(coco)]) == 0
     assert capsys.readouterr().out.count("notice: no object:") == 4
 

@@ -54,8 +54,8 @@ BAD_FILES = {
     "list": (lambda _d: [1, 2], "no COCO file: it has no list of images"),
     "part": (lambda d: d.update(annotations={}), "no COCO file: it has no list of annotations"),
     "entry": (lambda d: d.update(images=[5]), "no COCO file: id of entry 0 in images"),
-    "id": (first("images", id=[1]), "id of entry 0 in images is missing or odd"),
-    "name": (first("images", file_name=None), "file_name of entry 0 in images"),
+    "id": (first("images", id=[1]), "id of entry 0 in images is [1], and not a whole number or a text"),
+    "name": (first("images", file_name=None), "file_name of entry 0 in images is None, and not a text"),
     "width": (first("images", width="wide"), "width of entry 0 in images"),
     "no width": (first("images", width=0), "width of entry 0 in images"),
     "category": (first("annotations", category_id={}), "category_id of entry 0 in annotations"),
@@ -63,6 +63,7 @@ BAD_FILES = {
     "unknown image": (first("annotations", image_id="0"), "is of the image 0, which is not there"),
     "twice an image": (again("images", file_name="other.png"), "has the id 0 twice in images"),
     "twice a file": (again("images", id=77), "000000.png twice"),
+    "crowd": (first("annotations", iscrowd="0"), "iscrowd of entry 0 in annotations is '0', and not 0 or 1"),
     "twice a class": (again("categories", id=77), "has the name blue twice in categories"),
     "elsewhere": (first("images", file_name="/etc/hostname"), "/etc/hostname, which is not there"),
     "nul": (first("images", file_name="a\0b"), "which is not there"),
@@ -95,5 +96,5 @@ def test_a_box_that_is_none_is_one_line(box, coco):
     for side in ("train", "val"):
         change(coco, lambda document: [e.update(bbox=[1, 1, 2, 2]) for e in document["annotations"]] and None, side)
     change(coco, first("annotations", bbox=box))
-    with pytest.raises(DataError, match="bbox of entry 0 in annotations is missing or odd"):
+    with pytest.raises(DataError, match=r"bbox of entry 0 in annotations is .*, and not four numbers"):
         read(coco, "boxes")

@@ -1,6 +1,5 @@
 """The layouts of masks and boxes: what is read from them, and one line for everything that cannot be read."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,30 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from data.datasets import find_dataset, load
 from data.dense.layouts import SIDES
 from data.images import DataError
 from data.prepare.check import main as check
-from tests.cutouts import annotations, as_voc, scenes
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The same scenes in both layouts."""
-    root = tmp_path_factory.mktemp("scenes")
-    folder = scenes(root, number=6, size=24)
-    return {"masks": folder, "voc": as_voc(folder, root / "voc")}
-
-
-@pytest.fixture
-def folders(made, tmp_path):
-    return {name: shutil.copytree(folder, tmp_path / name) for name, folder in made.items()}
-
-
-def read(folder, targets, dataset="auto", **more):
-    said = []
-    options = {"image_size": 24, "targets": targets}
-    return load(find_dataset(str(folder), dataset, **options), log=said.append, **more), said
+from tests.cutouts import annotations
+from tests.spoiling import bbox, read, save, spoil_json, spoil_xml, voc_list, voc_mask
 
 
 def test_masks_are_the_same_in_both_layouts_and_as_they_lie_there(folders):
@@ -92,42 +72,6 @@ def spoil_mask(change):
     return spoil
 
 
-def save(pixels):
-    return lambda path: Image.fromarray(np.array(pixels, np.uint8)).save(path)
-
-
-def spoil_json(change, side="train"):
-    def spoil(folders):
-        path = folders["masks"] / side / "annotations.json"
-        document = json.loads(path.read_text())
-        change(document)
-        path.write_text(json.dumps(document))
-
-    return spoil
-
-
-def voc_mask(folders):
-    return folders["voc"] / "SegmentationClass" / "train_000001.png"
-
-
-def voc_list(folders):
-    return folders["voc"] / "ImageSets" / "Segmentation" / "train.txt"
-
-
-def spoil_xml(old, new):
-    def spoil(folders):
-        path = folders["voc"] / "Annotations" / "train_000001.xml"
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-
-    return spoil
-
-
-def bbox(*values):
-    return spoil_json(lambda d: d["annotations"][0].update(bbox=list(values)))
-
-
 def test_difficult_objects_count_like_all_others_and_a_line_says_how_many_there_are(folders):
     plain, lines = read(folders["voc"], "boxes")
     assert not any("difficult" in line for line in lines)
@@ -143,6 +87,18 @@ MASK = {
     "another size": (spoil_mask(save(np.zeros((9, 8)))), "8x9 pixels, but its image"),
     "out of range": (spoil_mask(save(np.full((24, 24), 7))), "class id 7, but ids go from 0 to 3"),
     "colours": (spoil_mask(save(np.zeros((24, 24, 3)))), "of mode RGB: a mask holds class ids"),
+    "a JPEG": (
+        lambda f: (
+            Image.open(f["masks"] / "train/masks/000001.png")
+            .convert("L")
+            .save((f["masks"] / "train/masks/000001.png").rename(f["masks"] / "train/masks/000001.jpg"))
+        ),
+        "is a JPEG, which changes class ids",
+    ),
+    "0 and 255": (
+        lambda f: [save(255 * (np.asarray(Image.open(p)) > 0))(p) for p in (f["masks"] / "train/masks").iterdir()],
+        "hold the id 0 alone, since 255 is ignored: write 0 and 1",
+    ),
     "no picture": (spoil_mask(lambda path: path.write_text("<html>")), "cannot be decoded"),
     "names": (lambda f: (f["masks"] / "classes.json").write_text("{}"), "no list of class names"),
 }
@@ -154,7 +110,10 @@ COCO = {
     "image": (spoil_json(lambda d: d["annotations"][0].update(image_id=99)), "image 99, which is not there"),
     "file": (spoil_json(lambda d: d["images"][0].update(file_name="x.png")), "x.png, which is not there"),
     "size": (spoil_json(lambda d: d["images"][0].update(width=48)), "24x24 pixels, but its annotations say 48x24"),
-    "keys": (spoil_json(lambda d: d["annotations"][0].pop("bbox")), "no COCO file: bbox of entry 0 in annotations"),
+    "keys": (
+        spoil_json(lambda d: d["annotations"][0].pop("bbox")),
+        "no COCO file: bbox of entry 0 in annotations is missing",
+    ),
     "no object": (spoil_json(lambda d: d["annotations"].clear()), "no object in train"),
     "no category": (
         lambda f: [
@@ -164,17 +123,20 @@ COCO = {
     ),
     "nothing to measure": (spoil_json(lambda d: d["annotations"].clear(), "val"), "no object in val"),
     "no side": (lambda f: (f["masks"] / "val" / "annotations.json").unlink(), "val has no annotations.json"),
-    "other": (spoil_json(lambda d: d["categories"][0].update(name="x")), "other categories in train than in val"),
+    "other": (
+        spoil_json(lambda d: d["categories"][0].update(name="x")),
+        "only in train: x; only in val: blue",
+    ),
 }
 VOC = {
     "outside": (spoil_xml("<xmax>", "<xmax>9"), "lies outside of the image of 24x24"),
     "empty": (spoil_xml("<xmin>", "<xmin>99"), "is empty"),
-    "no size": (spoil_xml("<width>24", "<width>"), "cannot be read"),
+    "no size": (spoil_xml("<width>24", "<width>"), "width of size is '', no number"),
     "size zero": (spoil_xml("<width>24", "<width>0"), "cannot be read"),
     "other size": (spoil_xml("<width>24", "<width>25"), "24x24 pixels, but its annotations say 25x24"),
     "encoding": (spoil_xml("<annotation>", "<?xml version='1.0' encoding='x'?><annotation>"), "cannot be read"),
     "unclosed": (spoil_xml("</annotation>", ""), "cannot be read"),
-    "no number": (spoil_xml("<xmin>", "<xmin>x"), "cannot be read"),
+    "no number": (spoil_xml("<xmin>", "<xmin>x"), "bndbox/xmin of object is 'x"),
     "class": (spoil_xml("</name>", "s</name>"), "is none of 3"),
     "list": (lambda f: (f["voc"] / "ImageSets" / "Main" / "train.txt").write_text("nobody\n"), "lists nobody"),
     "no list": (lambda f: (f["voc"] / "ImageSets" / "Main" / "val.txt").unlink(), "val.txt cannot be read"),
