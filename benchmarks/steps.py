@@ -28,7 +28,7 @@ from benchmarks import common, workloads
 from benchmarks.common import Row, Settings
 from controller.policy import Controller, LogitScale
 from controller.reinforce import Reinforce
-from engine.search_recipes import SEARCH_RECIPES
+from engine.recipes import SEARCH_RECIPES
 from utils.system.device import describe_machine
 from utils.system.numbers import positive_int
 

@@ -15,7 +15,7 @@ from benchmarks.common import Row, Settings, Work, measure
 from controller.sampling import uniform
 from data.loaders import Batch
 from engine.optimizers import make_sgd
-from engine.passes import evaluate, train_pass
+from engine.passes import Learner, evaluate, train_step
 from engine.scoring import Scorer
 from engine.tasks import Task
 from engine.tasks.classification import Classification
@@ -54,8 +54,13 @@ def step_of(
     optimizer = make_sgd(model.parameters(), LR, momentum=MOMENTUM, weight_decay=DECAY, spare_norms=spare_norms)
     precision = s.precision()
     precision.prepare(model, optimizer)
-    options = {"optimizer": optimizer, "precision": precision, "clip": clip, "meter": task.meter(s.device, heads)}
-    return lambda *arguments: partial(train_pass, model, [batch], task, arguments=[[arguments]], **options)
+    learner, meter = Learner(model, model, optimizer, None, precision, clip), task.meter(s.device, heads)
+
+    def step(arguments: tuple) -> None:
+        model.train()  # a supernet is evaluated in between
+        train_step(learner, batch, task, arguments, meter)
+
+    return lambda *arguments: partial(step, arguments)
 
 
 # The shared weights
@@ -89,7 +94,7 @@ def supernet_eval(s: Settings) -> Row:
     meter = task.meter(s.device, len(net.aux_heads))
 
     def score(g: Genotype) -> None:
-        evaluate(net, [batch], task, arguments=(g,), mode=net.scoring(g), precision=precision, meter=meter)
+        evaluate(net, [batch], task, arguments=(g,), statistics=net.scoring(g), precision=precision, meter=meter)
 
     times = measure([partial(score, g) for g in genotypes(s)], s.repeats, s.device)
     return Row(times, len(batch.labels), flops)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from controller.constraints import Constraints
 from controller.sampling import Fits, NothingFitsError
+from controller.statistics import Seen
 from controller.strategies import Strategy
 from ops.genotype import Genotype
 from utils.system.errors import UsageError
 from utils.system.processes import World
 from utils.system.seeds import derived_seed
+
+FreeDraw = Callable[[int, torch.Generator], Sequence[Genotype]]  # so many genotypes, without a strategy
 
 
 @dataclass
@@ -21,7 +24,9 @@ class GenotypeSampler:
     """Genotypes from the strategy, the same in all processes; every draw has a seed of its own, from its names.
 
     ``canonical``: one encoding stands for all that describe the same network, wherever genotypes are used. The
-    strategy is not told: what it learns from is the log-probability of the encoding that it drew.
+    strategy does not know: what it learns from is the log-probability of the encoding that it drew. ``seen``: counts
+    the genotypes that were trained or scored. ``free_draw``: draws without the strategy, as shared weights are trained
+    during the warm-up, and always where ``trains_policy`` is False.
     """
 
     strategy: Strategy
@@ -29,6 +34,9 @@ class GenotypeSampler:
     world: World
     seed: int
     canonical: bool = False
+    seen: Seen = field(default_factory=Seen)
+    free_draw: FreeDraw | None = None
+    trains_policy: bool = True
 
     def generator(self, *names: object) -> torch.Generator:
         """What a draw takes its random numbers from."""

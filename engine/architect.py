@@ -44,9 +44,13 @@ class Architect:
     order: int = 1
     mean: Callable[[Tensor], Tensor] = lambda values: values
 
-    def step(self, train: Batch, valid: Batch) -> None:
-        """Move the architecture once; ``train`` is the batch that the weights' next step is going to be on."""
+    def step(self, train: Batch, valid: Batch) -> int:
+        """Move the architecture once; ``train`` is the batch that the weights' next step is going to be on.
+
+        Returns how many images passed through the network for it.
+        """
         self.relaxed.step(self.gradient(train, valid))
+        return len(valid.images) + (3 * len(train.images) if self.order == 2 else 0)
 
     def gradient(self, train: Batch, valid: Batch) -> list[Tensor]:
         """The gradient by every parameter of the architecture."""
@@ -97,10 +101,9 @@ class Architect:
             loss = self.task.loss(outputs, aux, batch.labels)
         else:
             loss = self.task.validation_loss(outputs, batch.labels)
-        found = torch.autograd.grad(
-            loss.over(self.mean(loss.count.clone())), by, allow_unused=True, materialize_grads=True
-        )
-        return self.mean(in_a_row(found))
+        value = loss.over(self.mean(loss.count.clone()))
+        gradients = torch.autograd.grad(value, by, allow_unused=True, materialize_grads=True)
+        return self.mean(in_a_row(gradients))
 
 
 def in_a_row(tensors: Sequence[Tensor]) -> Tensor:

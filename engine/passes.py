@@ -6,168 +6,129 @@ task's (engine/tasks); here is only the order of a step.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from data.loaders import Batch
+from data.loaders import Batch, Loader
+from engine.architect import Architect
+from engine.averaging import WeightAverage
 from engine.precision import Precision
+from engine.run_state import RunState
+from engine.schedule import Schedule
 from engine.tasks import Meter, Task
 from utils.system.errors import ReadingError
 
 
-class NotFiniteError(RuntimeError):
-    """The loss is no number any more; ``step`` is the first of the steps in a row where it was not."""
+@dataclass(frozen=True)
+class Learner:
+    """A model with everything that moves its weights.
 
-    def __init__(self, step: int, where: str = "") -> None:
-        place = f" of {where}" if where else ""
-        super().__init__(f"the loss is not finite since step {step}{place}; the last checkpoint is untouched")
-        self.step = step
-
-
-class FiniteWatch:
-    """Collects losses without reading them; ``check`` reads them and stops what cannot recover.
-
-    Loss scaling legitimately overflows now and then, so only ``patience`` bad steps in a row are too many.
+    ``parallel``: the model as it is trained, which averages gradients over processes. ``clip``: largest gradient norm.
+    ``average``: of the weights over the steps. ``mean``: of a tensor over the processes, in place.
     """
 
-    def __init__(self, patience: int = 1) -> None:
-        self.patience, self.pending, self.bad_since, self.streak = patience, [], None, 0
+    model: nn.Module
+    parallel: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    precision: Precision
+    clip: float | None = None
+    average: WeightAverage | None = None
+    mean: Callable[[Tensor], Tensor] = lambda values: values
 
-    def add(self, step: int, loss: Tensor) -> None:
-        """Note a loss, to be read later."""
-        self.pending.append((step, loss.detach()))
-
-    def check(self) -> float | None:
-        """The last loss, or None if there is no new one. Raises NotFiniteError."""
-        if not self.pending:
-            return None
-        losses = torch.stack([loss for _, loss in self.pending]).tolist()
-        for (step, _), loss in zip(self.pending, losses, strict=True):
-            if math.isfinite(loss):
-                self.bad_since, self.streak = None, 0
-                continue
-            self.bad_since = step if self.bad_since is None else self.bad_since
-            self.streak += 1
-            if self.streak >= self.patience:
-                raise NotFiniteError(self.bad_since)
-        self.pending.clear()
-        return losses[-1]
-
-
-class Progress(Protocol):
-    """Where a pass stands, and who is told of it: a run (engine.run_state.Training), or nobody."""
-
-    def steps(self, loader: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
-        """The batches that are left of the pass, with their numbers."""
-
-    def begin(self, meter: Meter) -> None:
-        """Give the meter what earlier parts of an interrupted pass counted."""
-
-    def done(self, step: int, loss: Tensor, meter: Meter) -> None:
-        """Step ``step`` is complete. May raise to stop the pass."""
-
-    def keep(self, meter: Meter) -> None:
-        """The pass breaks off here: keep what was counted."""
-
-
-class Unattended:
-    """The progress of a pass that nobody watches or interrupts."""
-
-    def steps(self, loader: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
-        """All batches."""
-        return iter(enumerate(loader))
-
-    def begin(self, meter: Meter) -> None:
-        """Nothing was counted before."""
-
-    def done(self, step: int, loss: Tensor, meter: Meter) -> None:
-        """Nobody is told."""
-
-    def keep(self, meter: Meter) -> None:
-        """Nobody goes on."""
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network whose measures count: the average of the weights where there is one."""
+        if self.average is None:
+            return self.model
+        self.average.take_statistics()
+        return self.average.network
 
 
 def train_pass(
-    model: nn.Module,
-    loader: Iterable[Batch],
+    learner: Learner,
+    loader: Loader,
     task: Task,
     *,
-    arguments: Sequence[Sequence[tuple[Any, ...]]],
-    optimizer: torch.optim.Optimizer,
-    precision: Precision,
+    arguments: Sequence[tuple[Any, ...]],
     meter: Meter,
-    seeds: Sequence[int] | None = None,
-    clip: float | None = None,
-    average: Any = None,
-    progress: Progress | None = None,
-    before: Callable[[int, Batch], None] | None = None,
-    mean: Callable[[Tensor], Tensor] = lambda values: values,
+    run: RunState,
+    draws: str,
+    architect: Architect | None = None,
+    reward_batches: Iterator[Batch] | None = None,
 ) -> None:
     """Train on every batch that is left of the pass, once; what was counted is in the meter.
 
-    ``arguments[step]``: what the model takes besides the images of that step, a path and its drop path for one; the
-    batch passes once with each of them, and their gradients are averaged. ``seeds[step]``: of what the step draws from
-    the global generator. ``clip``: largest gradient norm. ``average``: of the weights, told
-    of every step. ``before``: called with the number and the batch of every step before its gradients are taken.
-    ``mean``: of a tensor over processes, in place.
+    ``arguments``: for each step, what the model takes besides images. ``draws``: the name by which what a step draws
+    derives from the seed. ``architect``: moves the architecture before every step, on one of the ``reward_batches``.
     """
-    progress = progress or Unattended()
-    parameters = () if clip is None else list(model.parameters())
-    if not model.training:  # a supernet has thousands of modules to switch
-        model.train()
-    progress.begin(meter)
+    epoch, first, steps = run.position.epoch, run.position.step, len(loader)
+    learner.model.train()
+    if run.world.is_main:  # what all processes counted before an interruption
+        meter.load(run.position.phase_state)
+    loader.set_epoch(epoch, first)
     try:
-        for step, batch in progress.steps(loader):
-            if seeds is not None:
-                torch.manual_seed(seeds[step])
-            if before is not None:
-                before(step, batch)
-            share = 1 / len(arguments[step])
-            optimizer.zero_grad()
-            losses = []
-            for own in arguments[step]:
-                with precision.autocast():
-                    outputs, aux = model(batch.images, *own)
-                    loss = task.loss(outputs, aux, batch.labels)
-                # Gradients are averaged over processes: so each divides by the mean of all counts, as DETR does.
-                value = loss.over(mean(loss.count.clone()))
-                precision.backward(value if share == 1 else value * share, optimizer)
-                meter.update(loss, outputs, aux, batch.labels)
-                losses.append(loss.mean.detach())
-            precision.step(optimizer, parameters, clip)
-            if average is not None:
-                average.update()
-            progress.done(step, losses[0] if len(losses) == 1 else torch.stack(losses).mean(), meter)
-    except ReadingError:
-        progress.keep(meter)
+        with run.progress("training", steps, learner.precision.patience) as progress:
+            for step, batch in enumerate(run.clock.waiting(loader), first):
+                for group in learner.optimizer.param_groups:
+                    group["lr"] = learner.schedule.lr(epoch, step, steps)
+                torch.manual_seed(run.seed_of(draws, step))
+                if architect is not None:  # DARTS: first the architecture, by the loss of these weights elsewhere
+                    run.count("images/scored", architect.step(batch, next(reward_batches)))
+                loss = train_step(learner, batch, task, arguments[step], meter)
+                progress(step, loss)
+                run.step_done(step, meter.sums)
+    except ReadingError:  # raised in one process alone, so that nothing can be summed over all
+        run.position.phase_state = meter.sums.tolist()
         raise
+
+
+def train_step(learner: Learner, batch: Batch, task: Task, arguments: tuple[Any, ...], meter: Meter) -> Tensor:
+    """One step: forward, loss, backward, clip, update. Returns the loss of the batch, (); nothing waits for a GPU."""
+    targets = batch.labels
+    learner.optimizer.zero_grad()
+    with learner.precision.autocast():
+        outputs, aux = learner.parallel(batch.images, *arguments)  # images (n, 3, S, S)
+        loss = task.loss(outputs, aux, targets)
+    # Gradients are averaged over processes: so each of them divides by the mean of all counts, as DETR does.
+    value = loss.over(learner.mean(loss.count.clone()))  # ()
+    learner.precision.backward(value, learner.optimizer)
+    meter.update(loss, outputs, aux, targets)
+    learner.precision.step(learner.optimizer, learner.clip)
+    if learner.average is not None:
+        learner.average.update()
+    return loss.mean.detach()
 
 
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
-    batches: Iterable[Batch],
+    loader: Iterable[Batch],
     task: Task,
     *,
     precision: Precision,
     meter: Meter,
     arguments: tuple[Any, ...] = (),
-    mode: AbstractContextManager = nullcontext(),  # noqa: B008 - it holds nothing
+    statistics: AbstractContextManager = nullcontext(),  # noqa: B008 - it holds nothing
     total: Callable[[Tensor], Tensor] | None = None,
+    check_stop: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """The metrics of a model on the batches, without training.
 
-    ``arguments``: what the model takes besides images. ``mode``: entered for the pass, for example the statistics that
-    a path is scored under; else the caller sets the mode. ``total``: sums over processes.
+    ``arguments``: what the model takes besides images. ``statistics``: the batch-norm statistics that a genotype is
+    scored under, entered for the pass; else the caller sets the mode. ``total``: sums over processes. ``check_stop``:
+    is called after every batch and may raise.
     """
-    with mode:
-        for batch in batches:
+    with statistics:
+        for batch in loader:
+            targets = batch.labels
             with precision.autocast():
-                outputs, aux = model(batch.images, *arguments)
-            meter.update(task.validation_loss(outputs, batch.labels), outputs, aux, batch.labels)
+                outputs, aux = model(batch.images, *arguments)  # images (n, 3, S, S)
+            meter.update(task.validation_loss(outputs, targets), outputs, aux, targets)
+            check_stop()
     return meter.read(total)

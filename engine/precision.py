@@ -5,7 +5,7 @@ See docs/method.md, section 13.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
@@ -18,6 +18,11 @@ from utils.system.errors import UsageError
 # NVIDIA's levels in terms of torch's autocast; O3, pure half precision, has no counterpart that trains.
 OPT_LEVELS = {"O0": "fp32", "O1": "fp16", "O2": "fp16", "O3": None}
 BACKENDS = ("torch", "apex")  # of mixed precision
+
+
+def weights_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """All that an optimizer moves."""
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 
 class Precision:
@@ -40,10 +45,10 @@ class Precision:
         """Add the gradients of a loss to those that are there. ``optimizer``: of the weights."""
         loss.backward()
 
-    def step(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None) -> None:
+    def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """Do one update by the gradients that are there. ``clip``: largest gradient norm."""
         if clip is not None:
-            nn.utils.clip_grad_norm_(parameters, clip)
+            nn.utils.clip_grad_norm_(weights_of(optimizer), clip)
         optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -91,11 +96,11 @@ class Float16(Precision):
         """Add the gradients of the scaled loss."""
         self.scaler.scale(loss).backward()
 
-    def step(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None) -> None:
+    def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """Do an update where every gradient is finite."""
         if clip is not None:
             self.scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(parameters, clip)
+            nn.utils.clip_grad_norm_(weights_of(optimizer), clip)
         done = []
         # The scaler calls the optimizer, and with it this hook, only where every gradient is finite.
         hook = optimizer.register_step_post_hook(lambda *_: done.append(True))
@@ -136,7 +141,7 @@ class Apex(Precision):
         with self.amp.scale_loss(loss, optimizer) as scaled:
             scaled.backward()
 
-    def step(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], clip: float | None = None) -> None:
+    def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """Do one update of the weights that apex keeps."""
         if clip is not None:
             nn.utils.clip_grad_norm_(self.amp.master_params(optimizer), clip)

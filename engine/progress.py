@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from torch import Tensor
 from tqdm import tqdm
 
-from engine.passes import FiniteWatch
+from engine.finite import FiniteWatch
 from utils.reports.log import RunLog
 
 
-class Reporter:
+class ProgressReport:
     """Counts the steps of one phase; reads losses, and says something, every ``every`` steps and at the end."""
 
     def __init__(self, log: RunLog, name: str, total: int, every: int, first: int = 0, *, patience: int = 1) -> None:
         self.log, self.name, self.total, self.every = log, name, total, every
         self.steps_done, self.watch = first, FiniteWatch(patience)
-        hidden = log.folder is None or sys.stderr is None or not sys.stderr.isatty()
+        hidden = log.silent or sys.stderr is None or not sys.stderr.isatty()
         self.bar = tqdm(total=total, initial=first, desc=name, disable=hidden, leave=False)
 
     def __call__(self, step: int, loss: Tensor | None = None) -> None:
@@ -32,7 +32,11 @@ class Reporter:
             shown = "" if value is None else f"  loss {value:.4f}"
             self.log.detail(f"{self.name}  {self.steps_done}/{self.total}{shown}", quiet=not self.bar.disable)
 
-    def __enter__(self) -> Reporter:
+    def advance(self) -> None:
+        """One more step is done, which has no loss."""
+        self(self.steps_done)
+
+    def __enter__(self) -> ProgressReport:
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:

@@ -5,29 +5,22 @@ Each batch goes through the stems once, and on from there along the path of ever
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from controller.score_cache import ScoreCache
 from data.loaders import Batch
 from engine.precision import Precision
 from engine.tasks import Meter, Score, Task
 
 HELD = 2**28  # bytes of what the stems, and operations that read them, made of reward images
 TOGETHER = 2**23  # bytes of what the stems made of batches that are run as one
-
-
-class ScoreError(RuntimeError):
-    """A score is no number, so that nothing can be learned from it or ranked by it."""
-
-    def __init__(self, where: str) -> None:
-        super().__init__(f"the score is not finite in {where}; the last checkpoint is untouched")
 
 
 class Shown(NamedTuple):
@@ -78,7 +71,8 @@ class Scorer:
     """Measures genotypes with the shared weights.
 
     ``score`` is called ``name``. ``heads``: auxiliary ones of the supernet. ``calibration``: batches of images, for
-    statistics that are taken ``by_path``. ``total``: sums over processes.
+    statistics that are taken ``by_path``. ``total``: sums over processes. ``cache``: scores that
+    are known with the weights as they are.
     """
 
     supernet: SharedWeights
@@ -91,6 +85,7 @@ class Scorer:
     calibration: Sequence[Tensor] = ()
     by_path: bool = False
     total: Callable[[Tensor], Tensor] | None = None
+    cache: ScoreCache = field(default_factory=ScoreCache)
 
     @torch.inference_mode()
     def metrics(
@@ -164,10 +159,3 @@ class Scorer:
         with self.precision.autocast(), self.supernet.side_by_side(sizes):
             stemmed = self.supernet.stem(images, room)
         return Shown(stemmed, sizes, [batch.labels for batch in group])
-
-
-def require_finite(score: float, where: str) -> float:
-    """The score itself. Raises ScoreError where it is no number."""
-    if not math.isfinite(score):
-        raise ScoreError(where)
-    return score

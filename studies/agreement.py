@@ -34,11 +34,11 @@ class AgreementConfig(StudyConfig):
     """The flags of every study of rankings."""
 
     genotypes: int = flag(30, "how many are trained; more can be added later", STUDY, type=numbers.positive_int)
-    population: str = flag("uniform", "how they are drawn", STUDY, choices=POPULATIONS)
+    population: str = flag("uniform", "how they are drawn", STUDY, choice=POPULATIONS)
     seed: int = flag(0, "of genotypes, untrained networks and intervals", STUDY, type=numbers.seed)
 
     seeds: tuple[int, ...] = flag((0, 1), "of the trainings; more can be added later", TRAININGS, type=numbers.seeds,
-                                  said="0,1")  # fmt: skip
+                                  default_text="0,1")  # fmt: skip
     epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
 
     def require_enough(self) -> None:

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import train_search_cifar as script
 from controller.strategies import STRATEGIES
+from engine.configuration import parse_search
 from engine.tasks import TASKS
 from ops.genotype import Genotype
 from studies import methods
 from studies.compare_tables import MEDIAN, RANDOM, judge, write_comparison
 from studies.pieces import Maker, Piece
-from studies.searches import search_frozen, train_weights
+from studies.searches import assemble, search_frozen, train_weights
 from studies.study import (
     STUDY,
     TRAININGS,
@@ -37,11 +37,11 @@ from studies.study import (
     words_in,
 )
 from studies.trainings import RESERVED, Training, retrain_flags, settings_of, train_all
-from utils.config import SearchConfig, parse_search
+from utils.config import SearchConfig
 from utils.config.flags import flag
 from utils.reports.log import RunLog
+from utils.runs.context import run_context
 from utils.runs.resume import flags_of
-from utils.runs.session import session
 from utils.system import numbers
 from utils.system.errors import UsageError, WorkError
 from utils.system.signals import StopRequest
@@ -65,12 +65,14 @@ class CompareConfig(StudyConfig):
     searchers: str = flag("rl,random,evolution", "names with commas; random is what others must win", STUDY)
     seeds: tuple[int, ...] = flag(
         (0, 1, 2, 3, 4), "of weights, searchers and trainings; more can be added later", STUDY, type=numbers.seeds,
-        said="0,1,2,3,4",
+        default_text="0,1,2,3,4",
     )  # fmt: skip
     evaluations: int = flag(480, "genotypes that each searcher may ask for", STUDY, type=numbers.positive_int)
     candidates: int = flag(100, "genotypes drawn from it at its end, and ranked", STUDY, type=numbers.positive_int)
     standalone_epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
-    filters: int | None = flag(None, "of the networks", TRAININGS, type=numbers.filters, said="those of the search")
+    filters: int | None = flag(
+        None, "of the networks", TRAININGS, type=numbers.filters, default_text="those of the search"
+    )
     retrain: str = flag("", "more flags for the retrainer, as one word", TRAININGS, metavar='"FLAGS"')
 
 
@@ -102,9 +104,9 @@ def prepare(config: CompareConfig, _stop: StopRequest) -> Comparison:
         )
     changes = {"epochs": config.standalone_epochs, "child_out_filters": config.filters}
     retrained = retrain_flags(flags_of(searched), config.device, changes, words_in("retrain", config.retrain))
-    with session(searched, "search") as run:
-        s = script.assemble(run)
-    genotype, blocks = s.draws.sample(1, "limits")[0], s.deployment.spec.blocks
+    with run_context(searched, "search") as run:
+        s = assemble(run)
+    genotype, blocks = s.sampler.sample(1, "limits")[0], s.data.deployment.spec.blocks
     settings = {
         "evaluations": config.evaluations,
         "candidates": config.candidates,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from engine.configuration import parse_retrain
 from engine.tasks import PRETEXTS, TASKS
 from ops.genotype import SHARINGS, Genotype
 from ops.space import SPACES
@@ -22,7 +23,7 @@ from studies.pieces import Maker
 from studies.study import STUDY, TRAININGS, parse_study, require_free, run_study
 from studies.tables import as_words, cell, write_study
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
-from utils.config import BLOCKS, SearchConfig, parse_retrain
+from utils.config import BLOCKS, SearchConfig
 from utils.config.flags import flag
 from utils.reports.log import RunLog
 from utils.runs.resume import flags_of
@@ -40,17 +41,17 @@ LABELS = {
 class LabelsConfig(agreement.AgreementConfig):
     """The flags of a study of tasks without labels."""
 
-    task: str = flag("rotation", "the one without labels", STUDY, choices=PRETEXTS)
+    task: str = flag("rotation", "the one without labels", STUDY, choice=PRETEXTS)
     genotypes: int = 24
-    space: str = flag("slnas", "of the genotypes", STUDY, choices=SPACES)
-    sharing: str = flag("type", "which blocks share an encoding", STUDY, choices=SHARINGS)
+    space: str = flag("slnas", "of the genotypes", STUDY, choice=SPACES)
+    sharing: str = flag("type", "which blocks share an encoding", STUDY, choice=SHARINGS)
 
     data: str = flag("digits", "as the scripts take it", TRAININGS)
     blocks: tuple[int, ...] = flag((4, 4), "normal blocks of each stage", TRAININGS, type=BLOCKS)
     filters: int = flag(32, "of the networks", TRAININGS, type=numbers.filters)
     seeds: tuple[int, ...] = (0,)
     pretext_epochs: int | None = flag(None, "of each one without labels", TRAININGS, type=numbers.positive_int,
-                                      said="as many")  # fmt: skip
+                                      default_text="as many")  # fmt: skip
 
 
 @dataclass(frozen=True)

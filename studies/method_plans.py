@@ -14,14 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import train_search_cifar as script
 from controller.strategies import GRADIENT
+from engine.configuration import parse_search
 from studies.pieces import Maker, Piece
-from studies.searches import records_of, run_search
+from studies.searches import OpenSearch, assemble, records_of, run_search
 from studies.study import require_free, stated
 from studies.trainings import RESERVED
-from utils.config import CommonConfig, SearchConfig, parse_search
-from utils.runs.session import session
+from utils.config import CommonConfig, SearchConfig
+from utils.runs.context import run_context
 from utils.system.errors import UsageError
 
 KINDS = ("seconds", "images")
@@ -173,21 +173,23 @@ def make_plan(
     require_free(parse_search(further).given, FIXED, f"--{name}")
     words = (*METHODS[name].words, "--space", space, *size, *rest, *further)
     plan = Plan(name, space, words, parse_search(words))
-    with session(parse_search(plan.adapted(2)), "search") as run:
-        s = script.assemble(run)
-        s.draws.sample(1, "limits")
+    with run_context(parse_search(plan.adapted(2)), "search") as run:
+        s = assemble(run)
+        s.sampler.sample(1, "limits")
     return plan.within(budget, images_of(s, plan)) if budget.kind == "images" else plan
 
 
-def images_of(s: script.Search, plan: Plan) -> Cost:
+def images_of(s: OpenSearch, plan: Plan) -> Cost:
     """How many images the epochs of a search pass through the shared weights at most."""
     c = plan.searched
     # Of the largest batches; a task without labels shows several views of every image.
-    weights, rewards, valid = (loader.views * max(loader.sizes) for loader in (s.weights, s.rewards, s.valid))
-    every = s.weights.views * s.weights.num_images + c.valid_steps * valid  # trained on, and for the report
+    weights, rewards, valid = (
+        loader.views * max(loader.sizes) for loader in (s.data.weights, s.data.rewards, s.data.valid)
+    )
+    every = s.data.weights.views * s.data.weights.num_images + c.valid_steps * valid  # trained on, and for the report
     if c.searcher in GRADIENT:  # before every step on the weights one on the architecture
         further = 3 * weights if c.order == 2 else 0
-        return Cost(every, every + len(s.weights) * (rewards + further))
+        return Cost(every, every + len(s.data.weights) * (rewards + further))
     if plan.spreads_rounds:
         return Cost(every, every, NAO_ROUNDS * c.nao_pool * c.reward_batches * rewards)
     return Cost(every, every + c.controller_steps * c.controller_samples * c.reward_batches * rewards)

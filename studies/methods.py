@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from controller.sampling import uniform
+from engine.configuration import parse_retrain, parse_search
 from engine.recipes import RECIPES
 from engine.tasks import TASKS
 from models.deployment import Deployment
@@ -30,7 +31,7 @@ from studies.pieces import Maker, Piece
 from studies.searches import as_plain, from_plain, search_method
 from studies.study import STUDY, TRAININGS, StudyConfig, names_in, parse_study, run_study, words_in
 from studies.trainings import Training, agrees, fitting_filters, retrain_flags, settings_of, train_all
-from utils.config import BLOCKS, parse_retrain, parse_search
+from utils.config import BLOCKS
 from utils.config.flags import flag
 from utils.reports.log import RunLog
 from utils.runs.resume import flags_of
@@ -56,12 +57,12 @@ class MethodsConfig(StudyConfig):
 
     methods: str = flag(",".join(METHODS), "names with commas", STUDY)
     seeds: tuple[int, ...] = flag(
-        (0, 1, 2), "of searches and trainings; more can be added later", STUDY, type=numbers.seeds, said="0,1,2"
+        (0, 1, 2), "of searches and trainings; more can be added later", STUDY, type=numbers.seeds, default_text="0,1,2"
     )
     budget: Budget = flag(  # noqa: RUF009 - a tuple, which cannot change
-        TEN_MINUTES, "of each search: seconds=600 or images=2e6", SEARCHES, type=budget, said="seconds=600"
+        TEN_MINUTES, "of each search: seconds=600 or images=2e6", SEARCHES, type=budget, default_text="seconds=600"
     )
-    space: str = flag("slnas", "of random and evolution", SEARCHES, choices=SEARCHED)
+    space: str = flag("slnas", "of random and evolution", SEARCHES, choice=SEARCHED)
     slnas: str = flag("", "more flags for this search, as one word", SEARCHES, metavar='"FLAGS"')
     enas: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
     darts: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
@@ -78,7 +79,7 @@ class MethodsConfig(StudyConfig):
     )
     params: float = flag(0.3e6, "of every network that is trained, to 10 %", SIZES, type=numbers.positive)
 
-    train_recipe: str = flag("published", "--recipe of the trainings", TRAININGS, choices=RECIPES)
+    train_recipe: str = flag("published", "--recipe of the trainings", TRAININGS, choice=RECIPES)
     train_epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
     retrain: str = flag("", "more flags for the retrainer, as one word", TRAININGS, metavar='"FLAGS"')
 

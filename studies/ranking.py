@@ -20,11 +20,10 @@ from models.proxies import PROXIES, ProxyRanker
 from ops.genotype import Genotype
 from studies.agreement import AgreementConfig, agreement_lines, alone_lines, judge, mean_tau, scatter
 from studies.pieces import Maker
-from studies.searches import open_search, shared_metrics
+from studies.searches import OpenSearch, open_search, shared_metrics
 from studies.study import STUDY, TRAININGS, difference, names_in, parse_study, run_study
 from studies.tables import as_words, cell, write_study
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
-from train_search_cifar import Search
 from utils.config.flags import flag
 from utils.reports.log import RunLog
 from utils.runs.resume import flags_of
@@ -48,10 +47,12 @@ class RankingConfig(AgreementConfig):
 
     runs: tuple[str, ...] = ()
     rankers: str = flag("all", "without training: all, none, or names with commas", STUDY)
-    data: str | None = flag(None, "where the data of the searches lie", STUDY, said="where they were")
-    filters: int | None = flag(None, "of the networks", TRAININGS, type=numbers.filters, said="those of the search")
+    data: str | None = flag(None, "where the data of the searches lie", STUDY, default_text="where they were")
+    filters: int | None = flag(
+        None, "of the networks", TRAININGS, type=numbers.filters, default_text="those of the search"
+    )
     batch_size: int | None = flag(None, "of each training", TRAININGS, type=numbers.positive_int,
-                                  said="the retrainer's")  # fmt: skip
+                                  default_text="the retrainer's")  # fmt: skip
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Study:
     """What is compared: searches by name, all of the same networks, and what is trained alone."""
 
     config: RankingConfig
-    searches: dict[str, Search]
+    searches: dict[str, OpenSearch]
     rankers: tuple[str, ...]
     genotypes: list[Genotype]
     flags: tuple[str, ...]
@@ -87,20 +88,20 @@ def prepare(config: RankingConfig, stop: StopRequest) -> Study:
         differing = difference(plans[0][2], plans[-1][2])
         if differing:
             raise UsageError(f"{name} cannot be compared with {next(iter(searches))}: {differing}")
-        if s.training.at.epoch < s.config.epochs:
-            tell(f"warning: {name} is not complete: its weights are those of epoch {s.training.at.epoch}")
+        if s.epoch < s.config.epochs:
+            tell(f"warning: {name} is not complete: its weights are those of epoch {s.epoch}")
     study = Study(config, searches, rankers, *plans[0], stop)
     score(study, 1)  # refuses a ranker that these networks cannot have
     return study
 
 
-def plan_of(config: RankingConfig, s: Search) -> tuple[list[Genotype], tuple[str, ...], dict[str, Any], Deployment]:
+def plan_of(config: RankingConfig, s: OpenSearch) -> tuple[list[Genotype], tuple[str, ...], dict[str, Any], Deployment]:
     """The genotypes of a search's space, the flags that they are trained under, the settings, and the network."""
     changes = {"epochs": config.epochs, "child_out_filters": config.filters, "batch_size": config.batch_size}
     flags = retrain_flags(flags_of(s.config), config.device, changes, config.rest)
     population, of = config.population, (s.config.blocks, s.config.sharing, s.config.space)
     genotypes = draw_genotypes(config.genotypes, population, config.seed, *of)
-    settings, deployment = settings_of(flags, genotypes[0], s.deployment.spec.blocks)
+    settings, deployment = settings_of(flags, genotypes[0], s.data.deployment.spec.blocks)
     return genotypes, flags, {"population": population, "seed of the genotypes": config.seed, **settings}, deployment
 
 
@@ -117,11 +118,11 @@ def score(study: Study, n: int) -> list[dict[str, float]]:
             row[f"{BY_LOSS}{suffix}"] = -metrics["loss"]
             row[f"shared ({s.task.measure}){suffix}"] = metrics[s.task.measure]
     s = next(iter(study.searches.values()))
-    s.rewards.set_epoch(0)
-    batch = next(iter(s.rewards))
+    s.data.rewards.set_epoch(0)
+    batch = next(iter(s.data.rewards))
     images = (batch.images, batch.labels, s.task.mean_loss)
     for name in study.rankers:
-        ranker = ProxyRanker(name, study.deployment.answering(s.supernet.spec), study.config.seed, *images)
+        ranker = ProxyRanker(name, study.deployment.answering(s.data.spec), study.config.seed, *images)
         for row, genotype in zip(rows, genotypes, strict=True):
             row[name] = ranker(genotype)
             study.stop.check()
@@ -141,7 +142,7 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
     results = train_all(trainings, make_pieces)
     rankings = {name: [row[name] for row in scores] for name in scores[0]}
     runs = {
-        name: {"epochs": s.training.at.epoch, "recipe": s.config.recipe, "reward_images": s.rewards.num_images}
+        name: {"epochs": s.epoch, "recipe": s.config.recipe, "reward_images": s.data.rewards.num_images}
         for name, s in searches.items()
     }
     measure = next(iter(searches.values())).task.measure

@@ -9,20 +9,25 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import train_search_cifar as script
-from data.loaders import forever
-from engine.scoring import evaluating, require_finite
+from controller.genotype_sampler import GenotypeSampler
+from data.loaders import Batch, forever
+from engine import search_setup as setup
+from engine.finite import require_finite
+from engine.passes import Learner
+from engine.scoring import Scorer, evaluating
+from engine.search_setup import SearchData
+from engine.tasks import TASKS, Task
 from ops.genotype import Genotype, read_candidate
 from ops.space import SPACES
-from train_search_cifar import Search
 from utils.config import SearchConfig
 from utils.runs import resume
-from utils.runs.session import session
+from utils.runs.context import Earlier, RunContext, run_context
 from utils.system import checkpoint
 from utils.system.errors import UsageError, WorkError
 from utils.system.files import read_json
@@ -93,7 +98,30 @@ def from_plain(plain: Mapping[str, Any]) -> Genotype:
 # Shared weights of a run
 
 
-def open_search(run: str | Path, **changes: Any) -> Search:
+@dataclass(frozen=True)
+class OpenSearch:
+    """The parts of a search, without a run of its own. ``epoch``: how many its weights were trained for."""
+
+    config: SearchConfig
+    task: Task
+    data: SearchData
+    learner: Learner
+    sampler: GenotypeSampler
+    scorer: Scorer
+    epoch: int = 0
+
+
+def assemble(context: RunContext) -> OpenSearch:
+    """Read the data and build what searches on them, with fresh weights. Refuses what does not fit together."""
+    task = TASKS[context.config.task].search()
+    data = setup.open_search(context, task)
+    learner = setup.build_supernet(context, data.spec)
+    sampler = setup.build_sampler(context, data.deployment)
+    scorer = setup.build_scorer(context, learner, task, data.calibration)
+    return OpenSearch(context.config, task, data, learner, sampler, scorer)
+
+
+def open_search(run: str | Path, **changes: Any) -> OpenSearch:
     """A search with the shared weights that its run ranks by, and a fresh strategy; the run is not touched.
 
     ``changes``: flags in place of those of the run, another searcher for one. Raises UsageError for what is no search,
@@ -107,21 +135,28 @@ def open_search(run: str | Path, **changes: Any) -> Search:
         config = SearchConfig(**{**stored, "resume": None, **changes})
     if config.space not in SPACES:
         raise UsageError(f"{show(path)} is of the space {show(config.space)}, which is none of {', '.join(SPACES)}")
-    with session(config, "search") as opened:
-        opened.saved, opened.path = state, path  # data are compared with those of the run
-        s = script.assemble(opened)
+    with run_context(config, "search") as context:
+        context.earlier = Earlier(path, state)  # data are compared with those of the run
+        search = assemble(context)
     with checkpoint.fitting(path):
-        checkpoint.load_weights(s.supernet, state["model"], path)
-    s.training.at = resume.Position(**state["position"])
-    return s
+        checkpoint.load_weights(search.learner.model, state["model"], path)
+    return replace(search, epoch=state["position"]["epoch"])
 
 
 def shared_metrics(
-    s: Search, genotypes: Sequence[Genotype], done: Callable[[], None] = lambda: None
+    s: OpenSearch, genotypes: Sequence[Genotype], done: Callable[[], None] = lambda: None
 ) -> list[dict[str, float]]:
     """The metrics of each genotype with the shared weights on all reward images; ``done`` is called now and then."""
-    s.rewards.set_epoch(0)
-    return s.scorer.metrics(genotypes, s.rewards, done)
+    s.data.rewards.set_epoch(0)
+    return s.scorer.metrics(genotypes, s.data.rewards, done)
+
+
+def scores_once(s: OpenSearch, genotypes: Sequence[Genotype], batches: Sequence[Batch], where: str) -> list[float]:
+    """The score of each genotype on the batches, or the one that it has already."""
+    scores, missing = s.scorer.cache.scores, s.scorer.cache.missing(genotypes)
+    for genotype, metrics in zip(missing, s.scorer.metrics(missing, batches), strict=True):
+        scores[genotype] = require_finite(metrics["score"], f"{where}, genotype {genotype}")
+    return [scores[genotype] for genotype in genotypes]
 
 
 def train_weights(words: Sequence[str], epochs: int, result: Path, seed: int) -> dict[str, Any]:
@@ -143,21 +178,23 @@ def search_frozen(
     run = resume.runs_called(f"seed{seed}", result / "search")[-1]
     s = open_search(run, searcher=searcher, controller_steps=updates, **changes)
     scores, reports = [], []
-    with stop_requests(World()) as stop, evaluating(s.supernet):
-        batches = forever(s.rewards, 0)
+    with stop_requests(World()) as stop, evaluating(s.learner.model):
+        batches = forever(s.data.rewards, 0)
         for update in range(updates):
-            genotypes = s.draws.ask(s.config.controller_samples, "compare", update)
+            genotypes = s.sampler.ask(s.config.controller_samples, "compare", update)
             of_update = list(islice(batches, s.config.reward_batches))
-            reports.append(s.strategy.tell(script.rewards(s, genotypes, of_update, f"update {update} of {searcher}")))
-            scores += [s.known.scores[genotype] for genotype in genotypes]
+            of_genotypes = scores_once(s, genotypes, of_update, f"update {update} of {searcher}")
+            limits = zip(of_genotypes, genotypes, strict=True)
+            reports.append(s.sampler.strategy.tell([s.sampler.constraints.reward(*pair) for pair in limits]))
+            scores += of_genotypes
             stop.check()
-        drawn = s.draws.finalists(candidates, "derive")
+        drawn = s.sampler.finalists(candidates, "derive")
         distinct = sorted(set(drawn))
         final = [metrics["score"] for metrics in shared_metrics(s, distinct, stop.check)]
     ranked = sorted(zip(final, distinct, strict=True), key=lambda pair: (-pair[0], pair[1]))
     return {
         "asked": len(scores),
-        "distinct": len(s.known),
+        "distinct": len(s.scorer.cache),
         "scores": scores,
         "told": reports,
         "drawn": len(drawn),

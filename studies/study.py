@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from engine.seeds import OWN
 from ops.genotype import GenotypeError
 from studies.pieces import Maker, make
 from utils.config import CommonConfig
 from utils.config.flags import flag, make_parser
 from utils.reports.log import RunLog, write_json
 from utils.runs.resume import flags_of
-from utils.runs.seeds import OWN
 from utils.system import numbers
 from utils.system.command import command
 from utils.system.errors import UsageError
@@ -63,7 +63,7 @@ def parse_study(
     if "--" in words:
         end = words.index("--")
         words, rest = words[:end], words[end + 1 :]
-    parser = make_parser(config, **texts)
+    parser = make_parser(config, {}, **texts)
     name = positional and positional.removesuffix("s").upper()
     parser.usage = f"{texts['prog']} {f'{name} [{name} ...] ' if name else ''}[flags] [-- more flags]"
     if positional:

@@ -13,8 +13,14 @@ from typing import Any
 
 import torch
 
-import retrainer_cifar as retrainer
 from controller.sampling import POPULATIONS
+from engine.configuration import parse_retrain
+from engine.passes import Learner
+from engine.recipes import Recipe, choose_recipe
+from engine.retrain_phases import train_epoch, validate
+from engine.retrain_setup import RetrainData, build_network, open_retraining
+from engine.setup import make_run
+from engine.tasks import TASKS, Task
 from models.cost import network_cost
 from models.deployment import Deployment
 from models.parts import Cost
@@ -22,10 +28,10 @@ from models.spec import NetworkSpec
 from ops.genotype import Candidate, Genotype, num_cells
 from studies.pieces import Maker, Piece
 from studies.study import require_free, stated
-from utils.config import RetrainConfig, parse_retrain
+from utils.config import RetrainConfig
 from utils.reports.evaluate import output_names
+from utils.runs.context import RunContext, run_context
 from utils.runs.handover import carried_flags
-from utils.runs.session import session
 from utils.system.errors import WorkError
 from utils.system.seeds import derived_seed
 from utils.system.signals import stop_requests
@@ -72,11 +78,21 @@ def retrain_flags(
 
     ``searched``: the flags of the search. Raises UsageError for flags that a study leaves no choice in.
     """
-    words = [*carried_flags(searched), "--device", device, *QUIET]
+    words = [*carried_flags(searched, TASKS[searched.get("task", "classify")].retrained_as), "--device", device, *QUIET]
     for name, value in changes.items():
         words += [] if value is None else [f"--{name}", str(value)]
     require_free(parse_retrain(rest).given, RESERVED)
     return (*words, *rest)
+
+
+def assemble(context: RunContext, candidate: Candidate) -> tuple[Recipe, Task, RetrainData, Learner]:
+    """Read the data and build what trains a candidate on them. Refuses what does not fit together."""
+    config: RetrainConfig = context.config
+    recipe = choose_recipe(config.recipe, vars(config))
+    task = TASKS[config.task].retrain(recipe.label_smoothing, config.aux_weight)
+    task.require_packages()
+    data = open_retraining(context, candidate, recipe, task)
+    return recipe, task, data, build_network(context, candidate, recipe, data)
 
 
 def settings_of(flags: Sequence[str], genotype: Genotype, blocks: Sequence[int]) -> tuple[dict[str, Any], Deployment]:
@@ -85,9 +101,9 @@ def settings_of(flags: Sequence[str], genotype: Genotype, blocks: Sequence[int])
     The data are read, and what does not fit together is refused.
     """
     config = parse_retrain(flags)
-    with session(config, "retrain") as run:
-        r = retrainer.assemble(run, Candidate(genotype, tuple(blocks)))
-    facts, network = r.dataset.facts(), r.network
+    with run_context(config, "retrain") as context:
+        *_, data, learner = assemble(context, Candidate(genotype, tuple(blocks)))
+    facts, network = data.dataset.facts(), learner.model
     settings = {
         "--epochs": config.epochs,
         **stated(config),
@@ -135,24 +151,24 @@ def train_alone(
     """
     began = time.perf_counter()
     config: RetrainConfig = parse_retrain([*flags, "--seed", str(seed)])
-    with session(config, "retrain") as run:
-        r = retrainer.assemble(run, Candidate(genotype, tuple(blocks)))
-        training = r.training
-        with stop_requests(run.world) as training.stop:
-            for epoch in training.epochs():
-                training.at.begin("train")
-                metrics = retrainer.train(r, epoch)
-                training.at.next_epoch()
-        metrics |= retrainer.validate(r)
-        final = r.task.final_measure
-        if final != r.task.measure:  # one that takes longer, such as average precision
-            names = output_names(r.dataset.classes, r.network.num_classes)
-            measures = r.task.measures(r.evaluated, r.valid, names, torch.Generator().manual_seed(seed))
+    with run_context(config, "retrain") as context:
+        recipe, task, data, learner = assemble(context, Candidate(genotype, tuple(blocks)))
+        run = make_run(context, learner, data.dataset, {})
+        with stop_requests(context.world) as run.stop:
+            for _ in run.epochs(config.epochs):
+                run.position.begin("train")
+                metrics = train_epoch(run, learner, data.train, task, recipe, highest_drop_path=data.drop_path)
+                run.position.next_epoch()
+            metrics |= validate(run, learner, data.valid, task)
+        final = task.final_measure
+        if final != task.measure:  # one that takes longer, such as average precision
+            names = output_names(data.dataset.classes, learner.model.num_classes)
+            measures = task.measures(learner.evaluated, data.valid, names, torch.Generator().manual_seed(seed))
             metrics[f"valid/{final}"] = measures[final]
     return {
         "cells": genotype.to_lists(),
         "seed": seed,
-        "parameters": r.network.num_parameters - r.network.num_aux_parameters,
+        "parameters": learner.model.num_parameters - learner.model.num_aux_parameters,
         **{name: value for name, value in metrics.items() if name.startswith(("train/", "valid/"))},
         **({"seconds": time.perf_counter() - began} if timed else {}),
     }

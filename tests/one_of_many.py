@@ -16,13 +16,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from engine.run_state import Training
+from engine.run_state import RunState
 from models.proxies import ProxyError, ProxyRanker
 from tests.harness import SCRIPTS, norm_by_image
 from utils.system.signals import StopRequest
 
 batch_norm = torch.nn.functional.batch_norm
-close_epoch, check, score = Training.close_epoch, StopRequest.check, ProxyRanker.__call__
+write_epoch, check, score = RunState.write_epoch, StopRequest.check, ProxyRanker.__call__
 job = {"out": "", "fault": "none", "steps": 0, "ranked": 0}
 
 
@@ -31,11 +31,11 @@ def rank() -> int:
 
 
 def watched_epoch(self, *args):
-    record, out = close_epoch(self, *args), Path(job["out"])
-    torch.save(self.model.state_dict(), out / f"epoch{self.at.epoch}-rank{rank()}.pt")
-    if "strategy" in self.extras:
-        torch.save(self.extras["strategy"].state_dict(), out / f"strategy{self.at.epoch}-rank{rank()}.pt")
-    return record
+    metrics, out, epoch = write_epoch(self, *args), Path(job["out"]), self.position.epoch
+    torch.save(self.training.model.state_dict(), out / f"epoch{epoch}-rank{rank()}.pt")
+    if "strategy" in self.training.extras:
+        torch.save(self.training.extras["strategy"].state_dict(), out / f"strategy{epoch}-rank{rank()}.pt")
+    return metrics
 
 
 def faulty_check(self):
@@ -57,7 +57,7 @@ def faulty_score(self, genotype):
 
 def main(words: list[str]) -> int:
     """Run the jobs; the status. The process is good for nothing else afterwards."""
-    Training.close_epoch, StopRequest.check = watched_epoch, faulty_check
+    RunState.write_epoch, StopRequest.check = watched_epoch, faulty_check
     ProxyRanker.__call__ = faulty_score
     status = 0
     while words:

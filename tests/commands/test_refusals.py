@@ -5,8 +5,8 @@ import json
 import pytest
 from PIL import Image
 
+from engine.configuration import parse_retrain, parse_search
 from tests.harness import SCRIPTS, TINY_RETRAIN, TINY_SEARCH, refusal
-from utils.config import parse_retrain, parse_search
 
 GOOD = [0, 1] * 10
 INTEGERS = ["num_class", "image_size", "batch_size", "epochs", "child_lr_T_0", "child_lr_T_mul", "report_freq"]

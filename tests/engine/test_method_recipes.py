@@ -5,13 +5,12 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from engine.recipes import OTHER_FLAGS, RECIPES
-from engine.search_recipes import SEARCH_RECIPES
+from engine.configuration import parse_retrain, parse_search
+from engine.recipes import OTHER_FLAGS, RECIPES, SEARCH_RECIPES
 from models.network import Network
 from ops.genotype import Genotype
 from ops.space import SPACES
 from tests.harness import finished, metrics, refusal
-from utils.config import parse_retrain, parse_search
 
 PUBLISHED_TRAININGS = {
     "darts": {

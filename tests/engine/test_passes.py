@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.loaders import Batch
-from engine.passes import FiniteWatch, NotFiniteError, Unattended, evaluate, train_pass
+from engine.finite import FiniteWatch, NotFiniteError
+from engine.passes import Learner, evaluate, train_pass
 from engine.precision import Precision
 from engine.tasks.classification import Classification, ClassificationMeter, retrain_loss, search_loss
 from ops.layers import keep_masks
+from tests.quiet import Batches, constant, quiet_run
 
 CPU = torch.device("cpu")
 TASK = Classification.search()
@@ -25,19 +27,6 @@ class TwoHeads(nn.Module):
 
     def forward(self, images: Tensor, _step: int = 0) -> tuple[Tensor, list[Tensor]]:
         return self.a(images), [self.b(images)]
-
-
-class Counted(Unattended):
-    """A pass that begins at step 7 and notes what is done."""
-
-    def __init__(self) -> None:
-        self.steps_done = []
-
-    def steps(self, loader):
-        return iter(enumerate(loader, 7))
-
-    def done(self, step, loss, meter):
-        self.steps_done.append(step)
 
 
 def batches(sizes=(5, 2, 1)) -> list[Batch]:
@@ -70,21 +59,15 @@ def test_meter_of_nothing_is_no_zero():
         ClassificationMeter(CPU).read()
 
 
-def test_an_epoch_is_sgd_written_out():
+@pytest.mark.parametrize("done", [0, 2])  # steps of the pass before it was interrupted
+def test_an_epoch_is_sgd_written_out(done):
     model, twin, meter = TwoHeads(), TwoHeads(), ClassificationMeter(CPU, 1)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    progress = Counted()
-    train_pass(
-        model,
-        batches(),
-        TASK,
-        arguments=[[()]] * 10,
-        optimizer=optimizer,
-        precision=Precision(),
-        meter=meter,
-        clip=0.5,
-        progress=progress,
-    )
+    learner = Learner(model, model, torch.optim.SGD(model.parameters(), 0.1), constant(0.1), Precision(), clip=0.5)
+    run = quiet_run(learner)
+    run.position.step = done
+    with run.stoppable():
+        loader = Batches([None] * done + batches())
+        train_pass(learner, loader, TASK, arguments=[()] * len(loader), meter=meter, run=run, draws="test")
     losses = []
     for batch in batches():
         loss = search_loss(*twin(batch.images), batch.labels) / len(batch.labels)
@@ -96,31 +79,8 @@ def test_an_epoch_is_sgd_written_out():
                 parameter -= 0.1 * gradient * min(1.0, 0.5 / (norm.item() + 1e-6))
     for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
-    assert progress.steps_done == [7, 8, 9]
+    assert run.position.step == done + 3
     assert meter.read()["loss"] == pytest.approx(sum(losses) / 8, rel=1e-6)
-
-
-def test_several_passes_of_a_step_give_the_mean_of_their_gradients():
-    class Scaled(TwoHeads):
-        def forward(self, images, scale):
-            return super().forward(scale * images)
-
-    model, twin, meter, scales = Scaled(), Scaled(), ClassificationMeter(CPU, 1), (1.0, 2.0, -0.5)
-    [batch] = batches((8,))
-    train_pass(
-        model,
-        [batch],
-        TASK,
-        arguments=[[(scale,) for scale in scales]],
-        optimizer=torch.optim.SGD(model.parameters(), 0.1),
-        precision=Precision(),
-        meter=meter,
-    )
-    losses = [search_loss(*twin(batch.images, scale), batch.labels) / 8 for scale in scales]
-    gradients = torch.autograd.grad(sum(losses) / 3, list(twin.parameters()))
-    for ours, before, gradient in zip(model.parameters(), twin.parameters(), gradients, strict=True):
-        torch.testing.assert_close(ours, before - 0.1 * gradient)
-    assert meter.read()["loss"] == pytest.approx(sum(losses).item() / 3)
 
 
 def test_evaluation_builds_no_graph_and_leaves_the_gradients_of_training_alone():

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from engine.passes import NotFiniteError, Unattended, train_pass
+from engine import setup
+from engine.finite import NotFiniteError
+from engine.passes import Learner, train_pass
 from engine.precision import Apex, Float16, Precision, choose_precision
-from engine.progress import Reporter
 from engine.tasks.classification import Classification, ClassificationMeter
 from tests.harness import metrics, only_run, start
-from utils.reports.log import RunLog
-from utils.runs import session
+from tests.quiet import Batches, constant, quiet_run
 from utils.system.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ def test_gradients_are_unscaled_once_before_they_are_clipped():
     scaler = Scaler()
     precision = Float16(CPU, scaler)
     precision.backward(100 * model(torch.ones(4, 3)).mean(), optimizer)
-    precision.step(optimizer, model.parameters(), clip=1.0)
+    precision.step(optimizer, clip=1.0)
     assert scaler.calls == ["scale", "unscale", "step", "update"]
     moved = torch.cat([(p - q).flatten() for p, q in zip(model.parameters(), before, strict=True)])
     assert moved.norm().item() == pytest.approx(0.1, rel=1e-4)  # lr times the clipped norm of 1
@@ -79,7 +79,7 @@ def test_skipped_steps_are_counted_and_survive_a_checkpoint():
     for _ in range(4):
         optimizer.zero_grad()
         precision.backward(model(torch.ones(4, 3)).mean(), optimizer)
-        precision.step(optimizer, model.parameters(), clip=None)
+        precision.step(optimizer, clip=None)
     assert precision.skipped == 2
     again = Float16(CPU, Scaler())
     again.load_state_dict(precision.state_dict())
@@ -115,7 +115,7 @@ def test_our_wrapper_of_apex_calls_our_own_fake_of_it_in_order():
     precision = Apex(fake_apex(calls), "O2")
     precision.prepare(model, optimizer)
     precision.backward(model(torch.ones(4, 3)).mean(), optimizer)
-    precision.step(optimizer, model.parameters(), clip=1.0)
+    precision.step(optimizer, clip=1.0)
     precision.load_state_dict(precision.state_dict())
     assert calls == ["initialize O2", "scale", "unscale", "masters", "load {'scale': 3.0}"]
 
@@ -175,29 +175,13 @@ class OneHead(nn.Linear):
         return super().forward(images), []
 
 
-class Reported(Unattended):
-    """A pass that tells a reporter of every step."""
-
-    def __init__(self, reporter):
-        self.reporter = reporter
-
-    def done(self, step, loss, meter):
-        self.reporter(step, loss)
-
-
 def run(precision, bad, every=2):
     model = OneHead(3, 2)
-    with Reporter(RunLog(None), "test", 60, every, patience=precision.patience) as reporter:
-        train_pass(
-            model,
-            batches(60, bad),
-            Classification.search(),
-            arguments=[[()]] * 60,
-            optimizer=torch.optim.SGD(model.parameters(), 0.0),
-            precision=precision,
-            meter=ClassificationMeter(CPU),
-            progress=Reported(reporter),
-        )
+    learner = Learner(model, model, torch.optim.SGD(model.parameters(), 0.0), constant(0.0), precision)
+    options = {"arguments": [()] * 60, "meter": ClassificationMeter(CPU), "draws": "test"}
+    state = quiet_run(learner, every)
+    with state.stoppable():
+        train_pass(learner, Batches(batches(60, bad)), Classification.search(), run=state, **options)
 
 
 def test_a_loss_that_stays_bad_stops_the_run_at_its_first_bad_step():
@@ -233,7 +217,7 @@ def test_the_learning_rate_does_not_depend_on_skipped_steps(tmp_path, monkeypatc
     skipped = {*range(9), 10, 20}
     precision = Float16(CPU, Recording(skipped))
     monkeypatch.setattr(precision, "autocast", nullcontext)  # a CPU is slow in half precision; the scaler is the point
-    monkeypatch.setattr(session, "choose_precision", lambda *_, **__: precision)
+    monkeypatch.setattr(setup, "choose_precision", lambda *_, **__: precision)
     assert start("retrain", tmp_path, "--epochs", "3", "--image_size", "16", "--no-tensorboard") == 0
     assert precision.skipped == len(skipped)
     of_epoch = [0.025 * (1 + math.cos(math.pi * epoch / 3)) / 2 for epoch in range(3)]

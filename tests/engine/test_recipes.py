@@ -7,9 +7,9 @@ from dataclasses import asdict, fields
 import pytest
 import torch
 
+from engine.configuration import parse_retrain
 from engine.recipes import RECIPES, Recipe, choose_recipe
 from tests.harness import finished, metrics, only_run, start, stop_after
-from utils.config import parse_retrain
 
 FLAGS = {
     "augment": ("randaugment", "none"),

@@ -11,9 +11,10 @@ from torch import nn
 from controller.sampling import uniform
 from data.loaders import Batch
 from engine import scoring
+from engine.finite import ScoreError, require_finite
 from engine.passes import evaluate
 from engine.precision import BFloat16, Precision
-from engine.scoring import ScoreError, Scorer, require_finite
+from engine.scoring import Scorer
 from engine.tasks import Task
 from engine.tasks.classification import Classification
 from models.supernet import BN_STATS, SuperNet
@@ -52,7 +53,7 @@ def scorer(supernet: SuperNet, name: str = "loss", precision=None) -> Scorer:
 def alone(s: Scorer, genotype, shown) -> dict[str, float]:
     """One genotype from the images on, by the engine."""
     mode, meter = s.supernet.scoring(genotype, s.calibration), TASK.meter(CPU, 1)
-    return evaluate(s.supernet, shown, TASK, arguments=(genotype,), mode=mode, precision=s.precision, meter=meter)
+    return evaluate(s.supernet, shown, TASK, arguments=(genotype,), statistics=mode, precision=s.precision, meter=meter)
 
 
 def without_score(found: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from engine.configuration import parse_search
 from engine.tasks import PRETEXTS
 from engine.tasks.pretext import VIEWS
 from models.cost import network_cost
@@ -16,7 +17,6 @@ from studies.method_tables import DRAWN
 from studies.trainings import fitting_filters
 from tests.miniature import tree
 from tests.studies.stopping import make_until_the_third
-from utils.config import parse_search
 
 pytestmark = pytest.mark.pictures
 

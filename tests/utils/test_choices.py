@@ -13,13 +13,13 @@ from controller.reinforce import ADVANTAGES, OPTIMIZERS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
 from data.policies import POLICIES, make_policy
-from engine.export import FORMATS
+from engine.configuration import parse_retrain, parse_search
 from engine.precision import OPT_LEVELS, PRECISIONS, choose_precision
-from engine.recipes import RECIPES, choose_recipe
+from engine.recipes import RECIPES, SEARCH_RECIPES, choose_recipe
 from engine.schedule import SCHEDULES, Schedule
-from engine.search_recipes import SEARCH_RECIPES
 from engine.tasks import TASKS
 from models.deployment import Deployment
+from models.export import FORMATS
 from models.proxies import PROXIES, ProxyRanker
 from models.spec import NetworkSpec
 from models.stems import STEMS, build_stems, stem_size
@@ -28,7 +28,7 @@ from ops.genotype import SHARINGS, Genotype, num_cells
 from ops.primitives import ANTIALIAS
 from ops.registry import OPERATIONS, build_operation
 from ops.space import SPACES
-from utils.config import CommonConfig, RetrainConfig, SearchConfig, parse_retrain, parse_search
+from utils.config import CommonConfig, RetrainConfig, SearchConfig
 from utils.config.flags import flags_in
 from utils.system.errors import UsageError
 

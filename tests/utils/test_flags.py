@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.recipes import Recipe
-from engine.search_recipes import SEARCH_RECIPES
+from engine.configuration import parse_retrain, parse_search
+from engine.recipes import SEARCH_RECIPES, Recipe
 from ops.genotype import parse_genotype
-from utils.config import BLOCKS, DEFAULT_ARCH, RetrainConfig, SearchConfig, parse_retrain, parse_search
+from utils.config import BLOCKS, DEFAULT_ARCH, RetrainConfig, SearchConfig
 from utils.system import numbers as flags
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,6 @@ COMMON = {
     "antialias": "conv",
     "lr_schedule": "cosine",
     "tensorboard": True,
-    "advise": False,
 }
 SEARCH = {
     "batch_size": 96,
@@ -163,7 +162,7 @@ def test_the_controller_of_enas_has_no_temperature_unless_given():
 def test_every_flag_is_read_somewhere():
     names = {f.name for config in (SearchConfig, RetrainConfig) for f in fields(config)}
     read = set()
-    for path in [*ROOT.glob("*.py"), *(ROOT / "utils").rglob("*.py")]:
+    for path in [*ROOT.glob("*.py"), *(ROOT / "utils").rglob("*.py"), *(ROOT / "engine").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1] in ("config", "c"):
                 read.add(node.attr)

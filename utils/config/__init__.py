@@ -1,19 +1,24 @@
-"""The flags of both scripts as two typed records. Nothing outside the scripts receives one of them.
+"""The flags of both scripts as two typed records, and the parser that is made from them.
 
-A flag is written once, as a field of a dataclass: name, type, default, choices, help. The parser is made from it.
+A flag is declared once, as a field of a dataclass: name, type, default, help. Which names a flag takes out of a table,
+and which flags contradict each other, engine/configuration.py knows.
 """
 
 from utils.config.common import BLOCKS, CommonConfig
-from utils.config.retrain import DEFAULT_ARCH, RetrainConfig, parse_retrain
-from utils.config.search import SHARED, SearchConfig, parse_search
+from utils.config.flags import flag, flags_in, make_parser
+from utils.config.retrain import DEFAULT_ARCH, RETRAIN, RetrainConfig
+from utils.config.search import SEARCH, SHARED, SearchConfig
 
 __all__ = [
     "BLOCKS",
     "DEFAULT_ARCH",
+    "RETRAIN",
+    "SEARCH",
     "SHARED",
     "CommonConfig",
     "RetrainConfig",
     "SearchConfig",
-    "parse_retrain",
-    "parse_search",
+    "flag",
+    "flags_in",
+    "make_parser",
 ]

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from data.datasets import KINDS
-from data.sources import BAD_IMAGES, CACHES
-from engine.precision import BACKENDS, OPT_LEVELS, PRECISIONS
-from engine.schedule import SCHEDULES
-from engine.tasks import TASKS
-from models.stems import STEMS
-from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS
-from ops.primitives import ANTIALIAS
-from ops.space import SPACES
+from ops.genotype import MAX_BLOCKS, MAX_STAGES
 from utils.config.flags import EACH_SCRIPT, flag
 from utils.system import numbers
 
@@ -28,16 +20,22 @@ class CommonConfig:
     """
 
     data: str = flag("../data/cifar10", "digits, a root of CIFAR, MNIST, ..., or a folder with train/ and val/", DATA)
-    dataset: str = flag("auto", "what --data holds", DATA, choices=KINDS)
+    dataset: str = flag("auto", "what --data holds", DATA, choice=True)
     train_images: int | None = flag(
-        None, "so many of train/, each class its share", DATA, type=numbers.positive_int, said="all"
+        None, "so many of train/, each class its share", DATA, type=numbers.positive_int, default_text="all"
     )
-    num_class: int | None = flag(None, "outputs of the network", DATA, type=numbers.positive_int, said="the data's")
-    image_size: int | None = flag(None, "side in pixels", DATA, type=numbers.pixels, said="32, large images 224")
-    cutout: int | None = flag(None, "side of the blanked square", DATA, type=numbers.count, said="half the image")
-    flip: bool | None = flag(None, "mirror at random", DATA, type=bool, said="not for digits and kana")
-    bad_images: str = flag("stop", "at an image that cannot be decoded", DATA, choices=BAD_IMAGES)
-    cache: str = flag("auto", "where decoded large images are kept", DATA, choices=CACHES)
+    num_class: int | None = flag(
+        None, "outputs of the network", DATA, type=numbers.positive_int, default_text="the data's"
+    )
+    image_size: int | None = flag(
+        None, "side in pixels", DATA, type=numbers.pixels, default_text="32, large images 224"
+    )
+    cutout: int | None = flag(
+        None, "side of the blanked square", DATA, type=numbers.count, default_text="half the image"
+    )
+    flip: bool | None = flag(None, "mirror at random", DATA, type=bool, default_text="not for digits and kana")
+    bad_images: str = flag("stop", "at an image that cannot be decoded", DATA, choice=True)
+    cache: str = flag("auto", "where decoded large images are kept", DATA, choice=True)
     workers: int = flag(2, "processes that transform large images", DATA, type=numbers.count)
 
     save: str = flag("EXP", "name of the run", RUN, type=numbers.save_name)
@@ -53,49 +51,50 @@ class CommonConfig:
         "drop path at its end",
         OPTIMISATION,
         type=numbers.probability,
-        names=["droppath"],
-        said="0.35, retraining on large images 0.5, a search of enas 0",
+        aliases=["droppath"],
+        default_text="0.35, retraining on large images 0.5, a search of enas 0",
     )
     child_lr_max: float = flag(0.025, "first learning rate", OPTIMISATION, type=numbers.positive)
     child_lr_min: float = flag(0.0, "the learning rate that cosine ends at", OPTIMISATION, type=numbers.non_negative)
     child_lr_T_0: int = flag(10, "epochs to the first restart", OPTIMISATION, type=numbers.positive_int)
     child_lr_T_mul: int = flag(2, "growth from restart to restart", OPTIMISATION, type=numbers.positive_int)
-    lr_schedule: str = flag("cosine", "over the epochs", OPTIMISATION, choices=SCHEDULES)
+    lr_schedule: str = flag("cosine", "over the epochs", OPTIMISATION, choice=True)
 
     child_out_filters: int = flag(EACH_SCRIPT, "channels of the first stage", NETWORK, type=numbers.filters)
     child_use_aux_heads: bool = flag(True, "auxiliary heads", NETWORK, type=bool)
     space: str | None = flag(
-        None, "what architectures are made of", NETWORK, choices=SPACES, said="the genotype's, else slnas"
+        None, "what architectures are made of", NETWORK, choice=True, default_text="the genotype's, else slnas"
     )
     blocks: tuple[int, ...] | None = flag(
-        None, "slnas: normal blocks of each stage", NETWORK, type=BLOCKS, said="the file's, else [4,4]"
+        None, "slnas: normal blocks of each stage", NETWORK, type=BLOCKS, default_text="the file's, else [4,4]"
     )
     layers: int | None = flag(
-        None, "other spaces: depth of the stack of cells", NETWORK, type=numbers.positive_int, said="the space's own"
+        None,
+        "other spaces: depth of the stack of cells",
+        NETWORK,
+        type=numbers.positive_int,
+        default_text="the space's own",
     )
-    stem: str | None = flag(None, "how the image is read", NETWORK, choices=STEMS, said="by data set")
+    stem: str | None = flag(None, "how the image is read", NETWORK, choice=True, default_text="by data set")
     sharing: str | None = flag(
-        None, "which blocks share an encoding", NETWORK, choices=SHARINGS, said="the file's, else type"
+        None, "which blocks share an encoding", NETWORK, choice=True, default_text="the file's, else type"
     )
-    antialias: str = flag("conv", "where BlurPool is", NETWORK, choices=ANTIALIAS)
+    antialias: str = flag("conv", "where BlurPool is", NETWORK, choice=True)
     task: str = flag(
-        "classify", "what networks are trained for: labels, or in a search also what needs none", NETWORK, choices=TASKS
+        "classify", "what networks are trained for: labels, or in a search also what needs none", NETWORK, choice=True
     )
 
     device: str = flag("auto", "auto, cpu, mps, or another device as torch names it", RUN)
     gpu: int | None = flag(None, "number of the GPU, as the published scripts take it", RUN, type=numbers.count)
     report_freq: int = flag(50, "steps between two lines", RUN, type=numbers.positive_int)
     tensorboard: bool = flag(True, "write event files", RUN, type=bool)
-    precision: str = flag("auto", "auto: fp32 on a CPU", RUN, choices=PRECISIONS)
-    amp_backend: str = flag("torch", "of mixed precision", RUN, choices=BACKENDS)
-    opt_level: str | None = flag(None, "apex's name for a precision", RUN, choices=OPT_LEVELS)
+    precision: str = flag("auto", "auto: fp32 on a CPU", RUN, choice=True)
+    amp_backend: str = flag("torch", "of mixed precision", RUN, choice=True)
+    opt_level: str | None = flag(None, "apex's name for a precision", RUN, choice=True)
     deterministic: bool = flag(
         False, "the same bits on every run, on a GPU too, which gets slower by it; a CPU does not", RUN, type=bool
     )
     tf32: bool = flag(False, "on a GPU: faster, coarser float32 products", RUN, type=bool)
-    advise: bool = flag(
-        False, "at the end, measure for some seconds which switches would be faster on this machine", RUN, type=bool
-    )
     resume: str | None = flag(
         None, "go on with a run: its folder, its checkpoint, or auto: the newest by --save", RUN, metavar="PATH"
     )
@@ -105,12 +104,3 @@ class CommonConfig:
     def defaults(self) -> dict[str, object]:
         """The flags of the same script as they are when none is given."""
         return {name: value for name, value in vars(type(self)()).items() if name != "given"}
-
-    def completed(self) -> CommonConfig:
-        """The same with what other flags say of those that were not given."""
-        return replace(self, **TASKS[self.task].changed_defaults(vars(self), self.given))
-
-    def check(self) -> None:
-        """Raise ValueError for flags that contradict each other."""
-        if self.child_lr_min > self.child_lr_max:
-            raise ValueError(f"--child_lr_min {self.child_lr_min} is above --child_lr_max {self.child_lr_max}")

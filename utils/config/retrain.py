@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from data.policies import POLICIES
-from engine.export import FORMATS
-from engine.recipes import OTHER_FLAGS, RECIPES
 from utils.config.common import DATA, NETWORK, OPTIMISATION, CommonConfig
-from utils.config.dense import require_retrain
-from utils.config.flags import flag, parse
+from utils.config.flags import flag
 from utils.system import numbers
 
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
@@ -36,16 +31,16 @@ class RetrainConfig(CommonConfig):
         DEFAULT_ARCH,
         "a JSON list of encodings, a genotypes.json, or genotypes.json#RANK",
         NETWORK,
-        said="the published one",
+        default_text="the published one",
     )
     grad_clip: float = flag(5.0, "largest gradient norm", OPTIMISATION, type=numbers.positive)
     aux_weight: float = flag(0.4, "of the auxiliary losses", OPTIMISATION, type=numbers.non_negative)
     resolution_jitter: bool = flag(False, "large images: shrink and grow back first", DATA, type=bool)
 
     recipe: str = flag(
-        "published", "what the parts below start from, and with another method's its schedule", RECIPE, choices=RECIPES
+        "published", "what the parts below start from, and with another method's its schedule", RECIPE, choice=True
     )
-    augment: str | None = flag(None, "policy on every image", RECIPE, choices=POLICIES)
+    augment: str | None = flag(None, "policy on every image", RECIPE, choice=True)
     mixup: float | None = flag(None, "parameter of its beta distribution, 0 for off", RECIPE, type=numbers.non_negative)
     cutmix: float | None = flag(
         None, "parameter of its beta distribution, 0 for off", RECIPE, type=numbers.non_negative
@@ -70,7 +65,7 @@ class RetrainConfig(CommonConfig):
         None, "0,1,2: one run each, then mean and deviation", AROUND, type=numbers.seeds
     )
     inherit: str | None = flag(
-        None, "start from the weights of this search", AROUND, said="from scratch", metavar="RUN"
+        None, "start from the weights of this search", AROUND, default_text="from scratch", metavar="RUN"
     )
     evaluate: str | None = flag(
         None, "train nothing: accuracies of this checkpoint on --data", AROUND, metavar="CHECKPOINT"
@@ -82,23 +77,7 @@ class RetrainConfig(CommonConfig):
         AROUND,
         type=bool,
     )
-    export: str | None = flag(None, "write the network as one file", AROUND, choices=FORMATS)
+    export: str | None = flag(None, "write the network as one file", AROUND, choice=True)
     export_normalise: bool = flag(
         False, "put the normalisation into that file: it takes images in [0, 1]", AROUND, type=bool
     )
-
-    def completed(self) -> RetrainConfig:
-        """The same with the schedule that the recipe has, but for what was given."""
-        others = OTHER_FLAGS.get(self.recipe, {})
-        filled = replace(self, **{name: value for name, value in others.items() if name not in self.given})
-        return CommonConfig.completed(filled)
-
-    def check(self) -> None:
-        """Raise ValueError for flags that contradict each other."""
-        super().check()
-        require_retrain(vars(self))
-
-
-def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
-    """The flags of a retraining. Exits with status 2 and one line on standard error for what cannot be."""
-    return parse(RetrainConfig, argv, **RETRAIN)

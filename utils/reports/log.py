@@ -64,12 +64,24 @@ def _plain(value: Any) -> Any:
 
 
 class RunLog:
-    """Write to a run folder and the console; with ``folder`` None, to nothing: other processes than the first."""
+    """What a run says: on the console from the start, and in its folder once it has one.
 
-    def __init__(self, folder: Path | None, *, tensorboard: bool = True, purge_step: int | None = None) -> None:
-        """``purge_step``: TensorBoard forgets what an interrupted run wrote at this epoch or later."""
-        self.folder, self.writer = folder, None
-        if folder is not None and tensorboard:
+    ``silent``: it says nothing and writes nothing, as in all processes but the first.
+    """
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self.silent, self.folder, self.writer = silent, None, None
+        self.waiting: list[str] = []  # lines for log.txt, until there is one
+
+    def open(self, folder: Path, *, tensorboard: bool = True, purge_step: int | None = None) -> None:
+        """Write into a folder from now on, and into log.txt what was said before.
+
+        ``purge_step``: TensorBoard forgets what an interrupted run wrote at this epoch or later.
+        """
+        self.folder = folder
+        for text in self.waiting:
+            self.detail(text, quiet=True)
+        if tensorboard:
             with self.decoration(TENSORBOARD):
                 from torch.utils.tensorboard import SummaryWriter
 
@@ -81,11 +93,14 @@ class RunLog:
 
     def detail(self, text: str, *, quiet: bool) -> None:
         """Write one line as :meth:`line` does; ``quiet``: in log.txt alone."""
-        if self.folder is None:
+        if self.silent:
             return
         if not quiet:
             with tqdm.external_write_mode(sys.stdout):  # above a progress bar
                 tell(text)
+        if self.folder is None:
+            self.waiting.append(text)
+            return
         self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def epoch(self, epoch: int, values: Mapping[str, float]) -> None:

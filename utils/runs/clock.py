@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 DATA, NETWORK, CONTROLLER = "data", "network", "controller"
-EVALUATION, WRITING, ADVICE, REST = "evaluation", "writing", "advice", "rest"
+EVALUATION, WRITING, REST = "evaluation", "writing", "rest"
 PARTS = {
     DATA: "waiting for batches and augmenting them",
     NETWORK: "forward, backward and update in training",
     CONTROLLER: "proposing genotypes and learning from their scores",
     EVALUATION: "scoring genotypes, validation",
     WRITING: "log, checkpoints, pictures, report",
-    ADVICE: "what --advise measures",
     REST: "everything else, the start above all",
 }
 # What a phase of an epoch does, but for what is clocked within it. A phase that is not here is the rest.

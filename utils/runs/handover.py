@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.tasks import TASKS
-
 CARRIED = {  # unless it has this value
     "dataset": "auto",
     "train_images": None,
@@ -19,9 +17,9 @@ CARRIED = {  # unless it has this value
 }
 
 
-def carried_flags(flags: Mapping[str, Any]) -> list[str]:
-    """What a retraining must be told to get the data and the networks of a search; ``flags``: those of the search."""
-    flags = {**flags, "task": TASKS[flags.get("task", CARRIED["task"])].retrained_as}
+def carried_flags(flags: Mapping[str, Any], task: str) -> list[str]:
+    """What a retraining for a task must be told to get the data and the networks of a search, by its ``flags``."""
+    flags = {**flags, "task": task}
     words = ["--data", flags["data"]]
     for name, default in CARRIED.items():
         if flags.get(name, default) != default:  # a checkpoint from before a flag has none
@@ -38,10 +36,10 @@ def carried_flags(flags: Mapping[str, Any]) -> list[str]:
     return [*words, "--child_out_filters", str(flags["deploy_filters"] or flags["child_out_filters"])]
 
 
-def retrain_command(flags: Mapping[str, Any], path: Path, rank: int) -> str:
+def retrain_command(flags: Mapping[str, Any], task: str, path: Path, rank: int) -> str:
     """The command for candidate ``rank`` of the genotypes.json at ``path``, which states sharing and blocks itself.
 
-    ``flags``: those of the search.
+    ``flags``: those of the search; ``task``: what the network is retrained for.
     """
-    words = ["python", "retrainer_cifar.py", "--save", flags["save"], *carried_flags(flags)]
+    words = ["python", "retrainer_cifar.py", "--save", flags["save"], *carried_flags(flags, task)]
     return shlex.join([*words, "--arch", f"{path}#{rank}"])

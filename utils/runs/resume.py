@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.tasks import TASKS
 from utils.config import CommonConfig
 from utils.system.checkpoint import CheckpointError, fitting, load
 from utils.system.errors import UsageError
@@ -23,7 +22,6 @@ FREE = {
     "workers",
     "cache",
     "report_freq",
-    "advise",
     "tensorboard",
     "device",
     "gpu",
@@ -54,25 +52,25 @@ Config = TypeVar("Config", bound=CommonConfig)
 
 @dataclass
 class Position:
-    """Where a run stands: the next ``step`` of a ``phase`` of an ``epoch``, and what the phase gathered so far.
+    """Where a run stands: the next ``step`` of a ``phase`` of an ``epoch``.
 
-    ``rows``: whatever the phase needs to go on; ``record``: what earlier phases of the epoch reported.
+    ``phase_state``: whatever the phase needs to go on; ``epoch_metrics``: what the epoch has reported so far.
     """
 
     epoch: int = 0
     phase: str = ""
     step: int = 0
-    rows: list = field(default_factory=list)
-    record: dict[str, float] = field(default_factory=dict)
+    phase_state: list = field(default_factory=list)
+    epoch_metrics: dict[str, float] = field(default_factory=dict)
 
     def begin(self, phase: str) -> None:
         """Enter a phase, unless this is the one that the run was interrupted in."""
         if self.phase != phase:
-            self.phase, self.step, self.rows = phase, 0, []
+            self.phase, self.step, self.phase_state = phase, 0, []
 
     def next_epoch(self) -> None:
         """Move to the start of the next epoch."""
-        self.epoch, self.phase, self.step, self.rows, self.record = self.epoch + 1, "", 0, [], {}
+        self.epoch, self.phase, self.step, self.phase_state, self.epoch_metrics = self.epoch + 1, "", 0, [], {}
 
 
 def find_checkpoint(resume: str, result: str, kind: str, save: str) -> Path | None:
@@ -115,21 +113,21 @@ def read_run(path: Path, kind: str) -> dict[str, Any]:
         raise CheckpointError(f"{show(path)} is no {kind} checkpoint that a run can go on from{without}")
     with fitting(path):
         at = Position(**state["position"])
-        if at.epoch < 0 or at.step < 0 or not isinstance(at.rows, list):
+        if at.epoch < 0 or at.step < 0 or not isinstance(at.phase_state, list):
             raise ValueError(f"position {state['position']}")
     return state
 
 
-def settled(state: Mapping[str, Any]) -> dict[str, Any]:
+def settled_flags(state: Mapping[str, Any]) -> dict[str, Any]:
     """The values of flags as a checkpoint holds them, also of those that were left to the data or a file."""
     network = state["network"]
     names = {"child_out_filters": "filters", "num_class": "num_classes", "child_use_aux_heads": "aux"}
     names |= {name: name for name in ("blocks", "sharing", "stem", "antialias")}
-    found = {flag: network[name] for flag, name in names.items()}
-    found |= {"layers": network["blocks"][0]}  # of a stack of cells, whose blocks are this one number
-    found |= {"space": network.get("space", "slnas"), "image_size": state["image_size"]}
-    task = state["flags"].get("task", "classify")
-    return found if TASKS[task].retrained_as == task else {**found, "num_class": len(state["classes"])}
+    settled = {flag: network[name] for flag, name in names.items()}
+    settled |= {"layers": network["blocks"][0]}  # of a stack of cells, whose blocks are this one number
+    settled |= {"space": network.get("space", "slnas"), "image_size": state["image_size"]}
+    # A task without labels has as many outputs as answers, whatever classes there are.
+    return {**settled, "num_class": state["flags"].get("num_class") or len(state["classes"])}
 
 
 def continued(config: Config, state: Mapping[str, Any]) -> Config:
@@ -148,7 +146,7 @@ def continued(config: Config, state: Mapping[str, Any]) -> Config:
         if name == "inherit" and before is None:
             raise UsageError(f"--inherit {now}: the run that --resume goes on with has weights of its own")
         if before is None:
-            before = settled(state).get(name)
+            before = settled_flags(state).get(name)
         if name not in FREE | PLACES and _comparable(now) != _comparable(before):
             raise UsageError(f"--{name} is {now} now but was {before} in the run that --resume goes on with")
     merged = replace(config, **changes, resume=config.resume)
@@ -182,7 +180,7 @@ def trained_task(config: CommonConfig, state: Mapping[str, Any], path: Path) -> 
 
 def require_same_network(config: CommonConfig, state: Mapping[str, Any], path: Path) -> None:
     """Refuse a given flag that a finished network contradicts, since it could only be ignored. Raises UsageError."""
-    for name, value in settled(state).items():
+    for name, value in settled_flags(state).items():
         if name in config.given and _comparable(getattr(config, name)) != _comparable(value):
             raise UsageError(f"--{name} is {getattr(config, name)} but {show(path)} holds a network with {value}")
 

@@ -23,7 +23,9 @@ class Command:
         self.log: Any = None
 
     def started(self, log: Any) -> None:
-        """Note that from here on what goes wrong is a fault."""
+        """Note that from here on what goes wrong is a fault. An earlier run of the same command is over."""
+        if self.log is not None:
+            self.log.close()
         self.log = log
 
 

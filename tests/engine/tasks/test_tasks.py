@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from engine.tasks import PRETEXTS
+from engine.configuration import parse_retrain, parse_search
+from engine.tasks import PRETEXTS, TASKS
 from models.network import Network
 from ops.genotype import Genotype
-from utils.config import parse_retrain, parse_search
 from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
 
@@ -26,9 +26,9 @@ def test_rotation_halves_batch_and_learning_rate_unless_they_are_given(parse, ba
 @pytest.mark.parametrize("task", PRETEXTS)
 def test_the_command_to_retrain_is_that_of_labels(task, tmp_path):
     searched, plain = (flags_of(parse_search(["--task", t, "--num_class", "30"])) for t in (task, "classify"))
-    command = retrain_command(searched, tmp_path / "genotypes.json", 0)
+    command = retrain_command(searched, TASKS[task].retrained_as, tmp_path / "genotypes.json", 0)
     assert "--task" not in command
-    assert command == retrain_command(plain, tmp_path / "genotypes.json", 0)
+    assert command == retrain_command(plain, "classify", tmp_path / "genotypes.json", 0)
 
 
 def test_the_head_of_a_jigsaw_joins_the_tiles_of_an_image_and_of_no_other():

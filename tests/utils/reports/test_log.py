@@ -64,22 +64,28 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, result):
 
 
 def test_lines_metrics_and_events(tmp_path, capsys):
-    log = RunLog(tmp_path)
+    log = RunLog()
+    log.line("before")
+    log.open(tmp_path)
     log.line("seen")
     log.detail("hidden", quiet=True)
     log.epoch(0, {"a/b": 1.5, "a/nan": math.nan})
     log.epoch(1, {"a/b": 2.5})
     log.close()
-    assert capsys.readouterr().out == "seen\n"
-    assert [line.split("  ")[1] for line in (tmp_path / "log.txt").read_text().splitlines()] == ["seen", "hidden"]
+    assert capsys.readouterr().out == "before\nseen\n"
+    assert [line.split("  ")[1] for line in (tmp_path / "log.txt").read_text().splitlines()] == [
+        "before",
+        "seen",
+        "hidden",
+    ]
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"epoch": 0, "a/b": 1.5, "a/nan": None}, {"epoch": 1, "a/b": 2.5}]
     assert scalars(tmp_path)["a/b"] == [(0, 1.5), (1, 2.5)]
 
 
-def test_without_a_folder_nothing_is_written_or_printed(tmp_path, monkeypatch, capsys):
+def test_a_silent_log_writes_and_prints_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    log = RunLog(None)
+    log = RunLog(silent=True)
     log.line("a")
     log.detail("b", quiet=False)
     log.epoch(0, {"c": 1.0})
@@ -90,7 +96,8 @@ def test_without_a_folder_nothing_is_written_or_printed(tmp_path, monkeypatch, c
 
 def test_a_purged_step_is_shown_once(tmp_path):
     for purge, value in ((None, 1.0), (1, 2.0)):
-        log = RunLog(tmp_path, purge_step=purge)
+        log = RunLog()
+        log.open(tmp_path, purge_step=purge)
         for epoch in range(purge or 0, 3):
             log.epoch(epoch, {"a": value})
         log.close()

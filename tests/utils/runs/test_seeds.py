@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from utils.runs.seeds import summarise
+from engine.seeds import summarise
 
 
 def folders(base, values):

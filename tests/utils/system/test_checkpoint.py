@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.ema import WeightAverage
+from engine.averaging import WeightAverage
 from utils.system.checkpoint import CheckpointError, fitted, fitting, load, load_weights, require_finite, save, unwrap
 
 

@@ -5,16 +5,32 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine.tasks import TASKS
+from utils.config import RetrainConfig
 from utils.reports.log import write_json
 from utils.reports.report import RESULT
 from utils.runs.resume import FREE, PLACES, runs_called
 from utils.system.files import read_json
+from utils.system.processes import launched
+from utils.system.terminal import tell
 
 OWN = (FREE | PLACES | {"seed", "seeds"}) - {"epochs"}  # flags that tell nothing of what a run computes
+
+
+def train_seeds(config: RetrainConfig, retrain: Callable[[RetrainConfig], Path]) -> None:
+    """``--seeds``: one run each, in a folder of its own, then mean, deviation and every value."""
+    folders = {}
+    for seed in config.seeds:
+        one = replace(config, seed=seed, seeds=None, save=name_of(config.save, seed))
+        folders[seed] = retrain(replace(one, given=config.given | {"seed", "save"}))
+    if launched().is_main:
+        measure = TASKS[config.task].result_measures[0]
+        tell(summarise(folders, Path(config.result).expanduser() / "retrain", config.save, measure))
 
 
 def name_of(save: str, seed: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.ema import WeightAverage
+from engine.averaging import WeightAverage
 from engine.schedule import Schedule
 
 

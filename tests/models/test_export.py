@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine import export as exports
-from engine.export import ONNX_PACKAGES, ExportError, agreement, export_network, require_packages
+from models import export as exports
+from models.export import ONNX_PACKAGES, ExportError, agreement, export_network, require_packages
 from models.folding import fold_batch_norms
 from models.network import Network
 from models.staged import STEMS

@@ -1,0 +1,190 @@
+"""The flags of a command line, completed and checked: what the tables of all rooms say about them, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import chain
+from typing import Any, TypeVar
+
+from controller.reinforce import ADVANTAGES, OPTIMIZERS
+from controller.relaxation import RELAXATIONS
+from controller.sampling import PATHS
+from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES
+from data.datasets import KINDS
+from data.policies import POLICIES
+from data.sources import BAD_IMAGES, CACHES
+from engine.precision import BACKENDS, OPT_LEVELS, PRECISIONS
+from engine.recipes import OTHER_FLAGS, RECIPES, SEARCH_RECIPES, choose_recipe
+from engine.schedule import SCHEDULES
+from engine.tasks import SCORES, TASKS
+from models.export import FORMATS
+from models.proxies import PROXIES
+from models.stems import STEMS
+from models.supernet import BN_STATS
+from ops.genotype import SHARINGS
+from ops.primitives import ANTIALIAS
+from ops.space import SPACES
+from utils.config import RETRAIN, SEARCH, SHARED, CommonConfig, RetrainConfig, SearchConfig, make_parser
+from utils.system.errors import UsageError
+
+Config = TypeVar("Config", bound=CommonConfig)
+
+COMMON_TABLES: dict[str, Iterable[str]] = {
+    "dataset": KINDS,
+    "bad_images": BAD_IMAGES,
+    "cache": CACHES,
+    "lr_schedule": SCHEDULES,
+    "space": SPACES,
+    "stem": STEMS,
+    "sharing": SHARINGS,
+    "antialias": ANTIALIAS,
+    "task": TASKS,
+    "precision": PRECISIONS,
+    "amp_backend": BACKENDS,
+    "opt_level": OPT_LEVELS,
+}
+
+
+def search_choices() -> dict[str, Iterable[str]]:
+    """By flag of a search, the names that it takes, as the tables have them now."""
+    return {
+        **COMMON_TABLES,
+        "recipe": SEARCH_RECIPES,
+        "searcher": list(chain(STRATEGIES, GRADIENT)),
+        "score": SCORES,
+        "bn_stats": BN_STATS,
+        "path_sampling": PATHS,
+        "controller": CONTROLLERS,
+        "controller_optimizer": OPTIMIZERS,
+        "advantage": ADVANTAGES,
+        "rank_by": [SHARED, *PROXIES],
+    }
+
+
+def retrain_choices() -> dict[str, Iterable[str]]:
+    """By flag of a retraining, the names that it takes, as the tables have them now."""
+    return {**COMMON_TABLES, "recipe": RECIPES, "augment": POLICIES, "export": FORMATS}
+
+
+def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
+    """The flags of a search. Exits with status 2 and one line on standard error for what cannot be."""
+    parser = make_parser(SearchConfig, search_choices(), **SEARCH)
+    given = vars(parser.parse_args(argv))
+    config = SearchConfig(**given, given=frozenset(given))
+    config = _task_defaults(_filled(config, _search_defaults(config)))
+    return _checked(parser, config, _check_search)
+
+
+def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
+    """The flags of a retraining. Exits with status 2 and one line on standard error for what cannot be."""
+    parser = make_parser(RetrainConfig, retrain_choices(), **RETRAIN)
+    given = vars(parser.parse_args(argv))
+    config = RetrainConfig(**given, given=frozenset(given))
+    config = _task_defaults(_filled(config, OTHER_FLAGS.get(config.recipe, {})))
+    return _checked(parser, config, _check_retrain)
+
+
+def _filled(config: Config, defaults: Mapping[str, Any]) -> Config:
+    """The flags with these defaults, but for those that are on the command line."""
+    return replace(config, **{name: value for name, value in defaults.items() if name not in config.given})
+
+
+def _search_defaults(config: SearchConfig) -> dict[str, Any]:
+    """What the recipe, the strategy and the space say of the other flags."""
+    defaults = asdict(SEARCH_RECIPES[config.recipe])
+    share = defaults.pop("warmup_share")
+    defaults["warmup_epochs"] = int(share * (config.epochs if "epochs" in config.given else defaults["epochs"]))
+    controller = config.controller if "controller" in config.given else defaults["controller"]
+    if controller == "enas":  # which has no temperature
+        defaults["controller_temperature"] = 1.0
+    if config.searcher in GRADIENT:
+        defaults["reward_fraction"] = 0.5
+    space = SPACES[config.space]
+    if space.stacked and "blocks" not in config.given:  # the depth of a stack is the one number of its blocks
+        defaults["blocks"] = space.depths[0] if config.layers is None else (config.layers,)
+    return defaults
+
+
+def _task_defaults(config: Config) -> Config:
+    """The flags with the defaults that the task changes."""
+    return replace(config, **TASKS[config.task].changed_defaults(vars(config), config.given))
+
+
+def _checked(parser: Any, config: Config, check: Any) -> Config:
+    """The flags, unless some of them contradict each other: then the parser ends the process."""
+    try:
+        if config.child_lr_min > config.child_lr_max:
+            raise ValueError(f"--child_lr_min {config.child_lr_min} is above --child_lr_max {config.child_lr_max}")
+        check(config)
+    except (ValueError, UsageError) as error:
+        parser.error(str(error))
+    return config
+
+
+def _check_search(config: SearchConfig) -> None:
+    """Raise ValueError for flags of a search that contradict each other."""
+    TASKS[config.task].require_ranker(config.rank_by)
+    if config.advantage == "normalised" and config.controller_samples < 2:
+        raise ValueError("--advantage normalised compares the genotypes of an update: --controller_samples 2 or more")
+    if config.nao_replace >= config.nao_pool:
+        raise ValueError(f"--nao_replace {config.nao_replace} leaves nothing of --nao_pool {config.nao_pool}")
+    if config.nao_best > config.nao_pool:
+        raise ValueError(f"--nao_best {config.nao_best} is more than --nao_pool {config.nao_pool} has")
+    if config.cost_weight and not any((config.max_params, config.max_macs, config.max_latency_ms)):
+        raise ValueError("--cost_weight needs a target: --max_params, --max_macs or --max_latency_ms")
+    _check_space(config)
+    _check_gradients(config)
+
+
+def _check_space(config: SearchConfig) -> None:
+    """Refuse a space that cannot be searched, and the depth of another kind of network."""
+    space = SPACES[config.space]
+    if not space.searched:
+        searched = ", ".join(name for name, other in SPACES.items() if other.searched)
+        raise ValueError(f"--space {space.name} has no supernet: search {searched}")
+    unfit = ("blocks", "deploy_blocks") if space.stacked else ("layers", "deploy_layers")
+    for name in unfit:
+        if name in config.given:
+            kind = "stacks its cells: give --layers" if space.stacked else "has stages: give --blocks"
+            raise ValueError(f"--{name}: --space {space.name} {kind}")
+    if space.stacked and config.sharing != "type":
+        raise ValueError(f"--sharing {config.sharing}: --space {space.name} shares its cells by type")
+
+
+def _check_gradients(config: SearchConfig) -> None:
+    """Refuse what a search by gradients cannot have, and its own flags where another strategy searches."""
+    searcher = f"--searcher {config.searcher}"
+    if config.searcher not in GRADIENT:
+        for name, default in {"order": 1, "arch_lr": 3e-4, "arch_weight_decay": 1e-3}.items():
+            if getattr(config, name) != default:
+                raise ValueError(f"--{name} is for --searcher {' or '.join(GRADIENT)}: {searcher} takes no gradients")
+        return
+    if config.space not in RELAXATIONS:
+        raise ValueError(f"{searcher} does not search --space {config.space}: it knows {', '.join(RELAXATIONS)}")
+    unfit = {
+        **dict.fromkeys(("max_params", "max_macs", "max_latency_ms"), "derives one genotype, within no limits"),
+        "path_sampling": "samples no genotypes",
+        "drop_prob": "mixes all operations, and drops none",
+    }
+    for name, why in unfit.items():
+        if name in config.given and getattr(config, name) not in (0, "policy"):
+            raise ValueError(f"--{name}: {searcher} {why}")
+
+
+def _check_retrain(config: RetrainConfig) -> None:
+    """Raise ValueError for flags of a retraining that its task cannot have."""
+    task = TASKS[config.task]
+    if config.export:
+        task.require_exportable()
+    if task.targets == "labels":
+        return
+    recipe = choose_recipe(config.recipe, vars(config))
+    off = {"augment": "none", "mixup": 0, "cutmix": 0, "random_erasing": 0}
+    on = [name for name, value in off.items() if getattr(recipe, name) != value]
+    if on or config.resolution_jitter:
+        name = on[0] if on else "resolution_jitter"
+        remedy = " ".join(f"--{name} {off[name]}" for name in on) or "leave it out"
+        raise ValueError(
+            f"--{name} changes images without their {task.targets}, --task {config.task} cannot have it: {remedy}"
+        )

@@ -1,0 +1,114 @@
+"""The end of a retraining: what is measured of the chosen network, and written for a person."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from engine.best import Best
+from engine.passes import Learner
+from engine.recipes import Recipe
+from engine.retrain_setup import RetrainData
+from engine.run_state import RunState
+from engine.tasks import Task
+from models.export import export_network
+from models.network import Network
+from models.stored import trained_network
+from utils.reports import report
+from utils.reports.evaluate import first_batch, output_names
+from utils.reports.log import write_json
+from utils.runs.clock import EVALUATION, WRITING
+from utils.system import checkpoint
+from utils.system.files import write_figure
+from utils.system.seeds import derived_seed
+
+
+def finish_retraining(
+    run: RunState, learner: Learner, data: RetrainData, task: Task, recipe: Recipe, best: Best
+) -> None:
+    """Measure the chosen network on all of val/, write report and export. The first process does it alone."""
+    log, config, device = run.log, run.context.config, run.context.device
+    if not run.world.is_main:
+        return
+    chosen = learner.evaluated
+    if config.holdout:  # val/ was not looked at yet: the epoch was chosen on training images
+        path = log.folder / "best.pt"
+        chosen = trained_network(checkpoint.load(path, device), path).to(device)
+    names = output_names(data.dataset.classes, chosen.num_classes)
+    generator = torch.Generator().manual_seed(derived_seed(config.seed, "shift"))
+    with run.clock.part(EVALUATION):
+        measures = task.measures(chosen, data.test, names, generator)
+    with run.clock.part(WRITING):
+        write_json(log.folder / "measures.json", measures)
+        result = retraining_facts(run, learner, data, task, measures, best) | {"recipe": asdict(recipe)}
+        draw_measures(run, chosen, data, task, measures, names)
+        if config.export:
+            facts, images = data.dataset.facts(), first_batch(data.test).images
+            options = {"facts": facts, "classes": names, "images": images, "normalise": config.export_normalise}
+            result["export"] = export_network(chosen, log.folder, config.export, **options)
+            log.line(result["export"]["line"])
+        report.write(log, result=result, clock=run.clock)
+    say_result(run, task, measures, result)
+
+
+def retraining_facts(
+    run: RunState, learner: Learner, data: RetrainData, task: Task, measures: Mapping[str, Any], best: Best
+) -> dict[str, Any]:
+    """What result.json states of a retraining: its measures, where they were taken, the size of the network."""
+    network: Network = learner.model
+    holdout, aux = run.context.config.holdout, network.num_aux_parameters
+    return {
+        f"last_{task.measure}": run.notes["last_top1"],
+        f"best_{task.measure}": best.top1,
+        "best_epoch": best.epoch,
+        "chosen_on": "holdout" if holdout else "val",
+        "measured": "best on the holdout" if holdout else "last",
+        **{f"val_{key}": measures[key] for key in task.result_measures},
+        "parameters": network.num_parameters - aux,
+        "aux_parameters": aux,
+        "macs": network.macs(data.dataset.preset.image_size),
+        "genotype": network.genotype.to_lists(),
+        "sharing": network.genotype.sharing,
+    }
+
+
+def draw_measures(
+    run: RunState,
+    network: Network,
+    data: RetrainData,
+    task: Task,
+    measures: Mapping[str, Any],
+    names: Sequence[str],
+) -> None:
+    """Pictures of predictions beside the truth and of the measures, where the task has them; each may fail alone."""
+    log, epochs = run.log, run.context.config.epochs
+    with log.decoration("the picture of predictions"):
+        picture = task.picture(network, first_batch(data.test), data.dataset.preset, names)
+        if picture is not None:
+            log.figure("predictions", picture, epochs)
+            write_figure(log.folder / "predictions.png", picture, dpi=100)
+    with log.decoration("the picture of measures"):
+        picture = None if log.writer is None else task.picture_of_measures(measures, names)
+        if picture is not None:
+            log.figure("measures/confusion", picture, epochs)
+
+
+def say_result(run: RunState, task: Task, measures: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    """The last lines of a run."""
+    log, title, unit, chosen_on = run.log, task.measure_title, task.unit, result["chosen_on"]
+    if task.targets != "labels":
+        numbers = {key: measures[key] for key in task.result_measures if measures[key] is not None}
+        log.line("measured on val: " + ", ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
+    last, best = result[f"last_{task.measure}"], result[f"best_{task.measure}"]
+    log.line(
+        f"{chosen_on} {title}: last {last:.2f}{unit}, best {best:.2f}{unit} "
+        f"(epoch {result['best_epoch']}, picked on {chosen_on})"
+    )
+    if chosen_on == "holdout":
+        log.line(f"val {title} of the best on the holdout, read once: {measures[task.measure]:.2f}{unit}")
+    if log.writer is not None:
+        log.line(f"look at it with:  tensorboard --logdir {shlex.quote(str(log.folder))}")

@@ -1,0 +1,121 @@
+"""The parts of a retraining, put together from its flags. Everything that does not fit together is refused here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from data.datasets import Dataset
+from data.loader_sets import make_retrain_loaders
+from data.loaders import Loader
+from data.mixing import MixedLoader
+from engine.optimizers import make_sgd
+from engine.passes import Learner
+from engine.recipes import Recipe
+from engine.setup import choose_outputs, make_learner, read_dataset
+from engine.tasks import Task
+from models.network import Network
+from models.spec import NetworkSpec
+from models.stored import chosen_candidate, inherit_weights, kept_candidate
+from models.structures import STRUCTURES
+from ops.genotype import Candidate
+from utils.config import RetrainConfig
+from utils.runs import resume
+from utils.runs.context import RunContext
+from utils.system.seeds import derived_seed
+
+
+@dataclass(frozen=True)
+class RetrainData:
+    """The images of a retraining. ``valid`` chooses the epoch; ``test`` is read once, at the end.
+
+    Without ``holdout`` both are val/.
+    """
+
+    dataset: Dataset
+    spec: NetworkSpec  # of the network that fits them
+    drop_path: float  # at the end of its ramp
+    train: Loader | MixedLoader
+    valid: Loader
+    test: Loader
+
+
+def choose_candidate(context: RunContext) -> Candidate:
+    """The genotype that is trained and its depth; of a run that goes on, those of its checkpoint."""
+    config, earlier = context.config, context.earlier
+    if earlier is None:
+        return chosen_candidate(config.arch, config.sharing, config.blocks, layers=config.layers, space=config.space)
+    return kept_candidate(config.arch, config.sharing, earlier.state, earlier.path, context.log.line, config.space)
+
+
+def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, task: Task) -> RetrainData:
+    """Recognise the data, refuse what cannot work with them, then read them."""
+    config: RetrainConfig = context.config
+    source, outputs = choose_outputs(config, task, context.log)
+    spec = NetworkSpec(
+        blocks=candidate.blocks,
+        filters=config.child_out_filters,
+        num_classes=outputs,
+        stem=config.stem or STRUCTURES[candidate.genotype.space].stem(not source.preset.is_small, in_search=False),
+        antialias=config.antialias,
+        aux=config.child_use_aux_heads,
+        space=candidate.genotype.space,
+        head=task.head,
+    )
+    spec.require_size(task.input_side(source.preset.image_size), task.input_title(source.preset.image_size))
+    dataset = read_dataset(context, source, task)
+    augmentation = {
+        "resolution_jitter": config.resolution_jitter,
+        "policy": recipe.augment,
+        "erasing": recipe.random_erasing,
+    }
+    loaders = make_retrain_loaders(
+        dataset.train,
+        dataset.val,
+        dataset.preset,
+        holdout=config.holdout,
+        rank=context.world.rank,
+        world_size=context.world.size,
+        augmentation=augmentation,
+        batch_size=config.batch_size,
+        device=context.device,
+        seed=config.seed,
+        workers=config.workers,
+    )
+    train = loaders["train"]
+    spec.require_batch(task.input_side(dataset.preset.image_size), train.smallest_batch, train.split.name, train.remedy)
+    if recipe.mixup or recipe.cutmix:
+        loaders["train"] = MixedLoader(train, outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
+    drop_path = dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
+    return RetrainData(dataset, spec, drop_path, **loaders)
+
+
+def build_network(context: RunContext, candidate: Candidate, recipe: Recipe, data: RetrainData) -> Learner:
+    """The network of the genotype, with fresh weights or those of a search, and what trains it."""
+    config: RetrainConfig = context.config
+    torch.manual_seed(derived_seed(config.seed, "network"))
+    network = Network.of(candidate.genotype, data.spec)
+    if config.inherit and context.earlier is None:
+        path = resume.checkpoint_in(Path(config.inherit).expanduser())
+        inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
+    network.drop_before_head(recipe.dropout)
+    network.to(context.device)
+    optimizer = make_sgd(
+        network.parameters(),
+        config.child_lr_max,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=recipe.nesterov,
+        spare_norms=not recipe.decay_norms,
+    )
+    return make_learner(
+        context,
+        network,
+        optimizer,
+        clip=config.grad_clip,
+        warmup=recipe.lr_warmup_epochs,
+        ema=recipe.ema,
+        compiled=config.compile,
+    )

@@ -1,0 +1,159 @@
+"""The three phases of an epoch of a search: shared weights, strategy, report (docs/method.md, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, islice
+from typing import Any
+
+from controller.genotype_sampler import GenotypeSampler
+from controller.relaxation import Relaxation
+from controller.statistics import derived_operations, shares
+from data.loaders import Batch, Loader, forever
+from engine.architect import Architect
+from engine.finite import NotFiniteError, require_finite
+from engine.passes import Learner, train_pass
+from engine.run_state import RunState
+from engine.scoring import Scorer, evaluating
+from engine.search_setup import SearchData
+from engine.tasks import Task
+from ops.genotype import Genotype
+from utils.runs.clock import CONTROLLER, DATA
+
+
+def sample_paths(run: RunState, sampler: GenotypeSampler, steps: int, warming_up: bool) -> list[Genotype]:
+    """The genotype whose path each step of an epoch trains: from the policy, or, warming up, drawn without it."""
+    epoch = run.position.epoch
+    with run.clock.part(CONTROLLER):
+        sampler.constraints.take_acceptance()  # of draws for other ends
+        if sampler.trains_policy and not warming_up:
+            paths = sampler.sample(steps, "paths", epoch)
+        else:
+            paths = sampler.form(sampler.free_draw(steps, sampler.generator("warm-up", epoch)))
+    if sampler.constraints.filter:
+        run.position.epoch_metrics["controller/accepted"] = sampler.constraints.take_acceptance()
+    sampler.seen.add(paths)
+    run.position.epoch_metrics["controller/seen"] = len(sampler.seen)
+    if epoch == 0:  # too little memory shows in the first step, not in the third hour
+        paths[0] = Genotype.widest(len(paths[0].cells), paths[0].sharing, paths[0].space)
+    return paths
+
+
+def train_weights(
+    run: RunState, learner: Learner, loader: Loader, task: Task, *, paths: Sequence[Genotype], drop_path: float
+) -> dict[str, float]:
+    """Phase 1: every batch of the images for shared weights once, each along a path of its own."""
+    arguments = [(path, drop_path) for path in paths]
+    try:
+        metrics = _train_epoch(run, learner, loader, task, arguments, draws="drop_path")
+    except NotFiniteError as error:
+        where = f"epoch {run.position.epoch}, genotype {paths[error.step]}"
+        raise NotFiniteError(error.step, where) from None
+    distinct = len(set(paths)) / len(paths)
+    return {**metrics, "shared/drop_path": drop_path, "controller/distinct": distinct, **shares(paths)}
+
+
+def train_mixture(
+    run: RunState, learner: Learner, data: SearchData, task: Task, sampler: GenotypeSampler, architect: Architect | None
+) -> dict[str, float]:
+    """Phase 1 of a search by gradients: a step moves the architecture on a reward batch, and then the weights.
+
+    ``architect``: None during the warm-up, in which the architecture rests.
+    """
+    epoch, steps, relaxation = run.position.epoch, len(data.weights), sampler.strategy
+    reward_batches = forever(data.rewards, epoch * steps + run.position.step)
+    arguments = [(relaxation.mixture(),)] * steps
+    options = {"draws": "mixture", "architect": architect, "reward_batches": reward_batches}
+    try:
+        metrics = _train_epoch(run, learner, data.weights, task, arguments, **options)
+    except NotFiniteError as error:
+        raise NotFiniteError(error.step, f"epoch {epoch}") from None
+    [genotype] = sampler.sample(1, "derived", epoch)
+    sampler.seen.add([genotype])
+    return {
+        **metrics,
+        "controller/seen": len(sampler.seen),
+        "darts/entropy": relaxation.entropy(),
+        **{f"darts/ops/{name}": number for name, number in derived_operations(genotype).items()},
+    }
+
+
+def _train_epoch(
+    run: RunState, learner: Learner, loader: Loader, task: Task, arguments: Sequence[tuple[Any, ...]], **options: Any
+) -> dict[str, float]:
+    """The pass itself, with the metrics that both kinds of search have of it; ``options``: as train_pass takes them."""
+    meter = task.meter(run.context.device, len(learner.model.aux_heads))
+    train_pass(learner, loader, task, arguments=arguments, meter=meter, run=run, **options)
+    metrics = meter.read(run.world.all_reduce_sum)
+    return {
+        **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
+        "shared/lr": learner.schedule.lr(run.position.epoch),
+        "images/trained": loader.num_images * loader.views,
+    }
+
+
+def teach_strategy(
+    run: RunState, sampler: GenotypeSampler, scorer: Scorer, rewards: Loader, *, steps: int, n: int, batches: int
+) -> dict[str, float]:
+    """Phase 2: ``steps`` updates of the strategy, each by the scores of ``n`` genotypes on ``batches`` of its own."""
+    if not steps:
+        return {}
+    position, clock, epoch = run.position, run.clock, run.position.epoch
+    all_batches = forever(rewards, (epoch * steps + position.step) * batches)
+    with run.progress("strategy", steps) as progress, evaluating(scorer.supernet):
+        for step in range(position.step, steps):
+            with clock.part(DATA):
+                reward_batches = list(islice(all_batches, batches))
+            with clock.part(CONTROLLER):
+                genotypes = sampler.ask(n, "propose", epoch, step)
+                sampler.seen.add(genotypes)
+            scores = score_once(run, scorer, genotypes, reward_batches)
+            limits = sampler.constraints  # soft ones make a score worth less
+            with clock.part(CONTROLLER):
+                rewards_of = [limits.reward(score, g) for score, g in zip(scores, genotypes, strict=True)]
+                position.phase_state.append(sampler.strategy.tell(rewards_of))
+            progress(step)
+            run.step_done(step)
+    updates = position.phase_state
+    run.log.histogram("controller/rewards", [update["reward"] for update in updates], epoch)
+    # A strategy may report more now and then: each column is averaged over the updates that have it.
+    columns = {key: [update[key] for update in updates if key in update] for key in chain(*updates)}
+    means = {f"controller/{key}": sum(column) / len(column) for key, column in columns.items()}
+    return {**means, "controller/evaluations": len(scorer.cache)}
+
+
+def score_once(run: RunState, scorer: Scorer, genotypes: Sequence[Genotype], batches: Sequence[Batch]) -> list[float]:
+    """The score of each genotype on the batches, or the one that it has with these weights already."""
+    scores = scorer.cache.scores
+    missing = scorer.cache.missing(genotypes)
+    run.count("images/scored", len(missing) * sum(len(batch.images) for batch in batches))
+    for genotype, metrics in zip(missing, scorer.metrics(missing, batches), strict=True):
+        scores[genotype] = require_finite(metrics["score"], f"epoch {run.position.epoch}, genotype {genotype}")
+    return [scores[genotype] for genotype in genotypes]
+
+
+def report_samples(
+    run: RunState, sampler: GenotypeSampler, scorer: Scorer, loader: Loader, *, steps: int
+) -> dict[str, float]:
+    """Phase 3: the mean metrics of freshly sampled genotypes, one validation batch each. Nothing is learned from it.
+
+    A search by gradients has its mixture evaluated in their place.
+    """
+    position, measure = run.position, scorer.task.measure
+    if not steps:
+        return {}
+    mixes = isinstance(sampler.strategy, Relaxation)
+    with run.clock.part(CONTROLLER):
+        genotypes = [sampler.strategy.mixture()] * steps if mixes else sampler.sample(steps, "report", position.epoch)
+    batches = run.clock.waiting(forever(loader, position.epoch * steps + position.step))
+    names = ["loss", measure, *(["score"] if scorer.name != measure else [])]
+    with evaluating(scorer.supernet):
+        for step, batch in enumerate(islice(batches, steps - position.step), position.step):
+            [metrics] = scorer.metrics([genotypes[step]], [batch])
+            run.count("images/scored", len(batch.images))
+            where = "the mixture" if mixes else f"genotype {genotypes[step]}"
+            require_finite(metrics["score"], f"epoch {position.epoch}, {where}")
+            position.phase_state.append([metrics[name] for name in names])
+            run.step_done(step)
+    means = [sum(column) / steps for column in zip(*position.phase_state, strict=True)]
+    return {f"valid/{name}": mean for name, mean in zip(names, means, strict=True)}

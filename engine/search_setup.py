@@ -1,0 +1,240 @@
+"""The parts of a search, put together from its flags. Everything that does not fit together is refused here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+
+from controller.constraints import Constraints
+from controller.genotype_sampler import GenotypeSampler
+from controller.nao.learning import Settings
+from controller.ranking import Ranker
+from controller.relaxation import Relaxation
+from controller.samplers import LogitScale
+from controller.sampling import PATHS, POLICY, uniform
+from controller.strategies import GRADIENT, Strategy, make_strategy
+from data.datasets import Dataset, find_dataset
+from data.loader_sets import make_search_loaders
+from data.loaders import Loader
+from engine.architect import Architect
+from engine.optimizers import make_sgd
+from engine.passes import Learner
+from engine.scoring import Scorer
+from engine.setup import choose_outputs, make_learner, read_dataset
+from engine.tasks import TASKS, Task
+from models.deployment import Deployment, cost_functions
+from models.proxies import ProxyRanker
+from models.spec import NetworkSpec
+from models.structures import STRUCTURES
+from models.supernet import BN_STATS, SuperNet
+from ops.genotype import num_cells
+from utils.config import SHARED, SearchConfig
+from utils.runs.context import RunContext
+from utils.system.seeds import derived_seed
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """The images of a search. ``calibration``: those that batch-norm statistics are taken from, if any."""
+
+    dataset: Dataset
+    spec: NetworkSpec  # of the supernet that fits them
+    deployment: Deployment  # of the network that will be retrained on them
+    weights: Loader
+    rewards: Loader
+    valid: Loader
+    calibration: Loader | None = None
+
+
+def open_search(context: RunContext, task: Task) -> SearchData:
+    """Recognise the data, refuse what cannot work with them, then read them and divide them."""
+    config: SearchConfig = context.config
+    task.choose_score(config.score)  # or refuses it
+    source, outputs = choose_outputs(config, task, context.log)
+    spec = NetworkSpec(
+        blocks=config.blocks,
+        filters=config.child_out_filters,
+        num_classes=outputs,
+        stem=config.stem or STRUCTURES[config.space].stem(not source.preset.is_small, in_search=True),
+        antialias=config.antialias,
+        aux=config.child_use_aux_heads,
+        space=config.space,
+        head=task.head,
+    )
+    spec.require_size(task.input_side(source.preset.image_size), task.input_title(source.preset.image_size))
+    dataset = read_dataset(context, source, task)
+    loaders = make_search_loaders(
+        dataset.train,
+        dataset.val,
+        dataset.preset,
+        reward_fraction=config.reward_fraction,
+        calibrate=BN_STATS[config.bn_stats].calibrated,
+        batch_size=config.batch_size,
+        device=context.device,
+        seed=config.seed,
+        workers=config.workers,
+        rank=context.world.rank,
+        world_size=context.world.size,
+    )
+    loaders = {name: task.wrap(loader) for name, loader in loaders.items()}
+    side = task.input_side(dataset.preset.image_size)
+    for loader in loaders.values():
+        spec.require_batch(side, loader.smallest_batch, loader.split.name, loader.remedy)
+    return SearchData(dataset, spec, build_deployment(config, spec, dataset), **loaders)
+
+
+def build_supernet(context: RunContext, spec: NetworkSpec) -> Learner:
+    """The supernet with fresh weights, and what trains them."""
+    config: SearchConfig = context.config
+    torch.manual_seed(derived_seed(config.seed, "supernet"))
+    supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(context.device)
+    supernet.drop_before_head(config.dropout)
+    optimizer = make_sgd(
+        supernet.parameters(),
+        config.child_lr_max,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+    )
+    return make_learner(
+        context,
+        supernet,
+        optimizer,
+        clip=config.grad_clip,
+        warmup=config.lr_warmup_epochs,
+        by_step=config.lr_by_step,
+    )
+
+
+def build_deployment(config: SearchConfig, spec: NetworkSpec, dataset: Dataset) -> Deployment:
+    """The network that a genotype of this search will be retrained as. Refuses one that is another kind of network."""
+    task = TASKS[TASKS[config.task].retrained_as].retrain()
+    size = config.deploy_image_size or dataset.preset.image_size
+    # Other images may take another stem.
+    options = {"targets": task.targets, "bad_images": config.bad_images}
+    preset = find_dataset(config.data, config.dataset, size, **options).preset
+    space = spec.search_space
+    blocks = (config.deploy_layers,) if config.deploy_layers else space.depths[1] if space.stacked else config.blocks
+    shape = replace(
+        spec,
+        blocks=config.deploy_blocks or blocks,
+        filters=config.deploy_filters or config.child_out_filters,
+        num_classes=task.outputs(config.num_class or len(dataset.classes)),
+        stem=STRUCTURES[spec.space].stem(not preset.is_small, in_search=False),
+        head=task.head,
+    )
+    deployment = Deployment(shape, config.sharing, size)
+    deployment.require_fit(config.blocks)
+    return deployment
+
+
+def build_sampler(context: RunContext, deployment: Deployment) -> GenotypeSampler:
+    """The strategy, whose genotypes are drawn alike in all processes and within the limits."""
+    config: SearchConfig = context.config
+    maxima = {"params": config.max_params, "macs": config.max_macs, "latency_ms": config.max_latency_ms}
+    limits = Constraints(
+        cost_functions(deployment, context.world, context.device, config.latency_batch),
+        {name: most for name, most in maxima.items() if most is not None},
+        config.cost_weight,
+    )
+    torch.manual_seed(derived_seed(config.seed, "controller"))
+    cells, draw = num_cells(config.sharing, config.blocks), PATHS[config.path_sampling] or uniform
+    sampler = GenotypeSampler(
+        build_strategy(config, context.device),
+        limits,
+        context.world,
+        config.seed,
+        config.canonical,
+        free_draw=lambda n, generator: draw(n, cells, config.sharing, generator, config.space),
+        trains_policy=config.path_sampling == POLICY,
+    )
+    sampler.sample(1, "limits")  # what nothing meets is refused before anything is made
+    return sampler
+
+
+def build_strategy(config: SearchConfig, device: torch.device) -> Strategy | Relaxation:
+    """Who searches: by the scores of genotypes, or by gradients, with numbers that are where the gradients are."""
+    cells = num_cells(config.sharing, config.blocks)
+    if config.searcher in GRADIENT:
+        options: dict[str, Any] = {"lr": config.arch_lr, "weight_decay": config.arch_weight_decay, "device": device}
+        return GRADIENT[config.searcher](cells, config.sharing, config.space, **options)
+    return make_strategy(
+        config.searcher,
+        cells,
+        config.sharing,
+        config.space,
+        lr=config.controller_lr,
+        entropy_weight=config.entropy_weight,
+        baseline_decay=config.bl_dec,
+        controller=config.controller,
+        logit_scale=LogitScale(config.connection_bound, config.operation_bound, config.controller_temperature),
+        optimizer=config.controller_optimizer,
+        advantage=config.advantage,
+        entropy_in_loss=config.entropy_in_loss,
+        updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
+        nao=Settings(config.nao_pool, config.nao_replace, config.nao_best, epochs=config.nao_epochs),
+    )
+
+
+def build_scorer(context: RunContext, learner: Learner, task: Task, calibration: Loader | None) -> Scorer:
+    """What scores genotypes with the shared weights."""
+    config: SearchConfig = context.config
+    name, score = task.choose_score(config.score)
+    return Scorer(
+        learner.model,
+        task,
+        name,
+        score,
+        learner.precision,
+        context.device,
+        heads=len(learner.model.aux_heads),
+        calibration=[batch.images for batch in islice(calibration or (), config.calibration_steps)],
+        by_path=BN_STATS[config.bn_stats].calibrated,
+        total=context.world.all_reduce_sum,
+    )
+
+
+def build_architect(context: RunContext, learner: Learner, sampler: GenotypeSampler, task: Task) -> Architect | None:
+    """What moves a strategy that searches by gradients; None for all others."""
+    config: SearchConfig = context.config
+    if config.searcher not in GRADIENT:
+        return None
+    return Architect(learner.model, sampler.strategy, learner.optimizer, task, config.order, context.world.mean)
+
+
+def build_ranker(context: RunContext, sampler: GenotypeSampler, data: SearchData, task: Task) -> Ranker | None:
+    """The ranker without training that --rank_by names, of fresh networks on one batch of reward images; None for the
+    shared weights. One that cannot rank is refused here.
+
+    The first process scores for all: the images of the others are others, and so would be their scores.
+    """
+    config, world = context.config, context.world
+    if config.rank_by == SHARED:
+        return None
+    if not world.is_main:
+        return lambda _genotype: world.of_first(None)
+    data.rewards.set_epoch(0)
+    batch = next(iter(data.rewards))
+    shape = data.deployment.answering(data.spec)
+    score = ProxyRanker(config.rank_by, shape, config.seed, batch.images, batch.labels, task.mean_loss)
+    ranker: Ranker = lambda genotype: world.of_first(lambda: score(genotype))  # noqa: E731
+    ranker(sampler.sample(1, "limits")[0])
+    return ranker
+
+
+def search_state(sampler: GenotypeSampler, scorer: Scorer) -> dict[str, Any]:
+    """What belongs to the state of a search besides its shared weights, by its name in checkpoints."""
+    return {
+        "strategy": sampler.strategy,
+        "seen": sampler.seen,
+        "known": scorer.cache,
+        "limits": sampler.constraints,
+    }
+
+
+def highest_drop_path(config: SearchConfig) -> float:
+    """The drop-path probability at the end of its ramp."""
+    return STRUCTURES[config.space].search_drop_path if config.drop_prob is None else config.drop_prob

@@ -1,0 +1,42 @@
+"""What a strategy looks like after an epoch: warnings, and pictures of what it favours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.genotype_sampler import GenotypeSampler
+from controller.pictures import likely_pictures
+from controller.relaxation import Relaxation
+from controller.statistics import skip_collapse, warnings
+from engine.run_state import RunState
+from utils.reports import plots
+from utils.runs.clock import CONTROLLER, WRITING
+
+
+def strategy_warnings(run: RunState, sampler: GenotypeSampler, metrics: Mapping[str, float], epoch: int) -> list[str]:
+    """What looks wrong with a strategy after an epoch, by what it draws; mostly nothing. ``metrics``: of the epoch."""
+    if isinstance(sampler.strategy, Relaxation):
+        return skip_collapse(sampler.sample(1, "derived", epoch)[0])
+    if "controller/reward" not in metrics:  # it was not taught in this epoch
+        return []
+    entropy = metrics.get("controller/entropy")
+    first = run.notes.setdefault("entropy", entropy)
+    with run.clock.part(CONTROLLER):
+        genotypes = sampler.sample(20, "sample", epoch)
+    return warnings(
+        genotypes,
+        entropy=entropy,
+        first=first,
+        moved=sampler.strategy.has_moved(),
+        kl_from_uniform=metrics.get("controller/kl_from_uniform"),
+    )
+
+
+def show_strategy(run: RunState, sampler: GenotypeSampler, epoch: int) -> None:
+    """Now and then, and at the end, pictures of what the strategy favours, in TensorBoard."""
+    config = run.context.config
+    if run.log.writer is None or (epoch % config.report_freq and epoch != config.epochs - 1):
+        return
+    with run.clock.part(WRITING), run.log.decoration("pictures of the controller"):
+        for tag, picture in likely_pictures(sampler.strategy, plots.heat_map):
+            run.log.figure(tag, picture, epoch)
