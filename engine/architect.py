@@ -1,4 +1,4 @@
-"""Steps of the architecture by gradients: what the validation loss says of it (DARTS; docs/method.md, section 23)."""
+"""Steps of the architecture by gradients: by the validation loss (DARTS; docs/strategies.md, section 23)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The arithmetic of a training step, chosen once: which precision, and how a loss becomes a step.
 
-See docs/method.md, section 13.
+See docs/running.md, section 13.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ RECIPES = {
         nesterov=True,
         drop_path_until=1.0,
     ),
-    # Other methods, as they were published for CIFAR-10 (docs/method.md, section 26).
+    # Other methods, as they were published for CIFAR-10 (docs/recipes.md, section 26).
     "darts": Recipe(label_smoothing=0.0, drop_path_until=1.0, decay_norms=True),
     "enas": Recipe(
         nesterov=True,
@@ -156,7 +156,7 @@ SEARCH_RECIPES = {
         advantage="normalised",
         entropy_in_loss=1e-3,
     ),
-    "darts": SearchRecipe(  # published for --searcher darts (docs/method.md, section 23)
+    "darts": SearchRecipe(  # published for --searcher darts (docs/strategies.md, section 23)
         batch_size=64,
         epochs=50,
         child_out_filters=16,

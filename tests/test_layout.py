@@ -18,9 +18,6 @@ FILES = [*(f"{name}.py" for name in SCRIPTS)]
 FILES += sorted(path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 BENCHMARKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "benchmarks").glob("*.py"))
 TESTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py"))
-PAGES = sorted(
-    path.relative_to(ROOT).as_posix() for folder in ("", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md")
-)
 
 # Who may import whom. A name with a dot is a package or module of a room.
 EVERYTHING = {*ROOMS, *SCRIPTS}
@@ -34,33 +31,17 @@ ALLOWED = {
     "utils": {"utils"},
     "utils.system": {"utils.system"},
 }
-TABLES = re.compile(r"\w+(\.\w+)*\.[A-Z][A-Z0-9_]*")  # names and choices, which utils/config reads of every room
+CONSTANTS = re.compile(r"ops\.\w+\.[A-Z][A-Z0-9_]*")  # names and choices, which utils may read
 ONLY_STANDARD_LIBRARY = ("ops/genotype.py", "ops/space.py")  # and what they import
 DEVICE = {"utils/system/device.py", "utils/system/processes.py", "engine/precision.py"}
 LONGEST_FILE, LONGEST_FUNCTION = 250, 50
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "pickle.load", "pickle.loads", "__import__"}
-HEADING = r"^##+ (\d+(?:\.\d+)?)"
-SECTION = r"docs/(\w+)\.md,\s+sections?\s+(\d+(?:\.\d+)?)(?:\s+and\s+(\d+(?:\.\d+)?))?"
-OUTSIDE = r"METHOD[ ]section|issue [0-9]+|machine[ ]of the plan"  # references that resolve elsewhere
 
 # Rooms that are being rewritten. This list only gets shorter.
 KNOWN = {
-    "utils/config/dense.py imports engine.recipes.choose_recipe",
-    "utils/reports/retrain_end.py imports models.export.export_network",
-    "utils/runs/handover.py imports engine.tasks.TASKS",
-    "utils/runs/resume.py imports engine.tasks.TASKS",
-    "utils/runs/session.py imports engine.precision.Precision",
-    "utils/runs/session.py imports engine.precision.choose_precision",
-    "utils/runs/session.py imports engine.schedule.Schedule",
-    "engine/passes.py: train_pass has more than 50 lines",
-    "retrainer_cifar.py has more than 250 lines",
     "tests/commands/test_going_on.py has more than 250 lines",
     "tests/commands/test_refusals.py has more than 250 lines",
-    "tests/test_layout.py has more than 250 lines",
     "tests/controller/test_strategies.py has more than 250 lines",
-    "train_search_cifar.py has more than 250 lines",
-    "train_search_cifar.py: build has more than 50 lines",
-    "utils/reports/retrain_end.py: write_retraining has more than 50 lines",
 }
 
 
@@ -129,10 +110,11 @@ def test_rooms_import_what_lies_below_them():
             top = name.split(".")[0]
             if top in ("tests", "benchmarks"):
                 violations.append(f"{file} imports {name}")
-            elif top in EVERYTHING and not any(f"{name}.".startswith(f"{below}.") for below in ALLOWED[room(file)]):
-                names_only = file.startswith("utils/config/") and TABLES.fullmatch(name)
-                if not names_only:
-                    violations.append(f"{file} imports {name}")
+                continue
+            allowed = any(f"{name}.".startswith(f"{below}.") for below in ALLOWED[room(file)])
+            allowed |= room(file) == "utils" and CONSTANTS.fullmatch(name) is not None
+            if top in EVERYTHING and not allowed:
+                violations.append(f"{file} imports {name}")
     none(violations)
 
 
@@ -237,18 +219,3 @@ def test_importing_does_nothing(tmp_path):
     done = subprocess.run([sys.executable, "-B", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not list(tmp_path.iterdir())
-
-
-def test_cited_sections_and_tests_exist_and_nothing_refers_out_of_the_repository():
-    violations = []
-    for file in (*FILES, *BENCHMARKS, *TESTS, *PAGES):
-        for page, *numbers in re.findall(SECTION, text(file)):
-            pages = [page] if page != "method" else [Path(other).stem for other in PAGES if other.startswith("docs/")]
-            headings = [n for page in pages for n in re.findall(HEADING, text(f"docs/{page}.md"), flags=re.MULTILINE)]
-            missing = [number for number in numbers if number and number not in headings]
-            violations += [f"{file} cites section {number} of docs/{page}.md" for number in missing]
-        for test_file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text(file)):
-            if not (ROOT / test_file).is_file() or f"def {test}(" not in text(test_file):
-                violations.append(f"{file} names {test_file}::{test}")
-        violations += [f"{file}: {phrase}" for phrase in re.findall(OUTSIDE, text(file))]
-    none(violations)

@@ -1,4 +1,4 @@
-"""The task of finding boxes, by the rules of torchvision's FCOS (docs/method.md, section 21)."""
+"""The task of finding boxes, by the rules of torchvision's FCOS (docs/tasks.md, section 21)."""
 
 from __future__ import annotations
 

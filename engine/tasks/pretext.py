@@ -1,4 +1,4 @@
-"""Tasks without labels: how images are turned, how their tiles lie (docs/method.md, section 20)."""
+"""Tasks without labels: how images are turned, how their tiles lie (docs/tasks.md, section 20)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The task of giving every pixel a class (docs/method.md, section 21)."""
+"""The task of giving every pixel a class (docs/tasks.md, section 21)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ and which flags contradict each other, engine/configuration.py knows.
 """
 
 from utils.config.common import BLOCKS, CommonConfig
-from utils.config.flags import flag, flags_in, make_parser
+from utils.config.flags import flag, flags_in, make_parser, written_default
 from utils.config.retrain import DEFAULT_ARCH, RETRAIN, RetrainConfig
 from utils.config.search import SEARCH, SHARED, SearchConfig
 
@@ -21,4 +21,5 @@ __all__ = [
     "flag",
     "flags_in",
     "make_parser",
+    "written_default",
 ]

@@ -95,15 +95,16 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see --help)\n")
 
 
-def _help(of: Flag, default: Any) -> str:
-    """The help of a flag and, in brackets, its default; none for a flag that is unset and says nothing of that."""
-    default_text = None if default is None else _words(default)
+def written_default(of: Flag, default: Any) -> str | None:
+    """A default as --help has it: in words where the flag has them, else as on the command line; None where unset."""
     if of.default_text is not None and default == of.default:
-        default_text = of.default_text
-    text = of.help if default_text is None else f"{of.help} (default: {default_text})"
-    return text.replace("%", "%%")
+        return of.default_text
+    if default is None:
+        return None
+    return json.dumps(default, separators=(",", ":")) if isinstance(default, tuple) else str(default)
 
 
-def _words(value: Any) -> str:
-    """A default as it is written on the command line."""
-    return json.dumps(value, separators=(",", ":")) if isinstance(value, tuple) else str(value)
+def _help(of: Flag, default: Any) -> str:
+    """The help of a flag and, in brackets, its default, if it has any."""
+    text = written_default(of, default)
+    return (of.help if text is None else f"{of.help} (default: {text})").replace("%", "%%")
