@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,6 +110,11 @@ def num_outputs(source: Source, num_class: int | None, log: Callable[[str], None
     if num_class is not None and num_class > classes:
         log(f"warning: --num_class {num_class} is more than the {classes} classes of {source.name}: the rest is unused")
     return num_class or classes
+
+
+def output_names(classes: Sequence[str], outputs: int) -> list[str]:
+    """A name for every output of a network: the classes, then those that the data has no class for."""
+    return [*classes, *(f"output {i}" for i in range(len(classes), outputs))]
 
 
 def _recognise(data: str, root: Path) -> str:

@@ -204,6 +204,13 @@ def make_loader(
     return LargeImageLoader(images, preset, workers=workers, resolution_jitter=resolution_jitter, **options)
 
 
+def read_first_batch(loader: Loader, most: int | None = None) -> Batch:
+    """The first batch of a loader, or of it no more images than ``most``."""
+    loader.set_epoch(0)
+    batch = next(iter(loader))
+    return batch._replace(images=batch.images[:most], labels=batch.labels[:most])
+
+
 def forever(loader: Loader, first: int) -> Iterator[Batch]:
     """Batches number ``first``, ``first + 1``, ... counted over all passes, without end."""
     epoch, start = divmod(first, len(loader))

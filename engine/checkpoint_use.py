@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from data.datasets import Dataset, find_dataset, load
+from data.datasets import Dataset, find_dataset, load, output_names
 from data.images import DataError
-from data.loaders import make_loader
+from data.loaders import make_loader, read_first_batch
 from data.predicting import Pictures
 from data.presets import Preset, as_trained
 from engine.tasks import TASKS, Task
@@ -21,7 +21,6 @@ from models.export import export_network, require_packages
 from models.network import Network
 from models.stored import require_same_cells, trained_network
 from utils.config import RetrainConfig
-from utils.reports.evaluate import first_batch, output_names
 from utils.runs import resume
 from utils.runs.context import RunContext
 from utils.runs.same_data import require_classes
@@ -107,7 +106,7 @@ def measure(
     measures = task.measures(network, loader, names, generator)
     printed = ("images", "per_class", *task.result_measures)
     say(json.dumps({key: measures[key] for key in measures if key in printed}, indent=1))
-    return first_batch(loader).images
+    return read_first_batch(loader).images
 
 
 def checkpoint_data(

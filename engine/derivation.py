@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,8 @@ from engine.scoring import Scorer
 from engine.search_setup import SearchData
 from ops.genotype import Genotype
 from utils.config import SHARED, SearchConfig
+from utils.reports import plots, report
 from utils.reports.log import write_json
-from utils.reports.search_end import write_search as write_search_report
 from utils.runs.clock import CONTROLLER, EVALUATION, WRITING
 from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
@@ -184,20 +185,17 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
         facts = result[config.searcher] = sampler.strategy.report([candidate.genotype for candidate in finite])
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in facts.items() if value is not None)
         lines.insert(0, f"{config.searcher}: {numbers}")
-    write_search_report(
-        run.log,
-        best=best.genotype,
-        draw=_draw,
-        points=[
-            [(sampler.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (finite, ranking.front)
-        ],
-        cost=cost,
-        score=scorer.score.axis if by_weights else config.rank_by,
-        result=result,
-        lines=lines,
-        epochs=config.epochs,
-        clock=run.clock,
+    log, axis = run.log, scorer.score.axis if by_weights else config.rank_by
+    points, front = (
+        [(sampler.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (finite, ranking.front)
     )
+    log.picture("derived", "genotype/derived", lambda: _draw(best.genotype), config.epochs)
+    log.picture("pareto", "genotype/pareto", lambda: plots.pareto_plot(points, front, cost, axis), config.epochs)
+    report.write(log, result=result, clock=run.clock)
+    for line in lines:
+        log.line(line)
+    if log.writer is not None:
+        log.line(f"look at the search with:  tensorboard --logdir {shlex.quote(str(log.folder))}")
 
 
 def _draw(genotype: Genotype) -> Any:

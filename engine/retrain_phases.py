@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from data.loaders import Loader
+from data.datasets import output_names
+from data.loaders import Loader, read_first_batch
 from engine.finite import NotFiniteError
 from engine.passes import Learner, evaluate, train_pass
 from engine.recipes import Recipe
@@ -14,7 +15,6 @@ from engine.schedule import drop_path_ramp
 from engine.tasks import Task
 from engine.tasks.pictures import SHOWN
 from models.folding import folded
-from utils.reports.evaluate import first_batch, output_names
 from utils.runs.clock import WRITING
 
 
@@ -74,6 +74,6 @@ def show_predictions(run: RunState, learner: Learner, data: RetrainData, task: T
     with run.clock.part(WRITING), run.log.decoration("the picture of predictions"):
         network, preset = learner.evaluated, data.dataset.preset
         names = output_names(data.dataset.classes, network.num_classes)
-        picture = task.picture(network, first_batch(data.valid, SHOWN), preset, names)
+        picture = task.picture(network, read_first_batch(data.valid, SHOWN), preset, names)
         if picture is not None:
             run.log.figure("predictions", picture, epoch)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
 
+from data.datasets import output_names
+from data.loaders import read_first_batch
 from engine.best import Best
 from engine.passes import Learner
 from engine.recipes import Recipe
@@ -19,11 +22,9 @@ from models.export import export_network
 from models.network import Network
 from models.stored import trained_network
 from utils.reports import report
-from utils.reports.evaluate import first_batch, output_names
 from utils.reports.log import write_json
 from utils.runs.clock import EVALUATION, WRITING
 from utils.system import checkpoint
-from utils.system.files import write_figure
 from utils.system.seeds import derived_seed
 
 
@@ -47,7 +48,7 @@ def finish_retraining(
         result = retraining_facts(run, learner, data, task, measures, best) | {"recipe": asdict(recipe)}
         draw_measures(run, chosen, data, task, measures, names)
         if config.export:
-            facts, images = data.dataset.facts(), first_batch(data.test).images
+            facts, images = data.dataset.facts(), read_first_batch(data.test).images
             options = {"facts": facts, "classes": names, "images": images, "normalise": config.export_normalise}
             result["export"] = export_network(chosen, log.folder, config.export, **options)
             log.line(result["export"]["line"])
@@ -86,11 +87,8 @@ def draw_measures(
 ) -> None:
     """Pictures of predictions beside the truth and of the measures, where the task has them; each may fail alone."""
     log, epochs = run.log, run.context.config.epochs
-    with log.decoration("the picture of predictions"):
-        picture = task.picture(network, first_batch(data.test), data.dataset.preset, names)
-        if picture is not None:
-            log.figure("predictions", picture, epochs)
-            write_figure(log.folder / "predictions.png", picture, dpi=100)
+    draw = partial(task.picture, network, read_first_batch(data.test), data.dataset.preset, names)
+    log.picture("predictions", "predictions", draw, epochs, dpi=100)
     with log.decoration("the picture of measures"):
         picture = None if log.writer is None else task.picture_of_measures(measures, names)
         if picture is not None:

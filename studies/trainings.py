@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from controller.sampling import POPULATIONS
+from data.datasets import output_names
 from engine.configuration import parse_retrain
 from engine.passes import Learner
 from engine.recipes import Recipe, choose_recipe
@@ -29,7 +30,6 @@ from ops.genotype import Candidate, Genotype, num_cells
 from studies.pieces import Maker, Piece
 from studies.study import require_free, stated
 from utils.config import RetrainConfig
-from utils.reports.evaluate import output_names
 from utils.runs.context import RunContext, run_context
 from utils.runs.handover import carried_flags
 from utils.system.errors import WorkError

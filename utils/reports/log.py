@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.system.errors import UsageError
-from utils.system.files import write_text
+from utils.system.files import write_figure, write_text
 from utils.system.terminal import reason, tell
 
 TENSORBOARD = "TensorBoard"
@@ -119,6 +119,14 @@ class RunLog:
         with self.decoration(f"the picture {tag}"):
             if self.writer is not None:
                 self.writer.add_figure(tag, figure, step, close=False)
+
+    def picture(self, name: str, tag: str, draw: Callable[[], Any], step: int, *, dpi: int = 200) -> None:
+        """Write the figure that ``draw`` makes, if any, as ``name``.png, and show it in TensorBoard."""
+        with self.decoration(f"{name}.png"):
+            figure = draw()
+            if figure is not None:
+                self.figure(tag, figure, step)
+                write_figure(self.folder / f"{name}.png", figure, dpi=dpi)
 
     def histogram(self, tag: str, values: Sequence[float], step: int) -> None:
         """Show a histogram in TensorBoard."""
