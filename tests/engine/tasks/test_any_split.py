@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from data.loaders import Batch
-from engine.passes import train_pass
+from engine.passes import Learner, train_step
 from engine.precision import Precision
 from engine.tasks import TASKS
 from models.dense_heads import Detector
@@ -138,14 +138,14 @@ def test_a_step_of_several_processes_is_that_of_one(name, sizes):
     parts = [task.loss(x, [], y) for x, y in zip(outputs.split(sizes), targets.split(sizes), strict=True)]
     mean = sum(part.count for part in parts) / len(parts)
 
-    def step(batches, mean_of_counts):
+    def step(batch, mean_of_counts):
         network = Replayed(outputs)
         optimizer = torch.optim.SGD(network.parameters(), 1.0)
-        options = {"optimizer": optimizer, "precision": Precision(), "meter": task.meter(CPU), "mean": mean_of_counts}
-        train_pass(network, batches, task, arguments=[[()]], **options)
+        learner = Learner(network, network, optimizer, None, Precision(), mean=mean_of_counts)
+        train_step(learner, batch, task, (), task.meter(CPU))
         return 1 - network.weight.item()
 
-    whole = step(Parts(targets, [N]), lambda count: count)
-    moves = [step([batch], lambda count: mean) for batch in Parts(targets, sizes)]
+    whole = step(*Parts(targets, [N]), lambda count: count)
+    moves = [step(batch, lambda count: mean) for batch in Parts(targets, sizes)]
     assert sum(moves) / len(moves) == pytest.approx(whole, rel=1e-5)
     assert whole != 0
