@@ -33,7 +33,6 @@ from ops.genotype import GenotypeError
 from utils.config import RetrainConfig
 from utils.runs.context import run_context
 from utils.system.command import Command, command
-from utils.system.device import keep_freed_memory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +55,6 @@ def retrain(config: RetrainConfig, ending: Command) -> Path:
         if context.is_complete():
             return use_complete_run(context)
         config = context.config  # of a run that goes on, its own flags
-        keep_freed_memory(context.device)
 
         # The architecture, the recipe of its training, and the data.
         candidate = choose_candidate(context)

@@ -29,7 +29,6 @@ from engine.search_setup import (
     build_sampler,
     build_scorer,
     build_supernet,
-    highest_drop_path,
     open_search,
     search_state,
 )
@@ -71,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     scorer.cache.forget()  # scores with other weights
                     if architect is None:
                         paths = sample_paths(run, sampler, len(data.weights), warming_up)
-                        drop_path = drop_path_ramp(epoch, config.epochs, highest_drop_path(config))
+                        drop_path = drop_path_ramp(epoch, config.epochs, data.drop_path)
                         metrics = train_weights(run, learner, data.weights, task, paths=paths, drop_path=drop_path)
                     else:
                         metrics = train_mixture(run, learner, data, task, sampler, None if warming_up else architect)

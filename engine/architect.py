@@ -66,16 +66,16 @@ class Architect:
         """
         alphas, weights = self.relaxed.parameters, self.weights
         lr = self.optimizer.param_groups[0]["lr"]
-        own = in_a_row(weights)  # (weights,)
-        with borrowed(weights, own):
+        values = in_a_row(weights)  # (weights,)
+        with borrowed(weights, values):
             step = self._slope(train, weights, training=True) + self._inertia()  # (weights,)
-            put(weights, own - lr * step)
+            put(weights, values - lr * step)
             both = self._slope(valid, [*alphas, *weights])
-            direct, direction = both.split([sum(a.numel() for a in alphas), len(own)])
-            share = SMALL / direction.norm().clamp_min(torch.finfo(own.dtype).tiny)
+            direct, direction = both.split([sum(a.numel() for a in alphas), len(values)])
+            share = SMALL / direction.norm().clamp_min(torch.finfo(values.dtype).tiny)
             slopes = []
             for sign in (1, -1):
-                put(weights, own + sign * share * direction)
+                put(weights, values + sign * share * direction)
                 slopes.append(self._slope(train, alphas, training=True))
         return direct - lr * (slopes[0] - slopes[1]) / (2 * share)  # (alphas,)
 
@@ -86,13 +86,13 @@ class Architect:
 
     def _inertia(self) -> Tensor:
         """What a step of SGD adds to the gradient: momentum, 0 before the first step, and weight decay. (weights,)."""
-        found = []
+        additions = []
         for group in self.optimizer.param_groups:
             for weight in group["params"]:
                 added = group["weight_decay"] * weight.detach()
                 buffer = self.optimizer.state[weight].get("momentum_buffer") if weight in self.optimizer.state else None
-                found.append(added if buffer is None else added + group["momentum"] * buffer)
-        return in_a_row(found)
+                additions.append(added if buffer is None else added + group["momentum"] * buffer)
+        return in_a_row(additions)
 
     def _slope(self, batch: Batch, by: Sequence[Tensor], training: bool = False) -> Tensor:
         """The gradient of the loss of a batch, in one row, averaged over processes; ``training``: of that loss."""
@@ -125,12 +125,12 @@ def put(weights: Sequence[Tensor], row: Tensor) -> None:
 
 
 @contextmanager
-def borrowed(weights: Sequence[Tensor], own: Tensor) -> Iterator[None]:
-    """Let the body change the weights, and give them back their ``own`` values, (values,)."""
+def borrowed(weights: Sequence[Tensor], values: Tensor) -> Iterator[None]:
+    """Let the body change the weights, and give them back their ``values``, (values,)."""
     try:
         yield
     finally:
-        put(weights, own)
+        put(weights, values)
 
 
 @contextmanager

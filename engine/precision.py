@@ -180,7 +180,7 @@ PRECISIONS: dict[str, Callable[[torch.device], Precision]] = {
 
 
 def choose_precision(
-    asked: str, device: torch.device, *, backend: str = "torch", opt_level: str | None = None
+    name: str, device: torch.device, *, backend: str = "torch", opt_level: str | None = None
 ) -> Precision:
     """Choose the precision of a run. ``auto``: bfloat16 where the GPU has it, else float16; float32 on a CPU.
 
@@ -190,11 +190,11 @@ def choose_precision(
         raise UsageError(
             f"--opt_level {opt_level} (everything in half precision, no scaling) does not train: use O1 or O2"
         )
-    if opt_level is not None and asked != "auto":
-        raise UsageError(f"--opt_level {opt_level} and --precision {asked} both choose the precision: give one")
+    if opt_level is not None and name != "auto":
+        raise UsageError(f"--opt_level {opt_level} and --precision {name} both choose the precision: give one")
     if backend == "apex":
         return Apex(_apex_amp(device), opt_level or "O1")
-    return PRECISIONS[asked if opt_level is None else OPT_LEVELS[opt_level]](device)
+    return PRECISIONS[name if opt_level is None else OPT_LEVELS[opt_level]](device)
 
 
 def _apex_amp(device: torch.device) -> Any:

@@ -24,6 +24,7 @@ from ops.genotype import Candidate
 from utils.config import RetrainConfig
 from utils.runs import resume
 from utils.runs.context import RunContext
+from utils.system.device import keep_freed_memory
 from utils.system.seeds import derived_seed
 
 
@@ -95,6 +96,7 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
 def build_network(context: RunContext, candidate: Candidate, recipe: Recipe, data: RetrainData) -> Learner:
     """The network of the genotype, with fresh weights or those of a search, and what trains it."""
     config: RetrainConfig = context.config
+    keep_freed_memory(context.device)  # the maps of these networks take megabytes each
     torch.manual_seed(derived_seed(config.seed, "network"))
     network = Network.of(candidate.genotype, data.spec)
     if config.inherit and context.earlier is None:

@@ -23,7 +23,7 @@ HELD = 2**28  # bytes of what the stems, and operations that read them, made of 
 TOGETHER = 2**23  # bytes of what the stems made of batches that are run as one
 
 
-class Shown(NamedTuple):
+class StemmedBatches(NamedTuple):
     """Batches behind the stems, side by side: the images of each, and what their answers are compared with."""
 
     stemmed: Any
@@ -105,22 +105,22 @@ class Scorer:
                 with self.supernet.side_by_side(chunk[0].sizes):
                     for genotype, meter in zip(genotypes, meters, strict=True):
                         with self.supernet.scoring(genotype, calibration):
-                            for shown in chunk:
-                                self._add(genotype, shown, meter, done)
-        found = [meter.read(self.total) for meter in meters]
-        return [{**metrics, "score": self.score.of(metrics[self.score.metric])} for metrics in found]
+                            for group in chunk:
+                                self._add(genotype, group, meter, done)
+        results = [meter.read(self.total) for meter in meters]
+        return [{**metrics, "score": self.score.of(metrics[self.score.metric])} for metrics in results]
 
-    def _add(self, genotype: Any, shown: Shown, meter: Meter, done: Callable[[], None]) -> None:
+    def _add(self, genotype: Any, group: StemmedBatches, meter: Meter, done: Callable[[], None]) -> None:
         """Run a genotype on batches that are shown together, and add what each of them gives."""
         with self.precision.autocast():
-            outputs, aux = self.supernet(shown.stemmed, genotype)
-        answers = [len(targets) for targets in shown.targets]  # one an image; of a jigsaw one for four tiles
+            outputs, aux = self.supernet(group.stemmed, genotype)
+        answers = [len(targets) for targets in group.targets]  # one an image; of a jigsaw one for four tiles
         by_head = [x.split(answers) for x in (outputs, *aux)]
-        for (output, *further), targets in zip(zip(*by_head, strict=True), shown.targets, strict=True):
+        for (output, *further), targets in zip(zip(*by_head, strict=True), group.targets, strict=True):
             meter.update(self.task.validation_loss(output, targets), output, further, targets)
             done()
 
-    def _chunks(self, batches: Iterable[Batch]) -> Iterator[list[Shown]]:
+    def _chunks(self, batches: Iterable[Batch]) -> Iterator[list[StemmedBatches]]:
         """Batches behind the stems, with their targets, as many at a time as are to be held.
 
         Those that are shown together are enough where all genotypes share statistics, and with it what they compute
@@ -132,9 +132,9 @@ class Scorer:
             chunk, held = [], 0
             with self.supernet.scoring(None, self.calibration):
                 for group in chain([first], left):
-                    shown = self._stem(group, room)
-                    chunk.append(shown)
-                    held += shown.stemmed.nbytes
+                    stemmed = self._stem(group, room)
+                    chunk.append(stemmed)
+                    held += stemmed.stemmed.nbytes
                     if held >= most:
                         break
             yield chunk
@@ -153,9 +153,9 @@ class Scorer:
         if group:
             yield group
 
-    def _stem(self, group: Sequence[Batch], room: int) -> Shown:
+    def _stem(self, group: Sequence[Batch], room: int) -> StemmedBatches:
         sizes = [len(batch.images) for batch in group]
         images = group[0].images if len(group) == 1 else torch.cat([batch.images for batch in group])
         with self.precision.autocast(), self.supernet.side_by_side(sizes):
             stemmed = self.supernet.stem(images, room)
-        return Shown(stemmed, sizes, [batch.labels for batch in group])
+        return StemmedBatches(stemmed, sizes, [batch.labels for batch in group])

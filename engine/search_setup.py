@@ -43,6 +43,7 @@ class SearchData:
     dataset: Dataset
     spec: NetworkSpec  # of the supernet that fits them
     deployment: Deployment  # of the network that will be retrained on them
+    drop_path: float  # of the shared weights, at the end of its ramp
     weights: Loader
     rewards: Loader
     valid: Loader
@@ -83,7 +84,8 @@ def open_search(context: RunContext, task: Task) -> SearchData:
     side = task.input_side(dataset.preset.image_size)
     for loader in loaders.values():
         spec.require_batch(side, loader.smallest_batch, loader.split.name, loader.remedy)
-    return SearchData(dataset, spec, build_deployment(config, spec, dataset), **loaders)
+    drop_path = STRUCTURES[config.space].search_drop_path if config.drop_prob is None else config.drop_prob
+    return SearchData(dataset, spec, build_deployment(config, spec, dataset), drop_path, **loaders)
 
 
 def build_supernet(context: RunContext, spec: NetworkSpec) -> Learner:
@@ -233,8 +235,3 @@ def search_state(sampler: GenotypeSampler, scorer: Scorer) -> dict[str, Any]:
         "known": scorer.cache,
         "limits": sampler.constraints,
     }
-
-
-def highest_drop_path(config: SearchConfig) -> float:
-    """The drop-path probability at the end of its ramp."""
-    return STRUCTURES[config.space].search_drop_path if config.drop_prob is None else config.drop_prob

@@ -48,20 +48,22 @@ def summarise(folders: Mapping[int, Path], base: Path, save: str, measure: str =
     """
     wanted = settings(next(iter(folders.values())))
     key = f"val_{measure}"
-    found = {seed: read_json(folder / RESULT)[key] for seed, folder in folders.items()}
+    values_by_seed = {seed: read_json(folder / RESULT)[key] for seed, folder in folders.items()}
     pattern = re.escape(save) + r"-seed(\d+)-.*"
     others = {int(match[1]) for folder in base.iterdir() if (match := re.fullmatch(pattern, folder.name))}
     for seed in sorted(others - folders.keys()):
         for run in runs_called(name_of(save, seed), base):  # the newest of them counts
             if (run / RESULT).is_file() and settings(run) == wanted:
-                found[seed] = read_json(run / RESULT)[key]
-    values = [value for value in found.values() if value is not None]
+                values_by_seed[seed] = read_json(run / RESULT)[key]
+    values = [value for value in values_by_seed.values() if value is not None]
     path, what = _free(base, save, wanted), "accuracy" if measure == "top1" else measure
     if not values:  # of a class that never occurs there is no precision, for one
-        return f"val {what} over {len(found)} seeds: none of them has any"
+        return f"val {what} over {len(values_by_seed)} seeds: none of them has any"
     mean, std = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-    write_json(path, {key: found, "mean": mean, "deviation": std, "settings": wanted})
-    more = f" ({len(found) - len(folders)} of them trained before)" if len(found) > len(folders) else ""
+    write_json(path, {key: values_by_seed, "mean": mean, "deviation": std, "settings": wanted})
+    more = (
+        f" ({len(values_by_seed) - len(folders)} of them trained before)" if len(values_by_seed) > len(folders) else ""
+    )
     return f"val {what} over {len(values)} seeds{more}: {mean:.2f} +- {std:.2f} % {values}; written to {path}"
 
 

@@ -79,8 +79,8 @@ def percent(seconds: Mapping[str, float]) -> dict[str, float]:
     return {part: 100 * value / total for part, value in seconds.items() if value}
 
 
-def legend(found: Collection[str], *, gpu: bool) -> str:
-    """What the parts that are found in a report are, for its reader."""
-    parts = "; ".join(f"*{part}*: {what}" for part, what in PARTS.items() if part in found)
+def legend(parts: Collection[str], *, gpu: bool) -> str:
+    """What the parts in a report are, for its reader."""
+    explained = "; ".join(f"*{part}*: {what}" for part, what in PARTS.items() if part in parts)
     text = "The time is that from the start of the command to this report; a resumed run adds up its commands."
-    return f"{text} {parts}.{GPU if gpu else ''}"
+    return f"{text} {explained}.{GPU if gpu else ''}"

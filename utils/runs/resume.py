@@ -96,12 +96,12 @@ def find_checkpoint(resume: str, result: str, kind: str, save: str) -> Path | No
 
 def runs_called(save: str, base: Path) -> list[Path]:
     """List the folders in ``base`` of runs with exactly this name, the oldest first."""
-    found = []
+    runs = []
     for folder in base.iterdir() if base.is_dir() else ():
         match = re.fullmatch(re.escape(save) + "-" + TIME, folder.name)
         if match:
-            found.append((match[1], int(match[2] or 1), folder))
-    return [folder for *_, folder in sorted(found)]
+            runs.append((match[1], int(match[2] or 1), folder))
+    return [folder for *_, folder in sorted(runs)]
 
 
 def read_run(path: Path, kind: str) -> dict[str, Any]:

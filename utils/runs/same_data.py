@@ -11,18 +11,18 @@ from utils.system.errors import UsageError
 SHIFT = 2e-3  # of a channel's mean or std: more than decoders of other versions differ by
 
 
-def require_classes(path: Path, known: Sequence[str], name: str, found: Sequence[str]) -> None:
+def require_classes(path: Path, known: Sequence[str], name: str, classes: Sequence[str]) -> None:
     """Refuse data of other classes than a checkpoint knows, naming the first that differs. Raises UsageError."""
-    differing = class_difference(known, found)
+    differing = class_difference(known, classes)
     if differing:
         raise UsageError(f"{path} knows other classes than {name}: {differing}")
 
 
-def class_difference(known: Sequence[str], found: Sequence[str]) -> str | None:
+def class_difference(known: Sequence[str], classes: Sequence[str]) -> str | None:
     """The first difference between the class names there and those here, in words."""
-    if len(known) != len(found):
-        return f"{len(known)} there, {len(found)} here"
-    pairs = enumerate(zip(known, found, strict=True))
+    if len(known) != len(classes):
+        return f"{len(known)} there, {len(classes)} here"
+    pairs = enumerate(zip(known, classes, strict=True))
     return next((f"class {i} is {a!r} there, {b!r} here" for i, (a, b) in pairs if a != b), None)
 
 
