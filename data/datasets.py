@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,24 +21,21 @@ from data.splits import split_indices
 MIN_SIZE = 8  # below this, cropping and halving leave nothing to look at
 
 
-def _of_torchvision(name: str) -> Callable[[str, Path, int | None], Source]:
-    return lambda _data, root, size: torchvision_sets.source(name, root, size)
+def _of_torchvision(name: str, _data: str, root: Path, size: int | None) -> Source:
+    return torchvision_sets.source(name, root, size)
 
 
-def _without_labels(name: str) -> Callable[[str, Path, int | None], Source]:
-    def find(_data: str, _root: Path, _size: int | None) -> Source:
-        raise DataError(f"--dataset {name} has masks or boxes, which --task segment or --task detect reads")
-
-    return find
+def _without_labels(name: str, *_: object) -> Source:
+    raise DataError(f"--dataset {name} has masks or boxes, which --task segment or --task detect reads")
 
 
 # By name, what finds a data set of that kind, given --data, the same as a path, and an image size or None.
 KINDS: dict[str, Callable[[str, Path, int | None], Source]] = {
     "auto": lambda data, root, size: KINDS[_recognise(data, root)](data, root, size),
     "digits": lambda _data, _root, size: digits(size),
-    **{name: _of_torchvision(name) for name in torchvision_sets.TORCHVISION},
+    **{name: partial(_of_torchvision, name) for name in torchvision_sets.TORCHVISION},
     "folder": lambda _data, root, size: folder(root, size),
-    **{name: _without_labels(name) for name in LAYOUTS},
+    **{name: partial(_without_labels, name) for name in LAYOUTS},
 }
 
 
@@ -94,7 +92,7 @@ def find_dataset(
         source = KINDS[dataset](data, root, image_size)
     else:
         source = dense_source(root, dataset, image_size, targets, bad_images)
-    if cutout is not None and not (source.preset.is_small and targets == LABELS):
+    if cutout and not (source.preset.is_small and targets == LABELS):
         raise DataError("--cutout is for small images; large ones are cropped instead")
     changes = {key: value for key, value in {"cutout": cutout, "flip": flip}.items() if value is not None}
     return replace(source, preset=replace(source.preset, **changes))
@@ -169,6 +167,7 @@ def load(
     for side, images in (("train", parts.train), ("val", parts.val)):
         if images.targets != LABELS:
             continue
+        # Skipping bad images may have emptied a class.
         missing = set(range(len(classes))) - set(images.labels.tolist())
         if missing and labels:
             raise DataError(f"{source.name}: class {classes[min(missing)]!r} has no image left in {side}")

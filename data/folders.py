@@ -41,7 +41,7 @@ def folder(root: Path, image_size: int | None) -> Source:
     def read(*, bad_images: str, cache: str, labels: bool, log: Callable[[str], None], **_options) -> Parts:
         images = {}
         for side, (paths, indices) in sides.items():
-            if not labels:
+            if not labels:  # and no order that would tell the classes
                 paths, indices = without_classes(paths), (0,) * len(paths)
             images[side] = Images(torch.tensor(indices), preset.decoded_size, paths=paths)
         options = {"must_keep": preset.is_small, "bad_images": bad_images, "cache": cache, "log": log}
@@ -63,7 +63,7 @@ def list_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Listed], tuple[s
         names = {side: _side(root / side, notes) for side in SIDES}
     except OSError as error:
         raise DataError(f"{root} cannot be read: {error.strerror}: {error.filename}") from None
-    classes = tuple(sorted(names["train"]))
+    classes = tuple(sorted(names["train"]))  # by code point: indices are the same on every system
     for here, there in (SIDES, SIDES[::-1]):
         lonely = sorted(set(names[here]) - set(names[there]))
         if lonely:

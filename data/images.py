@@ -67,13 +67,15 @@ class Images:
 
     def sample(self, index: int) -> tuple[Tensor, Target]:
         """One image, uint8 (3, S, S), and its target. Raises DataError that names the file."""
+        # What is kept in memory is not read again; masks go with their images.
         pixels, ids = self.decoded(index) if self.pixels is None else (self.pixels[index], None)
         if self.targets == LABELS:
             return pixels, int(self.labels[index])
         if self.targets == MASKS:
             ids = self.maps[index] if ids is None else ids
             return tv_tensors.Image(pixels), {"mask": tv_tensors.Mask(ids)}
-        shares, side = torch.from_numpy(self.boxes[index]), self.size
+        shares, side = torch.from_numpy(self.boxes[index]), self.size  # (m, 5)
+        # As tv_tensors, corners and masks go through torchvision's transforms with the image.
         corners = tv_tensors.BoundingBoxes(shares[:, :4] * side, format="XYXY", canvas_size=(side, side))
         return tv_tensors.Image(pixels), {"boxes": corners, "labels": shares[:, 4].long()}
 
@@ -90,7 +92,7 @@ def decode(path: Path, size: int, *, upright: bool = True) -> Tensor:
 
     Raises DataError that names the file.
     """
-    worker = get_worker_info()
+    worker = get_worker_info()  # None in the main process
     sharers = 1 if worker is None else worker.num_workers
     return torch.from_numpy(decode_array(path, size, sharers, upright=upright))
 
@@ -114,6 +116,7 @@ def decode_all(images: Images, *, keep: bool, skip_bad: bool, what: str) -> tupl
                     raise result
                 bad.append(str(result))
                 continue
+            # Sound images move up, so that the bad ones leave no gap.
             for tensor, values in zip(kept.values(), result, strict=False):
                 tensor[len(good)] = values
             good.append(position)
@@ -129,6 +132,7 @@ def read_sides(
     ``must_keep``: small images are always kept. ``bad_images``, ``cache``: as for :func:`data.datasets.load`.
     Raises DataError.
     """
+    # Bytes: three channels of an image, and one of its mask.
     needed = sum(len(side) * (4 if side.masks else 3) * side.size**2 for side in sides.values())
     share = memory_share()
     keep = must_keep or cache == "ram" or (cache == "auto" and needed < share)

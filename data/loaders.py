@@ -64,6 +64,7 @@ class Loader:
         self.seed, self.stream, self.augment, self.shuffle = seed, stream, augment, shuffle
         self.rank, self.world_size = rank, world_size
         self.split = split or SPLITS.get(stream, Split(stream, "more images there"))
+        # Of all processes together: each takes its share of every batch.
         self.sizes = balanced_sizes(len(images), batch_size, world_size)
         if augment and len(images) < world_size:
             raise DataError(
@@ -113,9 +114,10 @@ class Loader:
     def _shares(self) -> Iterator[tuple[int, Tensor, slice]]:
         """For each batch from ``start``: its number, its global positions, the share of this process."""
         for number, positions in enumerate(self.order().split(self.sizes)):
-            if number < self.start:
+            if number < self.start:  # done before the run was stopped
                 continue
             n = len(positions)
+            # Shares differ by one image at most, and none is in two.
             yield number, positions, slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
 
     def positions(self) -> Iterator[Tensor]:
@@ -133,6 +135,7 @@ class TensorLoader(Loader):
         self, images: Images, preset: Preset, *, policy: str = "none", erasing: float = 0.0, **options
     ) -> None:
         super().__init__(images, preset, **options)
+        # Evaluation shows images as they are.
         self.policy = make_policy(policy, large=False) if self.augment else None
         self.erase = v2.RandomErasing(erasing) if self.augment and erasing else None
         self.pixels, self.labels = images.pixels.to(self.device), images.labels.to(self.device)
@@ -148,7 +151,7 @@ class TensorLoader(Loader):
             generator = self._generator(number)
             draws = draw(len(positions), self.preset, generator).part(share).to(self.device)
             seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]  # (n,)
-            pixels = crop(pixels, draws, self.preset)
+            pixels = crop(pixels, draws, self.preset)  # uint8 (n, 3, S, S), mirrored or not
             if self.policy is not None:
                 pixels = each(self.policy, pixels, seeds)  # uint8 (n, 3, S, S)
             images = cut_out(normalise(pixels, self.preset), draws, self.preset)  # float32 (n, 3, S, S)
@@ -185,9 +188,11 @@ class LargeImageLoader(Loader):
         self.samples = Samples(images, transform)
 
     def __iter__(self) -> Iterator[Batch]:
+        # The whole pass is planned before workers start: they need no draw of their own.
         keys = []
         for number, positions, share in self._shares():
             seeds = torch.randint(2**62, (len(positions),), generator=self._generator(number))
+            # One seed an image, drawn for all processes alike.
             keys.append(list(zip(positions[share].tolist(), seeds[share].tolist(), strict=True)))
         together = partial(collate, side=self.preset.image_size, targets=self.images.targets)
         options = {"workers": self.workers, "pin_memory": self.device.type != "cpu"}

@@ -41,7 +41,8 @@ class MixedLoader(WrappedLoader):
 
     def __iter__(self) -> Iterator[Batch]:
         loader = self.loader
-        for number, batch in enumerate(loader, loader.start):
+        for number, batch in enumerate(loader, loader.start):  # the number in the epoch, also after a resume
+            # torchvision draws from the global generator, which is given back as it was.
             with torch.random.fork_rng(devices=[]):
                 seed = derived_seed(loader.seed, "mix", loader.epoch, number, loader.rank)
                 torch.random.default_generator.manual_seed(seed)

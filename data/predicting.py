@@ -79,7 +79,7 @@ class Pictures:
 
     def batches(self, preset: Preset, batch_size: int, device: torch.device) -> Iterator[tuple[list[str], Tensor]]:
         """Names and images (n, 3, S, S) as evaluation shows them to a network; memory holds one batch at a time."""
-        transform = evaluation_transform(preset)
+        transform = evaluation_transform(preset)  # of large images
         for names, pixels in self._groups(lambda path: decode(path, preset.decoded_size), AHEAD, batch_size):
             if preset.is_small:
                 yield names, normalise(torch.stack(pixels).to(device), preset)  # (n, 3, S, S)
@@ -99,7 +99,7 @@ class Pictures:
         names, results = [], []
         with ThreadPoolExecutor() as pool:
             reading = in_order(pool, lambda file: (file[0], or_error(read)(file[1])), self.files(), ahead)
-            for name, result in chain(reading, [(None, None)]):
+            for name, result in chain(reading, [(None, None)]):  # the end, where the last group is smaller
                 if isinstance(result, DataError):
                     self.refuse(result)
                 elif name is not None:

@@ -66,7 +66,7 @@ def digits(image_size: int | None) -> Source:
     def read(**_options) -> Parts:
         from sklearn.datasets import load_digits
 
-        stored = load_digits()
+        stored = load_digits()  # grey values from 0 to 16
         grey = torch.from_numpy(stored.images).mul(255 / 16).round().to(torch.uint8)[:, None]  # (n, 1, 8, 8)
         pixels = resized(grey, preset.image_size).expand(-1, 3, -1, -1).contiguous()  # (n, 3, S, S)
         everything = Images(torch.from_numpy(stored.target).long(), preset.image_size, pixels)

@@ -42,7 +42,7 @@ class Known:
     ``torch_class``: its name in ``torchvision.datasets``. ``named``: a pattern for names of folders to download to.
     ``folder``: where torchvision keeps it below a root. ``files``: what has to be put there by those who cannot
     download; of CIFAR the archive, which lies in the root. ``statistics``: mean and deviation of the channels.
-    ``labels``: the attribute with the class indices. ``flip``: whether a mirrored image is as good as the original.
+    ``flip``: whether a mirrored image is as good as the original.
     """
 
     torch_class: str
@@ -53,7 +53,6 @@ class Known:
     counts: tuple[int, int]
     statistics: tuple[Triple, Triple]
     flip: bool
-    labels: str = "targets"
 
     @property
     def is_idx(self) -> bool:
@@ -64,10 +63,6 @@ class Known:
     def put_in(self) -> str:
         """The folder below a root for ``files``."""
         return "" if self.torch_class.startswith("CIFAR") else self.folder
-
-    def sides(self) -> tuple[dict[str, object], dict[str, object]]:
-        """The arguments that choose the training and the test images."""
-        return tuple({"split": s} if self.labels == "labels" else {"train": s == "train"} for s in ("train", "test"))
 
 
 def _cifar(count: int, folder: str, named: str, statistics: tuple[Triple, Triple]) -> Known:
@@ -90,7 +85,7 @@ TORCHVISION = {
     "fashion_mnist": _idx("FashionMNIST", r"fashion[\W_]*mnist", GARMENTS, 0.2860, 0.3530, flip=True),
     "kmnist": _idx("KMNIST", "kmnist|kuzushiji", KANA, 0.1918, 0.3483, flip=False),
     "mnist": _idx("MNIST", "(?<![a-z])mnist", DIGITS, 0.1307, 0.3081, flip=False),
-    "svhn": Known("SVHN", "svhn", "", _SVHN, DIGITS, (73_257, 26_032), presets.SVHN, flip=False, labels="labels"),
+    "svhn": Known("SVHN", "svhn", "", _SVHN, DIGITS, (73_257, 26_032), presets.SVHN, flip=False),
 }
 
 
@@ -141,14 +136,18 @@ def source(name: str, root: Path, image_size: int | None) -> Source:
     def read(*, download: bool, log: Callable[[str], None], **_options) -> Parts:
         require_room(sum(known.counts) * 3 * preset.image_size**2)
         files = [find_idx(folder) for folder in (root, home / known.folder)] if known.is_idx else []
+        # Files that are complete are read here, packed or not; torchvision takes packed ones by their md5 alone.
         whole, classes = next((f for f in files if len(f) == len(IDX_FILES)), None), ()
         if whole:
             stored = [torch.from_numpy(array) for array in read_idx(whole)]
             stored[1::2] = [labels.long() for labels in stored[1::2]]
         else:
-            parts = [_read(name, home, side, download, log) for side in known.sides()]
-            stored = [torch.as_tensor(values) for part in parts for values in (part.data, getattr(part, known.labels))]
-            classes = () if known.is_idx or known.labels == "labels" else tuple(parts[0].classes)
+            is_svhn = name == "svhn"  # whose class in torchvision differs from the others
+            options = [{"split": s} if is_svhn else {"train": s == "train"} for s in ("train", "test")]
+            parts = [_read(name, home, side, download, log) for side in options]
+            labels = "labels" if is_svhn else "targets"
+            stored = [torch.as_tensor(values) for part in parts for values in (part.data, getattr(part, labels))]
+            classes = () if known.is_idx or is_svhn else tuple(parts[0].classes)
         images = [
             Images(labels.long(), preset.image_size, _brought(data, preset.image_size))
             for data, labels in (_checked(name, home, *stored[:2]), _checked(name, home, *stored[2:]))
@@ -196,7 +195,7 @@ def _read(name: str, home: Path, side: dict[str, object], download: bool, log: C
             raise DataError(f"{name} in {home} is missing or damaged: {advice}") from None
     try:
         log(f"{name} is not complete in {home}: downloading it")
-        socket.setdefaulttimeout(30)
+        socket.setdefaulttimeout(30)  # seconds; without it a silent server would be waited for without end
         with redirect_stdout(StringIO()):
             return cls(str(home), **side, download=True)
     except (*DAMAGES, HTTPException, tarfile.TarError) as error:

@@ -45,7 +45,7 @@ def training_transform(
         ([ResolutionJitter()] if resolution_jitter else [])
         + [
             v2.RandomResizedCrop(preset.image_size),  # (3, S, S)
-            chosen or v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
+            chosen or v2.ColorJitter(0.4, 0.4, 0.4, 0.1),  # brightness, contrast, saturation, hue
             v2.RandomGrayscale(0.2),
         ]
         + ([v2.RandomHorizontalFlip()] if preset.flip else [])
@@ -89,6 +89,7 @@ class Samples(Dataset):
             image, target = self.images.sample(index)
         except DataError as error:
             return error
+        # torchvision draws from the global generator, which is given back as it was.
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             if isinstance(target, int):
@@ -104,20 +105,21 @@ def collate(samples: list[tuple[Tensor, Target] | DataError], side: int, targets
     """
     if error := next((sample for sample in samples if isinstance(sample, DataError)), None):
         return error
-    images = torch.empty(len(samples), 3, side, side)
+    images = torch.empty(len(samples), 3, side, side)  # float32
     for row, (image, _) in zip(images, samples, strict=True):
         row.copy_(image)
-    found = [target for _, target in samples]
+    targets_of = [target for _, target in samples]
     if targets == LABELS:
-        return [images, torch.tensor(found, dtype=torch.long)]
+        return [images, torch.tensor(targets_of, dtype=torch.long)]  # (n,)
     if targets == MASKS:
         ids = torch.empty(len(samples), side, side, dtype=torch.long)
-        for row, target in zip(ids, found, strict=True):
+        for row, target in zip(ids, targets_of, strict=True):
             row.copy_(target["mask"])
         return [images, ids]
     assert targets == BOXES
-    boxes = torch.full((len(samples), max((len(t["labels"]) for t in found), default=0), 5), -1.0)
-    for row, target in zip(boxes, found, strict=True):
+    boxes = torch.full((len(samples), max((len(t["labels"]) for t in targets_of), default=0), 5), -1.0)
+    for row, target in zip(boxes, targets_of, strict=True):
         m = len(target["labels"])
+        # Corners in the first four columns, the class in the fifth; the other rows stay -1.
         row[:m, :4], row[:m, 4] = target["boxes"].as_subclass(Tensor), target["labels"]
     return [images, boxes]

@@ -57,10 +57,11 @@ def read_batches(
                 batch = next(batches)
             except Exception as error:
                 raise ReadingError(_explained(error, processes)) from None
-            if isinstance(batch, DataError):
+            if isinstance(batch, DataError):  # as a value, since an exception would arrive as a traceback
                 raise batch
             yield batch
     finally:
+        # Also where the reader of these batches stops early.
         if processes:
             batches._shutdown_workers()  # waits for each; then terminates it politely, which workers ignore
         for worker in processes:

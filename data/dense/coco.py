@@ -60,6 +60,7 @@ def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     # In the order of their ids, which are numbers or texts.
     ordered = sorted(names["train"].items(), key=lambda item: (isinstance(item[0], str), item[0]))
     classes = tuple(name for _, name in ordered)
+    # Every pixel of a mask has a class; a box has no need of a background.
     if targets == MASKS and BACKGROUND not in classes[:1]:
         classes = (BACKGROUND, *classes)
     if targets == MASKS and len(classes) > IGNORED:
@@ -69,11 +70,15 @@ def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     for side, (path, folders) in places.items():
         images = _images(documents[side], path, folders, root, names[side], targets, fault)
         if targets == MASKS:
-            entries = [_outlined(image, own, size, path, names[side], classes, fault) for image, own, size in images]
+            entries = [
+                _outlined(image, objects, size, path, names[side], classes, fault) for image, objects, size in images
+            ]
         else:
-            crowds = sum(bool(a.get("iscrowd")) for _, own, _ in images for a in own)
+            crowds = sum(bool(a.get("iscrowd")) for _, objects, _ in images for a in objects)
             notices += [f"left out {crowds} crowds in {show(path)}"] if crowds else []
-            entries = [boxed(image, _boxes(own, names[side]), size, classes, fault) for image, own, size in images]
+            entries = [
+                boxed(image, _boxes(objects, names[side]), size, classes, fault) for image, objects, size in images
+            ]
         sides[side] = [entry for entry in entries if entry]
     labels = {label for entry in sides["train"] for label in entry.labels}
     if missing := [name for i, name in enumerate(classes) if i not in labels and name != BACKGROUND]:
@@ -95,6 +100,7 @@ def coco_json(root: Path, side: str) -> tuple[Path, list[Path]]:
         raise DataError(
             f"{show(root / 'annotations')} needs one file instances_{side}*.json, and has {len(files)}{names}"
         )
+    # Where unpackers and exports put the pictures; the first folder that has a file counts.
     year = files[0].stem.removeprefix("instances_")
     return files[0], [root / year, root / "images" / year, root / side, root / "images" / side, root / "images", root]
 
@@ -120,6 +126,7 @@ def _document(path: Path) -> Mapping[str, list]:
             raise DataError(f"{show(path)} is no COCO file: it has no list of {part}")
     for part, key in (("images", "id"), ("categories", "id"), ("categories", "name")):
         values = [entry.get(key) for entry in document[part] if isinstance(entry, dict)]
+        # An id that stands twice would mix the annotations of two images, or two classes.
         (value, times), *_ = Counter(filter(ID.fits, values)).most_common(1) or [(None, 0)]
         if times > 1:
             raise DataError(f"{show(path)} has the {key} {show(value)} twice in {part}")
@@ -172,7 +179,7 @@ def _images(
             fault(f"{show(path)} names {show(image)} twice")
         else:
             seen.add(image)
-            stated = entry.get("width"), entry.get("height")
+            stated = entry.get("width"), entry.get("height")  # either may be left out
             images.append((image, of_image[entry["id"]], None if None in stated else tuple(map(int, stated))))
     return images
 
@@ -182,7 +189,7 @@ def _boxes(annotations: list[Annotation], names: Mapping[Any, str]) -> list:
     objects = []
     for entry in annotations:
         if not entry.get("iscrowd"):
-            x, y, width, height = entry["bbox"]
+            x, y, width, height = entry["bbox"]  # upper left corner, and size
             objects.append((names[entry["category_id"]], (x, y, x + width, y + height)))
     return objects
 

@@ -85,7 +85,7 @@ def boxed(path: Path, objects: Objects, stated: Size | None, classes: Sequence[s
     except DataError as error:
         return fault(str(error))
     numbers = {name: i for i, name in enumerate(classes)}
-    boxes, labels = [], []
+    boxes, labels = [], []  # of the objects that are sound
     for name, box in objects:
         wrong = box_fault(box, size) if name in numbers else f"class {show(name)} is none of {len(classes)}"
         if wrong:
@@ -93,6 +93,7 @@ def boxed(path: Path, objects: Objects, stated: Size | None, classes: Sequence[s
         else:
             boxes.append(box)
             labels.append(numbers[name])
+    # Shares of width and height: what a box is does not depend on the size that images are decoded at.
     corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4) / torch.tensor([*size, *size])
     shares = torch.cat([corners.clamp(0, 1), torch.tensor(labels, dtype=torch.float32)[:, None]], dim=1)  # (m, 5)
     return Entry(path, boxes=shares.numpy(), stated=stated)
@@ -120,6 +121,7 @@ def list_masks(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     notes = Notes(root)
     if (root / "images").is_dir():
         whole = _pairs(root, notes, fault)
+        # The seed of a run does not matter: all runs are measured on the same images.
         order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0)).tolist()
         held_out = set(order[: max(1, round(VAL_SHARE * len(order)))])
         sides = {side: [e for i, e in enumerate(whole) if (i in held_out) == (side == "val")] for side in SIDES}
@@ -142,6 +144,7 @@ def _pairs(folder: Path, notes: Notes, fault: Fault) -> list[Entry]:
         masks.setdefault(Path(name).stem, []).append(name)
     pairs = []
     for name in image_names(folder / "images", notes):
+        # Image and mask have the same name but for its ending.
         names, image = masks.pop(Path(name).stem, []), folder / "images" / name
         if len(names) == 1:
             pairs.append(Entry(image, folder / "masks" / names[0]))

@@ -49,9 +49,10 @@ def filled(outline: Any, size: Size, name: str) -> np.ndarray:
         if not isinstance(outline, Mapping):
             polygons = mask.frPyObjects([list(polygon) for polygon in outline], height, width)
             return mask.decode(mask.merge(polygons)).astype(bool)
-        counts = outline["counts"]
+        counts = outline["counts"]  # lengths of runs, column by column, the first outside; or letters for them
         if not isinstance(counts, str):
             outline = mask.frPyObjects(outline, height, width)
+            # pycocotools reads what lies behind runs that end too early.
             sound = all(isinstance(run, int) for run in counts) and sum(counts) == width * height
             return mask.decode(outline).astype(bool) if sound else _no_runs(size, name)
         inside = mask.decode(outline)
@@ -85,7 +86,7 @@ def outline_fault(outline: Any, size: Size) -> str | None:
             return f"a polygon has {len(polygon)} numbers: it takes two for each of 3 corners or more"
         if not all(map(is_number, polygon)):
             return "a polygon holds what is no number"
-        for values, most in ((polygon[::2], width), (polygon[1::2], height)):
+        for values, most in ((polygon[::2], width), (polygon[1::2], height)):  # x and y take turns
             if min(values) < -1 or max(values) > most + 1:
                 return f"a polygon reaches out of the image of {times(size)} pixels"
     return None

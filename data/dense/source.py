@@ -111,8 +111,9 @@ def looked_at(entries: list[Entry], fault: Fault) -> Iterator[Looked]:
 
 def _look(entry: Entry) -> Looked:
     stored, orientation = stored_size(entry.path)
-    upright = stored[::-1] if orientation >= 5 else stored
+    upright = stored[::-1] if orientation >= 5 else stored  # from 5 on, width and height change places
     stated = entry.stated
+    # A mask that is as large as the stored picture was drawn on it, whatever EXIF says of the picture.
     if upright != stored and isinstance(entry.mask, Path):
         stated = stored_size(entry.mask)[0]
     as_stored = stated == stored != upright
@@ -144,7 +145,7 @@ def _images(looked: list[Looked], size: int, num_classes: int) -> Images:
 
 def _require_classes(root: Path, train: Images, classes: tuple[str, ...], log: Callable[[str], None]) -> None:
     """Refuse masks in which a single class occurs, and say how many do where all masks are in memory."""
-    if train.maps is None:
+    if train.maps is None:  # read until a second class occurs, not all of them
         present = class_ids(train.masks, lambda _text: None, enough=2)
     else:
         present = set(train.maps.unique().tolist()) - {IGNORED}
@@ -174,5 +175,6 @@ def _fingerprint(root: Path, listed: Listed) -> str:
     if isinstance(masks[0][0], Path):
         pairs = zip(paths, masks, strict=True)
         return of_files(root, [(files, [0] * len(files)) for pair in pairs for files in pair])
+    # Outlines have no files of their own: their numbers, then their content.
     files = of_files(root, [(p, [len(m.objects) for m in side]) for p, side in zip(paths, masks, strict=True)])
     return files[:32] + of_plain(mask.objects for side in masks for mask in side)[:32]

@@ -77,7 +77,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
     """By its name without ending, each picture in a folder; endings may be in capitals, .jpg goes before others."""
     names = [name for name in sorted(os.listdir(folder)) if is_image_name(name)]
     names.sort(key=lambda name: IMAGE_SUFFIXES.index(os.path.splitext(name)[1].lower()), reverse=True)
-    return {os.path.splitext(name)[0]: folder / name for name in names}
+    return {os.path.splitext(name)[0]: folder / name for name in names}  # later names replace earlier ones
 
 
 def _images(pictures: dict[str, Path], listing: Path, fault: Fault) -> dict[str, Path]:
@@ -92,6 +92,7 @@ def _images(pictures: dict[str, Path], listing: Path, fault: Fault) -> dict[str,
         raise DataError(f"{show(listing)} cannot be read: {reason(error)}") from None
     images: dict[str, Path] = {}
     for line in filter(None, map(str.strip, lines)):
+        # Lists of one class mark each image: 1 has it, -1 has not, 0 has it only as a difficult object.
         name, _, mark = line.rpartition(" ")
         names = [line, *([name.strip()] if mark in ("1", "0", "-1") else [])]
         names += [os.path.splitext(name)[0] for name in names if is_image_name(name)]

@@ -13,25 +13,29 @@ import hashlib
 import io
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data.decoding import quieten, rgb, room_for, why
-from data.images import in_order
+from data.decoding import DataError, quieten, rgb, room_for, why
+from data.dense.coco import holds
+from data.dense.layouts import SIDES, Listed
+from data.dense.masks import IGNORED, mask_fault, mask_ids
+from data.dense.source import KNOWN, few_classes, list_dense, looked_at, recognise, turned_notice
+from data.images import BOXES, MASKS, decode, in_order
 from data.listing import Notes, class_folders, image_names, is_image_name
-from data.prepare.check_dense import check_dense, targets_in
 from utils.system.errors import UsageError, WorkError
 from utils.system.signals import interrupts
 from utils.system.terminal import OneLineParser, complain, reason, say, show, some
 
 COMMAND = "data.check"
-SIDES = ("train", "val")
+DECODED = 32  # side in pixels that an image is brought to when it is only tried
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,7 +99,7 @@ def inspect(folder: Path, path: str) -> Finding:
     Never raises for what is in the file, nor where there is none.
     """
     try:
-        content = (folder / path).read_bytes()
+        content = (folder / path).read_bytes()  # read once, for the picture and the digest
     except OSError as error:
         return Finding("damaged", error.strerror or reason(error))
     if not content:
@@ -143,5 +147,87 @@ def _twins(findings: Mapping[str, Finding]) -> list[str]:
     for path, finding in findings.items():
         if finding.digest:
             places[finding.digest][path.partition("/")[0]].append(path)
+    # Twice on one side is no leak.
     twins = [by_side for by_side in places.values() if len(by_side) == 2]
     return [f"same bytes in train and val: {some(twin['train'])} and {some(twin['val'])}" for twin in twins]
+
+
+def targets_in(folder: Path) -> list[str]:
+    """Which of masks and boxes lie in a folder, by its layout; none in a folder of classes."""
+    present = []
+    for targets in (MASKS, BOXES):
+        try:
+            name = recognise(folder, targets)
+        except DataError:
+            continue
+        lacks = {
+            "voc": not (folder / {MASKS: "SegmentationClass", BOXES: "Annotations"}[targets]).is_dir(),
+            # Of a JSON that has neither, it is boxes that are missed.
+            "coco": not holds(folder, targets) and (targets == MASKS or holds(folder, MASKS)),
+        }
+        if name in KNOWN[targets] and not lacks.get(name):
+            present.append(targets)
+    return present
+
+
+def check_dense(folder: Path, targets: list[str]) -> int:
+    """Check the masks or boxes of a folder and print what would spoil a run; returns the exit status, 0 or 1."""
+    faults = 0
+
+    def fault(text: str) -> None:
+        nonlocal faults
+        faults += 1
+        say(text)
+
+    for kind in targets:
+        try:
+            listed = list_dense(folder, "auto", kind, fault)
+        except DataError as error:
+            fault(str(error))
+            continue
+        for line in listed.notices:
+            say(f"notice: {line}")
+        for side in SIDES:
+            if wrong := listed.side_fault(side):
+                fault(wrong)
+            _check_side(side, listed, kind, fault)
+    return 1 if faults else 0
+
+
+def _check_side(side: str, listed: Listed, targets: str, fault: Callable[[str], None]) -> None:
+    """Decode images and masks; then say how many pixels, or boxes, each class has."""
+    counts = np.zeros(max(len(listed.classes), IGNORED + 1), np.int64)
+    looked = list(looked_at(listed.sides[side], fault))
+    if notice := turned_notice(looked, targets, side):
+        say(notice)
+    for entry, size, *_ in tqdm(looked, desc=side, unit="image", disable=None, leave=False):
+        try:
+            decode(entry.path, DECODED)
+            if targets == MASKS:
+                labels = mask_ids(entry.mask)
+                if wrong := mask_fault(labels, entry.mask, size, entry.path, len(listed.classes)):
+                    raise DataError(wrong)
+                is_empty, name = not labels[labels != IGNORED].any(), entry.mask
+            else:
+                labels, is_empty, name = entry.boxes[:, 4].astype(int), not len(entry.boxes), entry.path
+        except DataError as error:
+            fault(str(error))
+            continue
+        counts += np.bincount(labels.flatten(), minlength=len(counts))
+        if is_empty:
+            say(f"notice: no object: {show(name)}")
+    numbered = list(enumerate(listed.classes))
+    if targets == BOXES:
+        numbers = ", ".join(f"{show(label)} {counts[i]}" for i, label in numbered)
+        say(f"{side}: {len(looked)} images with {counts.sum()} boxes; {numbers}")
+        return
+    shares = 100 * counts / max(counts.sum(), 1)
+    parts = [f"{show(label)} {shares[i]:.2f} %" for i, label in [*numbered, (IGNORED, "ignored")]]
+    say(f"{side}: {len(looked)} images with masks; {', '.join(parts)}")
+    if side == "train":
+        present = set(np.flatnonzero(counts[:IGNORED]).tolist())
+        if wrong := few_classes(present):
+            fault(wrong)
+        for i, label in numbered:
+            if i not in present:
+                say(f"notice: no pixel of the class {show(label)} in {side}")

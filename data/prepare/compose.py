@@ -58,13 +58,15 @@ def compose(cut_outs: Mapping[int, Sequence[CutOut]], size: int, most: int, rand
             side = round(size * random.uniform(SMALLEST_OBJECT, LARGEST_OBJECT))
             figure = _scaled(chosen.pixels, max(side, 4))
             top, left = (int(random.integers(size - length + 1)) for length in figure.shape[:2])
-            changed = owner.copy()
+            changed = owner.copy()  # (S, S): number of the object on top, 0 for none
             window = (slice(top, top + figure.shape[0]), slice(left, left + figure.shape[1]))
             opaque = figure[..., 3] >= 128
             changed[window][opaque] = len(placed) + 1
+            # An object that would hide too much of another is put elsewhere.
             full = [*(area for _, area in placed), int(opaque.sum())]
             seen = [int((changed == i + 1).sum()) for i in range(len(full))]
             if all(s and s >= VISIBLE * f for s, f in zip(seen, full, strict=True)):
+                # Half transparent edges blend, though a mask counts them by alpha alone.
                 alpha = figure[..., 3:].astype(np.float32) / 255
                 blended = figure[..., :3] * alpha + pixels[window] * (1 - alpha)
                 pixels[window] = blended.round().astype(np.uint8)

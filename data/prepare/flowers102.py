@@ -77,7 +77,7 @@ def image_ids(names: Sequence[str], num_images: int) -> dict[int, str]:
     UsageError unless the numbers are exactly 1 to num_images, which the labels cover.
     """
     files: dict[int, str] = {}
-    for name in names:
+    for name in names:  # numbers may be padded otherwise in mirrors
         match = IMAGE_NAME.fullmatch(name)
         if not match:
             raise UsageError(f"an image is not named like image_00001.jpg: {show(name)}")

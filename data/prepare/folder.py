@@ -42,7 +42,7 @@ def fresh_folder(out: Path, classes: list[str], record: Mapping[str, Any]) -> It
     The class names and the record, as it is at the end, are written beside what the body writes. On any exception,
     Ctrl-C included, the folder is removed again, with the parents made for it.
     """
-    parents = [folder for folder in out.parents if not folder.exists()]
+    parents = [folder for folder in out.parents if not folder.exists()]  # innermost first
     work = out.parent / f".{out.name}.partial-{os.getpid()}"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ def descend(source: Path, data: DataSet, notes: Notes) -> list[Path]:
     a folder that is alone is entered too, which takes care of doubled folders like `AID/AID/`.
     """
     trail = [source]
-    while len(trail) <= MAX_DEPTH:
+    while len(trail) <= MAX_DEPTH:  # a link may lead round and round
         names = subfolders(trail[-1], notes)
         hinted = [name for hint in data.hints for name in names if name.casefold() == hint.casefold()]
         candidates = [trail[-1]] if data.flat else [trail[-1] / name for name in names]
@@ -115,6 +115,7 @@ def _class_folders(data: DataSet, root: Path, notes: Notes) -> dict[str, str]:
         if label in folders:
             raise UsageError(f"two folders are the class {show(label)}: {some([folders[label], folder])}")
         folders[label] = folder
+    # As many folders as classes, under other names, may be a translation: these are kept.
     missing = [label for label in data.classes if label not in folders]
     unknown = [folders[label] for label in sorted(folders) if label not in data.classes]
     if len(folders) != len(data.classes):

@@ -53,7 +53,7 @@ def by_share(pictures: Sequence[Picture], seed: int, share: Fraction) -> Sides:
     for label, members in by_class(pictures).items():
         if len(members) < 2:
             raise UsageError(f"the class {label} has a single image, which cannot be on both sides")
-        count = min(max(1, int(share * len(members))), len(members) - 1)
+        count = min(max(1, int(share * len(members))), len(members) - 1)  # rounded down, one on each side
         ordered = sorted(members, key=lambda picture: rank(seed, picture.label, picture.name))
         train += ordered[:count]
         val += ordered[count:]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.decoding import DataError, opened, room_for
-from data.listing import Notes, entries, is_image_name, subfolders
+from data.listing import Notes, is_image_name, is_system, subfolders
 from data.prepare.compose import CutOut, Scene, compose
 from data.prepare.folder import check_out, fresh_folder
 from utils.system import numbers
@@ -91,25 +92,21 @@ def find_pictures(source: Path, given: str | None = None) -> dict[str, list[Path
     """
     if not source.is_dir():
         raise UsageError(f"--source {show(source)} is no folder")
-    notes = Notes(source)
-    names = [given] if given else subfolders(source, notes)
+    names = [given] if given else subfolders(source, Notes(source))
     if not names:
         raise UsageError(f"{show(source)} has no subfolders, whose names would be classes: --class NAME gives one")
-    pictures = {name: _below(source if given else source / name, notes) for name in names}
+    pictures = {name: _below(source if given else source / name) for name in names}
     empty = [name for name, files in pictures.items() if not files]
     if empty:
         raise UsageError(f"no pictures in {show(source)} for the classes {some(empty)}")
     return pictures
 
 
-def _below(folder: Path, notes: Notes) -> list[Path]:
-    files = []
-    for entry in entries(folder, notes):
-        if entry.is_dir(follow_symlinks=False):
-            files += _below(Path(entry.path), notes)
-        elif is_image_name(entry.name):
-            files.append(Path(entry.path))
-    return files
+def _below(folder: Path) -> list[Path]:
+    """All pictures below a folder, folder by folder, without those of systems and tools."""
+    files = [Path(top, name) for top, _, names in os.walk(folder) for name in names if is_image_name(name)]
+    plain = [file for file in files if not any(map(is_system, file.relative_to(folder).parts))]
+    return sorted(plain, key=lambda file: file.parts)
 
 
 def _read(pictures: dict[str, list[Path]]) -> list[CutOut]:

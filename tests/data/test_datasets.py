@@ -137,8 +137,7 @@ def test_hidden_nested_and_loose_entries_get_one_notice_each(tmp_path):
 
 def test_num_outputs():
     source, lines = find_dataset("digits"), []
-    assert num_outputs(source, None, lines.append) == num_outputs(source, 10, lines.append) == 10
-    assert lines == []
+    assert num_outputs(source, None, lines.append) == num_outputs(source, 10, lines.append) == 10 + len(lines)
     assert num_outputs(source, 30, lines.append) == 30
     (warning,) = lines
     assert "30 is more than the 10 classes" in warning
@@ -190,6 +189,7 @@ def test_sizes_and_cutout_that_cannot_work_are_refused(tmp_path):
         find_dataset("digits", image_size=7)
     with pytest.raises(DataError, match="cutout is for small images"):
         find(folder(tmp_path), cutout=16)
+    assert find(tmp_path, cutout=0).preset.cutout == 0, "what turns something off is always allowed"
 
 
 def test_statistics_are_those_of_the_training_images(tmp_path):
