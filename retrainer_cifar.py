@@ -82,7 +82,7 @@ def retrain(config: RetrainConfig, ending: Command) -> Path:
                 run.notes["last_top1"] = metrics[f"valid/{task.measure}"]
                 if best.improve(metrics[f"valid/{task.measure}"], epoch):
                     run.save("best.pt")
-                run.end_epoch(metrics, task.measure)
+                run.end_epoch(metrics, task)
                 show_predictions(run, learner, data, task, epoch)
 
             # The result: measures of the chosen network on all of val/, report and export.

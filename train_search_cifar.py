@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if run.enters("report"):  # look at fresh genotypes on validation images; nothing is learned from it
                     run.leaves(report_samples(run, sampler, scorer, data.valid, steps=config.valid_steps))
                 metrics = run.write_epoch("weights", data.weights.num_images)
-                run.end_epoch(metrics, task.measure, strategy_warnings(run, sampler, metrics, epoch))
+                run.end_epoch(metrics, task, strategy_warnings(run, sampler, metrics, epoch))
                 show_strategy(run, sampler, epoch)
 
             # The result: sampled genotypes are ranked, and the best written for retrainer_cifar.py.

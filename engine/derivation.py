@@ -174,7 +174,7 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
         f"retrain it with:  {retrain_command(flags_of(config), scorer.task.retrained_as, path, 0)}",
     ]
     measures = [metrics[measure] for metrics in ranking.metrics.values() if measure in metrics]
-    if by_weights and scorer.name == "top1":  # whose noise is known
+    if by_weights and scorer.score.is_share:  # whose noise is known
         scores = spread([candidate.score for candidate in finite], rewards.num_images)
         result["spread"] = scores._asdict()
         lines.insert(0, scores.sentence())

@@ -49,14 +49,16 @@ LOSSES = ("train/loss", "shared/loss")
 SIDES = ("valid", "train", "shared")  # where the measure is taken from; of a search, that of freshly drawn genotypes
 
 
-def epoch_line(epoch: int, epochs: int, record: Mapping[str, float], seconds_left: float, measure: str = "top1") -> str:
+def epoch_line(
+    epoch: int, epochs: int, record: Mapping[str, float], seconds_left: float, measure: str, unit: str
+) -> str:
     """What a person wants of an epoch: what is learned, how well, how fast, how long still.
 
+    ``measure``: the task's, printed with its ``unit``.
     The whole record is in metrics.jsonl and TensorBoard.
     """
     loss = next(tag for tag in LOSSES if tag in record)
     accuracy = next(tag for tag in (f"{side}/{measure}" for side in SIDES) if tag in record)
-    unit = " %" if measure == "top1" else ""
     speed = record["time/images_per_s"]
     return (
         f"epoch {epoch} of {epochs}  {loss} {record[loss]:.4f}  {accuracy} {record[accuracy]:.2f}{unit}  "

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.checkpoints import TrainingState
 from engine.progress import ProgressReport, epoch_line
+from engine.tasks import Task
 from utils.reports.log import RunLog
 from utils.runs.clock import PHASES, REST, WRITING, Clock
 from utils.runs.context import RunContext
@@ -119,13 +120,13 @@ class RunState:
         self.world.average_statistics(self.training.model)
         return metrics
 
-    def end_epoch(self, metrics: Mapping[str, float], measure: str, warnings: Sequence[str] = ()) -> None:
+    def end_epoch(self, metrics: Mapping[str, float], task: Task, warnings: Sequence[str] = ()) -> None:
         """Save, then say how the epoch went: nobody who reads along can lose what is done."""
         self.save()
         epochs = self.context.config.epochs
         self.epoch_seconds.append(metrics["time/epoch_s"])
         seconds_left = (epochs - self.position.epoch) * statistics.mean(self.epoch_seconds[-5:])
-        self.log.line(epoch_line(self.position.epoch - 1, epochs, metrics, seconds_left, measure))
+        self.log.line(epoch_line(self.position.epoch - 1, epochs, metrics, seconds_left, task.measure, task.unit))
         for text in warnings:
             self.log.line(f"warning: {text}")
 

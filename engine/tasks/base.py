@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from engine.tasks.pictures import confusion_entries, confusion_figure
 from utils.system.errors import UsageError
 
 
@@ -82,13 +83,14 @@ class Score(NamedTuple):
     """What a search rewards and ranks by; higher is better.
 
     ``metric``: the metric of a meter that ``of`` turns into the score. ``axis`` and ``sentence`` say in words what a
-    score is; the sentence takes the number.
+    score is; the sentence takes the number. ``is_share``: of the images, so that their number says how noisy it is.
     """
 
     metric: str
     of: Callable[[float], float]
     axis: str
     sentence: str
+    is_share: bool = False
 
 
 def likelihood(loss: float) -> float:
@@ -226,8 +228,10 @@ class Task:
         return None
 
     def picture_of_measures(self, measured: Mapping[str, Any], names: Sequence[str]) -> Any:
-        """A figure of the ``measures``; None where there is none."""
-        return None
+        """The confusion matrix where the ``measures`` hold one; else None."""
+        if not {"confusion", "confusion_entries"} & measured.keys():
+            return None
+        return confusion_figure(confusion_entries(measured), names)
 
     def predict(
         self, network: nn.Module, pictures: Any, names: Sequence[str], *, preset: Any, batch_size: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from engine.tasks.base import Loss, Meter, Score, Task, device_of, exact, likelihood
 from engine.tasks.classification_measures import measure_classifier
-from engine.tasks.pictures import confusion_entries, confusion_figure, left_out, require_pictures
+from engine.tasks.pictures import left_out, require_pictures
 from models.folding import folded
 from utils.system.files import write_whole
 from utils.system.terminal import show, tell
@@ -113,7 +113,7 @@ class Classification(Task):
     def scores(cls) -> dict[str, Score]:
         """The accuracy; and what a mean cross entropy says of the probabilities that the right classes get."""
         return {
-            "top1": Score("top1", float, "reward images correct (%)", "{:.2f} % of the reward images"),
+            "top1": Score("top1", float, "reward images correct (%)", "{:.2f} % of the reward images", is_share=True),
             "loss": Score(
                 "loss",
                 likelihood,
@@ -127,10 +127,6 @@ class Classification(Task):
     ) -> dict[str, Any]:
         """Accuracies, by class too, confusion, calibration and shift consistency."""
         return measure_classifier(network, loader, names, generator)
-
-    def picture_of_measures(self, measured: Mapping[str, Any], names: Sequence[str]) -> Any:
-        """The confusion matrix."""
-        return confusion_figure(confusion_entries(measured), names)
 
     def predict(
         self, network: nn.Module, pictures: Any, names: Sequence[str], *, preset: Any, batch_size: int

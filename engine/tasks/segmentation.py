@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,6 @@ from engine.tasks.pictures import (
     PREDICTIONS,
     SHOWN,
     colours,
-    confusion_entries,
-    confusion_figure,
     left_out,
     pixels_of,
     prediction_path,
@@ -152,10 +150,6 @@ class Segmentation(Task):
         ]
         present = sorted({*true.unique().tolist(), *predicted.unique().tolist()} - {IGNORED})
         return rows_figure(rows, ["image", "truth", "prediction"], [(names[i], colours()[i]) for i in present])
-
-    def picture_of_measures(self, measured: Mapping[str, Any], names: Sequence[str]) -> Any:
-        """The confusion matrix, in pixels."""
-        return confusion_figure(confusion_entries(measured), names)
 
     @torch.inference_mode()
     def predict(

@@ -17,7 +17,7 @@ from PIL import Image
 import train_search_cifar
 from data import loaders, workers
 from engine.progress import duration, epoch_line
-from engine.tasks import classification
+from engine.tasks import base
 from tests.harness import FLAGS, finished, metrics, only_run, same_run, start
 from utils.reports import plots, report
 from utils.reports.log import RunLog
@@ -135,7 +135,7 @@ def test_decorations_fail_alone_and_with_a_line(kind, tmp_path, monkeypatch, cap
         raise RuntimeError("no picture today")
 
     for module, name in (
-        (classification, "confusion_figure"),
+        (base, "confusion_figure"),
         (plots, "curves"),
         (plots, "pareto_plot"),
         (plots, "heat_map"),
@@ -225,7 +225,7 @@ def test_an_epoch_line_says_what_how_well_how_fast_and_how_long():
         "time/images_per_s": 812.3,
         "time/epoch_s": 60.0,
     }
-    line = epoch_line(3, 10, record, 6 * 60.0)
+    line = epoch_line(3, 10, record, 6 * 60.0, "top1", " %")
     assert line == "epoch 3 of 10  shared/loss 1.2500  valid/top1 51.50 %  812 images/s  6 min left"
     shown = [duration(seconds) for seconds in (0, 99, 100, 5940, 6000, 172_799, 200_000)]
     assert shown == ["0 s", "99 s", "2 min", "99 min", "1 h 40 min", "2 d 00 h", "2 d 07 h"]
