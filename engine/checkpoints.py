@@ -65,4 +65,4 @@ class TrainingState:
             self.optimizer.load_state_dict(state["optimizer"])
             self.precision.load_state_dict(state["precision"])
             for name, extra in self.extras.items():
-                extra.load_state_dict(state["extras"][name])
+                extra.load_state_dict(state["extras"].get(name, {}))  # a file of before scores were kept has none
