@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.loaders import Batch
 from engine.passes import Learner, train_step
@@ -128,6 +129,23 @@ def test_the_measures_of_a_finished_network(name):
 
     whole = flat(measured([N]))
     assert all(flat(measured(sizes)) == pytest.approx(whole, rel=1e-5) for sizes in ([1] * N, [4, 2], [1, 5]))
+
+
+class NothingRead(TorchDispatchMode):
+    """Refuses what makes the host wait for a device: reading a number, or finding how many places are not zero."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket not in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero), func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["classify", "segment"])  # the matching of boxes does wait
+def test_a_step_waits_for_no_device(name):
+    (outputs, targets), task = made_up(name), TASKS[name].retrain()
+    meter = task.meter(CPU)
+    with NothingRead():
+        for loss in (task.loss(outputs, [], targets), task.validation_loss(outputs, targets)):
+            meter.update(loss, outputs, [], targets)
 
 
 @pytest.mark.parametrize("name", NAMES)
