@@ -1,7 +1,7 @@
 """Search a cell architecture.
 
     python train_search_cifar.py --data digits --save first --epochs 5 --blocks "[1,1]" --child_out_filters 16
-    torchrun --nproc_per_node 2 train_search_cifar.py --data ../data/cifar10 --save pair --sync_bn
+    torchrun --nproc_per_node 2 train_search_cifar.py --data ../data/cifar10 --save pair
 
 An epoch trains the shared weights of a supernet on sampled genotypes, then the strategy on the scores that its
 genotypes reach with these weights, then reports on fresh ones. At the end sampled genotypes are ranked and the best are

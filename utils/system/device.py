@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -100,13 +100,6 @@ def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
     setattr(config, limit, max(64, getattr(config, limit)))  # kinds x modes x batch sizes
     for block in model.blocks:
         block.compile(backend=backend)
-
-
-def random_state_kept(device: torch.device) -> AbstractContextManager:
-    """A block after which the random states of CPU and device are what they were."""
-    if device.type == "cpu":
-        return torch.random.fork_rng(devices=[])
-    return torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
 
 
 def synchronise(device: torch.device) -> None:
