@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ops.genotype import Genotype
 from ops.space import SPACES, Space
@@ -75,6 +76,27 @@ class Positions:
     def uniform(self, n: int, generator: torch.Generator) -> tuple[Any, ...]:
         """Draw ``n`` candidates, every option as likely as the others that can stand there."""
         return tuple(self.build(row) for row in self.uniform_rows(n, generator).tolist())
+
+    def mutated(self, candidate: Any, generator: torch.Generator) -> Any:
+        """A candidate that differs in one position, which is drawn uniformly, as is its new option among the others."""
+        row = self.row(candidate)
+        for position in torch.randperm(len(row), generator=generator).tolist():
+            apart = {row[position], *(row[other] for other in self._rivals(position))}
+            others = [option for option in range(self.options[position]) if option not in apart]
+            if others:
+                row[position] = others[int(torch.randint(len(others), (), generator=generator))]
+                break
+        return self.build(row)
+
+    def _rivals(self, position: int) -> list[int]:
+        """The positions whose option this one may not have."""
+        later = [second for second, first in self.differs.items() if first == position]
+        return [*later, *([self.differs[position]] if position in self.differs else [])]
+
+    def one_hot(self, candidates: Sequence[Any]) -> Tensor:
+        """Candidates as features, (n, sum of options): 1 where an option is taken."""
+        rows = self.rows(candidates)
+        return torch.cat([functional.one_hot(rows[:, i], k) for i, k in enumerate(self.options)], dim=1).double()
 
     def legal(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Rows, (n, positions), in which options that must differ do.

@@ -13,8 +13,11 @@ from controller.evolution import Evolution
 from controller.nao.learning import PUBLISHED
 from controller.nao.strategy import Nao
 from controller.policy import Controller, LogitScale, Policy
-from controller.positions import CellPositions
+from controller.position_policy import PositionPolicy
+from controller.positions import CellPositions, Positions
+from controller.predictor import Predictor
 from controller.random_search import RandomSearch
+from controller.regularized_evolution import RegularizedEvolution
 from controller.reinforce import Reinforce
 from controller.relaxation import Relaxation, relax
 from controller.sampling import Fits
@@ -56,7 +59,7 @@ CONTROLLERS: dict[str, Callable[..., Policy]] = {"slnas": Controller, "enas": En
 
 
 def _rl(
-    positions: CellPositions,
+    positions: Positions,
     *,
     controller: str = "slnas",
     logit_scale: LogitScale | None = None,
@@ -65,6 +68,8 @@ def _rl(
 ) -> Reinforce:
     del nao  # each strategy leaves the options of the others
     bounds = {} if logit_scale is None else {"logit_scale": logit_scale}
+    if not isinstance(positions, CellPositions):
+        return Reinforce(PositionPolicy(positions, **bounds), **options)
     make = CONTROLLERS[controller]
     return Reinforce(make(positions.num_cells, positions.sharing, positions.space.name, **bounds), **options)
 
@@ -74,6 +79,8 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "rl": _rl,
     "random": lambda positions, **_options: RandomSearch(positions),
     "evolution": lambda positions, **_options: Evolution(positions),
+    "regularized_evolution": lambda positions, **_options: RegularizedEvolution(positions),
+    "predictor": lambda positions, **_options: Predictor(positions),
     "nao": lambda positions, nao=PUBLISHED, **_options: Nao(positions, nao),
 }
 # Those that gradients move, and no scores: another protocol, that of controller.relaxation.Relaxation.
