@@ -23,7 +23,7 @@ from engine.tasks import TASKS
 from ops.genotype import Genotype
 from studies import methods
 from studies.compare_tables import MEDIAN, RANDOM, judge, write_comparison
-from studies.pieces import Maker, Piece
+from studies.pieces import Maker, Piece, make_rows
 from studies.searches import assemble, search_frozen, train_weights
 from studies.study import (
     STUDY,
@@ -118,19 +118,17 @@ def prepare(config: CompareConfig, _stop: StopRequest) -> Comparison:
 
 def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
     """Search, train what was picked, and write what came out."""
-    traces = search(c, log, make_pieces)
+    traces, seeds = search(c, log, make_pieces), c.config.seeds
     picks = {name: [pick(c, trace, 0) for trace in of_seeds] for name, of_seeds in traces.items()}
     picks[MEDIAN] = [pick(c, trace, len(trace["candidates"]) // 2) for trace in traces[RANDOM]]
-    trainings = [
-        [
-            Training(log.folder / "standalone", c.retrained, genotype, c.blocks, seed)
-            for genotype, seed in zip(genotypes, c.config.seeds, strict=True)
-        ]
-        for genotypes in picks.values()
-    ]
-    results = dict(zip(picks, train_all(trainings, make_pieces), strict=True))
+    folder = log.folder / "standalone"
+    trainings = {
+        name: [Training(folder, c.retrained, g, c.blocks, seed) for g, seed in zip(genotypes, seeds, strict=True)]
+        for name, genotypes in picks.items()
+    }
+    results = train_all(trainings, make_pieces)
     measure = TASKS[c.searched.task].measure
-    write_comparison(log, judge(c.settings, c.config.seeds, measure, traces, results))
+    write_comparison(log, judge(c.settings, seeds, measure, traces, results))
 
 
 def search(c: Comparison, log: RunLog, make_pieces: Maker) -> dict[str, list[dict[str, Any]]]:
@@ -141,19 +139,24 @@ def search(c: Comparison, log: RunLog, make_pieces: Maker) -> dict[str, list[dic
     make_pieces([Piece(log.folder / "weights" / f"seed{seed}.json", partial(weights, seed)) for seed in config.seeds])
     updates = config.evaluations // c.searched.controller_samples
     changes = {"device": config.device, "warmup_epochs": epochs - 1}  # one epoch is left, for all updates
-    pieces = [
-        Piece(
-            log.folder / "traces" / f"{searcher}-seed{seed}.json",
-            partial(search_frozen, log.folder, seed, searcher, changes, updates, config.candidates),
-        )
+    of = (changes, updates, config.candidates)
+    pieces = {
+        searcher: [
+            Piece(
+                log.folder / "traces" / f"{searcher}-seed{seed}.json",
+                partial(search_frozen, log.folder, seed, searcher, *of),
+            )
+            for seed in config.seeds
+        ]
         for searcher in c.searchers
-        for seed in config.seeds
-    ]
-    traces, n = make_pieces(pieces), len(config.seeds)
-    for piece, trace in zip(pieces, traces, strict=True):
-        if (trace["asked"], trace["drawn"]) != (config.evaluations, config.candidates):
-            raise WorkError(f"{piece.path.name} asked for {trace['asked']} genotypes and drew {trace['drawn']}")
-    return {searcher: traces[i * n : (i + 1) * n] for i, searcher in enumerate(c.searchers)}
+    }
+    traces = make_rows(pieces, make_pieces)
+    # A searcher that asks for fewer genotypes, or gives fewer candidates, could not be compared with the others.
+    for searcher, row in traces.items():
+        for trace in row:
+            if (trace["asked"], trace["drawn"]) != (config.evaluations, config.candidates):
+                raise WorkError(f"{searcher} asked for {trace['asked']} genotypes and drew {trace['drawn']}")
+    return traces
 
 
 def pick(c: Comparison, trace: Mapping[str, Any], place: int) -> Genotype:

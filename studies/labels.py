@@ -83,13 +83,13 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
     """Train what is not trained yet, and write how the results of both tasks agree."""
     config, (labels, other) = study.config, study.flags
     # The tasks take turns, so that a study that is stopped has as many trainings of each.
-    trainings = [
-        [Training(log.folder / task, flags, genotype, config.blocks, seed) for seed in config.seeds]
+    trainings = {
+        (task, genotype): [Training(log.folder / task, flags, genotype, config.blocks, seed) for seed in config.seeds]
         for genotype in study.genotypes
         for task, flags in study.flags.items()
-    ]
-    rows = train_all(trainings, make_pieces)
-    results = {labels: rows[::2], other: rows[1::2]}
+    }
+    by_task = train_all(trainings, make_pieces)
+    results = {task: [by_task[task, g] for g in study.genotypes] for task in study.flags}
     measures = {task: TASKS[task].measure for task in results}
     of_other = agreement.higher_is_better(results[other], measures[other])
     rankings = {f"{other} ({name})": agreement.means(values) for name, values in of_other.items()}

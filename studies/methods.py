@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,11 +24,12 @@ from engine.configuration import parse_retrain, parse_search
 from engine.recipes import RECIPES
 from engine.tasks import TASKS
 from models.deployment import Deployment
+from models.macs import Cost
 from ops.genotype import Genotype
 from ops.space import SPACES
 from studies.method_plans import METHODS, Budget, Plan, budget, fitting_epochs, make_plan, restart_flags
 from studies.method_tables import DRAWN, judge_methods, write_methods
-from studies.pieces import Maker, Piece
+from studies.pieces import Maker, Piece, make_rows
 from studies.searches import as_plain, from_plain, search_method
 from studies.study import STUDY, TRAININGS, StudyConfig, names_in, parse_study, run_study, words_in
 from studies.trainings import Training, agrees, fitting_filters, retrain_flags, settings_of, train_all
@@ -162,21 +164,22 @@ def plan_epochs(c: Comparison, log: RunLog, make_pieces: Maker) -> Comparison:
 
 def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
     """Search, train the winners and the random genotypes, and write what came out."""
-    seeds, folder = c.config.seeds, log.folder
-    pieces = [
-        Piece(
-            folder / "searches" / f"{plan.name}-seed{seed}.json",
-            partial(search_method, plan.adapted(plan.epochs), folder, plan.name, seed),
-        )
+    seeds = c.config.seeds
+    pieces = {
+        plan.name: [
+            Piece(
+                log.folder / "searches" / f"{plan.name}-seed{seed}.json",
+                partial(search_method, plan.adapted(plan.epochs), log.folder, plan.name, seed),
+            )
+            for seed in seeds
+        ]
         for plan in c.plans
-        for seed in seeds
-    ]
-    winners, n = make_pieces(pieces), len(seeds)
-    searches = {plan.name: winners[i * n : (i + 1) * n] for i, plan in enumerate(c.plans)}
-    picks = {name: [from_plain(winner["genotype"]) for winner in of_seeds] for name, of_seeds in searches.items()}
-    for space, of_seeds in c.drawn.items():
+    }
+    searches = make_rows(pieces, make_pieces)
+    picks = {name: [from_plain(winner["genotype"]) for winner in row] for name, row in searches.items()}
+    for space, of_seeds in c.drawn.items():  # every seed has as many, so the first of all seeds are a pick, and so on
         picks |= {f"{DRAWN}{space} {k}": genotypes for k, genotypes in enumerate(zip(*of_seeds, strict=True))}
-    results = train(c, picks, log, make_pieces)
+    results = train(c, picks, log.folder / "standalone", make_pieces)
     measure = TASKS[TASKS[c.plans[0].searched.task].retrained_as].final_measure
     for space in c.drawn:
         numbered = [results.pop(f"{DRAWN}{space} {k}") for k in range(c.config.random_genotypes)]
@@ -185,27 +188,25 @@ def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
 
 
 def train(
-    c: Comparison, picks: Mapping[str, Sequence[Genotype]], log: RunLog, make_pieces: Maker
+    c: Comparison, picks: Mapping[str, Sequence[Genotype]], folder: Path, make_pieces: Maker
 ) -> dict[str, list[dict[str, Any]]]:
     """Train every pick from scratch, with the seed of its search: the results by name, one a seed."""
-    trainings, sizes = [], []
-    for genotypes in picks.values():
-        row = []
-        for genotype, seed in zip(genotypes, c.config.seeds, strict=True):
-            spec, image_size = c.deployed[genotype.space].spec, c.deployed[genotype.space].image_size
-            filters, cost = fitting_filters(genotype, spec, image_size, c.config.params)
-            flags = (*c.flags, "--child_out_filters", str(filters))
-            row.append(Training(log.folder / "standalone", flags, genotype, spec.blocks, seed, timed=True))
-            sizes.append({"filters": filters, "macs": cost.macs, "agrees": agrees(cost, c.config.params)})
-        trainings.append(row)
-    size = iter(sizes)
-    results = {}
-    for (name, genotypes), row in zip(picks.items(), train_all(trainings, make_pieces), strict=True):
-        results[name] = [
-            {**result, **next(size), "genotype": as_plain(genotype)}
-            for genotype, result in zip(genotypes, row, strict=True)
-        ]
-    return results
+
+    def width(genotype: Genotype) -> tuple[int, Cost]:
+        deployed = c.deployed[genotype.space]
+        return fitting_filters(genotype, deployed.spec, deployed.image_size, c.config.params)
+
+    def training(genotype: Genotype, seed: int) -> Training:
+        flags = (*c.flags, "--child_out_filters", str(width(genotype)[0]))
+        return Training(folder, flags, genotype, c.deployed[genotype.space].spec.blocks, seed, timed=True)
+
+    def sized(genotype: Genotype, result: Mapping[str, Any]) -> dict[str, Any]:
+        filters, cost = width(genotype)
+        size = {"filters": filters, "macs": cost.macs, "agrees": agrees(cost, c.config.params)}
+        return {**result, **size, "genotype": as_plain(genotype)}
+
+    rows = train_all({name: list(map(training, row, c.config.seeds)) for name, row in picks.items()}, make_pieces)
+    return {name: list(map(sized, picks[name], row)) for name, row in rows.items()}
 
 
 def medians(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> list[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -34,6 +34,14 @@ class Piece:
 
 
 Maker = Callable[[Sequence[Piece]], list[dict[str, Any]]]  # :func:`make`, but for its options
+Name = TypeVar("Name")
+
+
+def make_rows(rows: Mapping[Name, Sequence[Piece]], make_pieces: Maker) -> dict[Name, list[dict[str, Any]]]:
+    """The contents of rows of pieces by name; a piece that is there twice is made once."""
+    unique = {piece.path: piece for row in rows.values() for piece in row}
+    contents = dict(zip(unique, make_pieces(list(unique.values())), strict=True))
+    return {name: [contents[piece.path] for piece in row] for name, row in rows.items()}
 
 
 def make(pieces: Sequence[Piece], *, jobs: int, stop: StopRequest, say: Callable[[str], None]) -> list[dict[str, Any]]:

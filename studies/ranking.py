@@ -138,8 +138,9 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
     config, searches = study.config, study.searches
     scores = score(study, len(study.genotypes))
     folder, blocks = log.folder / "standalone", study.deployment.spec.blocks
-    trainings = [[Training(folder, study.flags, g, blocks, seed) for seed in config.seeds] for g in study.genotypes]
-    results = train_all(trainings, make_pieces)
+    trainings = {g: [Training(folder, study.flags, g, blocks, seed) for seed in config.seeds] for g in study.genotypes}
+    by_genotype = train_all(trainings, make_pieces)
+    results = [by_genotype[g] for g in study.genotypes]
     rankings = {name: [row[name] for row in scores] for name in scores[0]}
     runs = {
         name: {"epochs": s.epoch, "recipe": s.config.recipe, "reward_images": s.data.rewards.num_images}

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from models.deployment import Deployment
 from models.parts import Cost
 from models.spec import NetworkSpec
 from ops.genotype import Candidate, Genotype, num_cells
-from studies.pieces import Maker, Piece
+from studies.pieces import Maker, Name, Piece, make_rows
 from studies.study import require_free, stated
 from utils.config import RetrainConfig
 from utils.runs.context import RunContext, run_context
@@ -123,23 +123,22 @@ def draw_genotypes(
     return [draw(1, num_cells(sharing, blocks), sharing, generator, space)[0].canonical() for _ in range(n)]
 
 
-def train_all(trainings: Sequence[Sequence[Training]], make_pieces: Maker) -> list[list[dict[str, Any]]]:
-    """The results of rows of trainings, in their order; what is there twice is trained once.
+def train_all(rows: Mapping[Name, Sequence[Training]], make_pieces: Maker) -> dict[Name, list[dict[str, Any]]]:
+    """The results of rows of trainings by name; what is there twice is trained once.
 
     Raises WorkError for a file that holds the results of another training, or none that can be compared.
     """
-    pieces = {training: training.piece() for row in trainings for training in row}
-    unique = {piece.path: piece for piece in pieces.values()}
-    results = dict(zip(unique, make_pieces(list(unique.values())), strict=True))
-    for training, piece in pieces.items():
-        result, genotype, seed = results[piece.path], training.genotype, training.seed
-        if (result.get("cells"), result.get("seed")) != (genotype.to_lists(), seed):
-            raise WorkError(f"{piece.path} does not hold the training of {genotype} with seed {seed}: remove it")
-        # null stands for what is not finite
-        lacking = [name for name, value in result.items() if name.startswith("valid/") and value is None]
-        if lacking:
-            raise WorkError(f"{piece.path}: {lacking[0]} is not finite after training: give a smaller learning rate")
-    return [[results[pieces[training].path] for training in row] for row in trainings]
+    results = make_rows({name: [training.piece() for training in row] for name, row in rows.items()}, make_pieces)
+    for name, row in rows.items():
+        for training, result in zip(row, results[name], strict=True):
+            path, genotype, seed = training.piece().path, training.genotype, training.seed
+            if (result.get("cells"), result.get("seed")) != (genotype.to_lists(), seed):
+                raise WorkError(f"{path} does not hold the training of {genotype} with seed {seed}: remove it")
+            # write_json has null for what is not finite
+            lacking = [key for key, value in result.items() if key.startswith("valid/") and value is None]
+            if lacking:
+                raise WorkError(f"{path}: {lacking[0]} is not finite after training: give a smaller learning rate")
+    return results
 
 
 def train_alone(
@@ -174,6 +173,7 @@ def train_alone(
     }
 
 
+@cache
 def fitting_filters(genotype: Genotype, spec: NetworkSpec, image_size: int, parameters: float) -> tuple[int, Cost]:
     """The even number of filters whose network is nearest to so many ``parameters``, and what it costs."""
 
