@@ -88,6 +88,7 @@ def judge(
 def spread(values: Sequence[Sequence[float]]) -> dict[str, float | None]:
     """How much genotypes differ, by their means over seeds, and ``noise``: the std between seeds of one genotype."""
     by_mean, several = means(values), len(values[0]) > 1
+    # The noise is pooled: the root of the mean variance, not the mean of the stds, which would be too small.
     return {
         "mean": statistics.fmean(by_mean),
         "std": statistics.stdev(by_mean),
@@ -111,6 +112,7 @@ def noise_floor(values: Sequence[Sequence[float]]) -> dict[str, float | None] | 
         return None
     r = statistics.fmean(float(np.corrcoef(a, b)[0, 1]) for a, b in combinations(by_seed, 2))
     reliability = seeds * r / (1 + (seeds - 1) * r) if r > 0 else None
+    # Rounding may give a little more than 1.
     ceiling = None if reliability is None else 2 / math.pi * math.asin(math.sqrt(min(reliability, 1.0)))
     return {"tau": tau, "r": r, "reliability": reliability, "ceiling": ceiling}
 
@@ -135,6 +137,7 @@ def alone_lines(study: Mapping[str, Any], title: str = "Trained alone") -> list[
     """Spread and noise of the results of trainings from scratch."""
     rows = []
     for name in (study["measure"], "loss"):
+        # The loss is kept as minus the loss, higher is better; a table has it as it is known.
         alone, floor, sign = study["alone"][name], study["floor"][name] or {}, -1 if name == "loss" else 1
         ends = sorted(sign * alone[end] for end in ("lowest", "highest"))
         values = [sign * alone["mean"], alone["std"], *ends, alone["noise"]]

@@ -95,8 +95,10 @@ def prepare(config: CompareConfig, _stop: StopRequest) -> Comparison:
         raise UsageError(f"--searchers {config.searchers}: the others are compared with {RANDOM}, which is missing")
     if len(config.seeds) < 2:
         raise UsageError(f"--seeds {config.seeds[0]}: a paired comparison needs 2 seeds or more")
+    # What stands behind -- is parsed twice: with the study's device as it will run, alone for what was given.
     searched = parse_search([*config.rest, "--device", config.device])
     require_free(parse_search(config.rest).given, FIXED)
+    # Searchers are told the scores of an update together, so that only whole updates are equal budgets.
     if config.evaluations % searched.controller_samples:
         raise UsageError(
             f"--evaluations {config.evaluations} is no multiple of the {searched.controller_samples} genotypes of an "
@@ -120,6 +122,7 @@ def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
     """Search, train what was picked, and write what came out."""
     traces, seeds = search(c, log, make_pieces), c.config.seeds
     picks = {name: [pick(c, trace, 0) for trace in of_seeds] for name, of_seeds in traces.items()}
+    # The median candidate stands for the space: what a search gains is more than this.
     picks[MEDIAN] = [pick(c, trace, len(trace["candidates"]) // 2) for trace in traces[RANDOM]]
     folder = log.folder / "standalone"
     trainings = {
@@ -135,6 +138,7 @@ def search(c: Comparison, log: RunLog, make_pieces: Maker) -> dict[str, list[dic
     """Train shared weights for every seed, then let every searcher search on them: its traces, one a seed."""
     config, epochs = c.config, c.searched.epochs
     words = [*config.rest, "--device", config.device]
+    # One search a seed trains the weights that all searchers of that seed share.
     weights = partial(train_weights, words, epochs, log.folder)
     make_pieces([Piece(log.folder / "weights" / f"seed{seed}.json", partial(weights, seed)) for seed in config.seeds])
     updates = config.evaluations // c.searched.controller_samples

@@ -105,6 +105,7 @@ def comparison_lines(study: Mapping[str, Any]) -> list[str]:
         "",
     ]
     head = ["pick of", "result", "mean difference", "std", "p (Student's t)", "p (Wilcoxon)"]
+    # Seed by seed, as weights of one seed may be better for all searchers than those of another.
     for other in ("random", "median"):
         tests = [
             [name, key, f"{p['mean']:+.4g}", p["std"], p["t_p"], p["wilcoxon_p"]]
@@ -119,6 +120,7 @@ def picture(study: Mapping[str, Any]) -> Any:
     """The best score so far against evaluations, and the mean score of each update, mean and std over seeds."""
     best, mean = {}, {}
     for name, of_seeds in study["searchers"].items():
+        # genotypes of an update
         each = of_seeds[0]["asked"] // study["updates"][name]
         columns = [one["scores"] for one in of_seeds]
         best[name] = [list(enumerate(accumulate(scores, max), 1)) for scores in columns]

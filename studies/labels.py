@@ -71,6 +71,7 @@ def prepare(config: LabelsConfig, _stop: StopRequest) -> Study:
     of = (config.blocks, config.sharing, config.space)
     genotypes = draw_genotypes(config.genotypes, config.population, config.seed, *of)
     data = flags_of(SearchConfig(data=config.data, child_out_filters=config.filters))
+    # An epoch of four views of each image is four times the work, so tasks can have numbers of their own.
     epochs = {TASKS[config.task].retrained_as: config.epochs, config.task: config.pretext_epochs or config.epochs}
     flags, settings = {}, {"population": config.population, "seed of the genotypes": config.seed}
     for task, n in epochs.items():
@@ -93,6 +94,7 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
     measures = {task: TASKS[task].measure for task in results}
     of_other = agreement.higher_is_better(results[other], measures[other])
     rankings = {f"{other} ({name})": agreement.means(values) for name, values in of_other.items()}
+    # Any ranking has to beat the number of parameters.
     rankings["parameters"] = [float(row[0]["parameters"]) for row in results[labels]]
     without = agreement.judge(config, measures[other], study.genotypes, results[other], {})
     document = {

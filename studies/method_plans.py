@@ -75,6 +75,7 @@ class Cost:
 
 def epochs_within(amount: float, cost: Cost, warmup: Callable[[int], int]) -> int:
     """The most epochs that take no more than ``amount``, 0 where not one does. ``warmup``: that of so many epochs."""
+    # The cost grows with the epochs, whatever the warm-up, so it can be bisected.
     return bisect_right(range(1, MOST), amount, key=lambda epochs: cost.of(epochs, warmup(epochs)))
 
 
@@ -83,6 +84,7 @@ def first_period(epochs: int, growth: int) -> int:
 
     With as many restarts as that allows, up to the published three.
     """
+    # Periods grow by a factor, so that n restarts divide the epochs in 1 + growth + ... + growth ** n parts.
     for restarts in range(RESTARTS, 0, -1):
         periods = sum(growth**i for i in range(restarts + 1))
         if epochs % periods == 0:
@@ -173,6 +175,7 @@ def make_plan(
     require_free(parse_search(further).given, FIXED, f"--{name}")
     words = (*METHODS[name].words, "--space", space, *size, *rest, *further)
     plan = Plan(name, space, words, parse_search(words))
+    # Two epochs stand for any number: data, networks and limits are the same.
     with run_context(parse_search(plan.adapted(2)), "search") as run:
         s = assemble(run)
         s.sampler.sample(1, "limits")
@@ -228,4 +231,5 @@ def seconds_of(plan: Plan, times: dict[str, float]) -> Cost:
         epoch = times["second_s"] - times["second_strategy_s"]
         scoring, with_fit = times["first_strategy_s"], times["second_strategy_s"]
         return Cost(epoch, epoch, scoring + (NAO_ROUNDS - 1) * with_fit)
+    # Where there is a warm-up, the first of the two epochs was one.
     return Cost(times["first_s"] if plan.warmup(2) else times["second_s"], times["second_s"])

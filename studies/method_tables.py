@@ -41,6 +41,7 @@ def judge_methods(
             "train_s": [one["seconds"] for one in of_seeds],
             **{key: [one[key] for one in winners] for key in (*OF_SEARCH, "nao") if winners and key in winners[0]},
         }
+    # What a method adds to its space, seed by seed.
     for row in rows.values():
         chance = rows[DRAWN + row["space"]]
         row["less_random"] = [a - b for a, b in zip(row[measure], chance[measure], strict=True)]

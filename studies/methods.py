@@ -24,7 +24,7 @@ from engine.configuration import parse_retrain, parse_search
 from engine.recipes import RECIPES
 from engine.tasks import TASKS
 from models.deployment import Deployment
-from models.macs import Cost
+from models.parts import Cost
 from ops.genotype import Genotype
 from ops.space import SPACES
 from studies.method_plans import METHODS, Budget, Plan, budget, fitting_epochs, make_plan, restart_flags
@@ -106,6 +106,7 @@ def prepare(config: MethodsConfig, _stop: StopRequest) -> Comparison:
     plans, depths = [], {"slnas": config.blocks, "enas": (config.enas_layers,), "darts": (config.darts_layers,)}
     for name in names_in("methods", config.methods, METHODS):
         space = METHODS[name].space or config.space
+        # Stages of blocks are what our space has; the others are one stack of cells.
         [depth, *_] = blocks = depths[space]
         stacked = ["--layers", str(depth), "--deploy_layers", str(depth)]
         size = ["--blocks", json.dumps(blocks)] if space == "slnas" else stacked
@@ -121,6 +122,7 @@ def prepare(config: MethodsConfig, _stop: StopRequest) -> Comparison:
     flags = (*flags, *restart_flags(parse_retrain(flags)))
     settings: dict[str, Any] = {
         "budget": str(config.budget),
+        # Epochs are no setting: they follow from the budget.
         "searches": {plan.name: plan.settings() for plan in plans},
         "parameters": config.params,
         **({} if config.random_genotypes == 1 else {"random genotypes a seed": config.random_genotypes}),
@@ -145,6 +147,7 @@ def random_genotypes(space: str, n: int, seed: int) -> tuple[Genotype, ...]:
 
 def require_reachable(genotypes: Sequence[Genotype], deployment: Deployment, parameters: float) -> None:
     """Refuse a number of parameters that most networks of a space cannot have to 10 %. Raises UsageError."""
+    # Few filters are a coarse measure: single genotypes may miss, and are named in study.md.
     fits = [fitting_filters(g, deployment.spec, deployment.image_size, parameters) for g in genotypes]
     misses = [(filters, cost) for filters, cost in fits if not agrees(cost, parameters)]
     if 2 * len(misses) > len(genotypes):
@@ -180,6 +183,7 @@ def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
     for space, of_seeds in c.drawn.items():  # every seed has as many, so the first of all seeds are a pick, and so on
         picks |= {f"{DRAWN}{space} {k}": genotypes for k, genotypes in enumerate(zip(*of_seeds, strict=True))}
     results = train(c, picks, log.folder / "standalone", make_pieces)
+    # A task without labels is searched on, and its winners are trained on labels.
     measure = TASKS[TASKS[c.plans[0].searched.task].retrained_as].final_measure
     for space in c.drawn:
         numbered = [results.pop(f"{DRAWN}{space} {k}") for k in range(c.config.random_genotypes)]

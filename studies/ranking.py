@@ -83,6 +83,7 @@ def prepare(config: RankingConfig, stop: StopRequest) -> Study:
             raise UsageError(f"{name} is named twice")
         for ranker in rankers:
             s.task.require_ranker(ranker)
+        # All searches have to stand for the same trainings: same data, networks and flags.
         searches[name] = s
         plans.append(plan_of(config, s))
         differing = difference(plans[0][2], plans[-1][2])
@@ -117,6 +118,7 @@ def score(study: Study, n: int) -> list[dict[str, float]]:
         for row, metrics in zip(rows, shared_metrics(s, genotypes, study.stop.check), strict=True):
             row[f"{BY_LOSS}{suffix}"] = -metrics["loss"]
             row[f"shared ({s.task.measure}){suffix}"] = metrics[s.task.measure]
+    # Rankers without training look at one batch of images, of the first search.
     s = next(iter(study.searches.values()))
     s.data.rewards.set_epoch(0)
     batch = next(iter(s.data.rewards))
@@ -127,6 +129,7 @@ def score(study: Study, n: int) -> list[dict[str, float]]:
             row[name] = ranker(genotype)
             study.stop.check()
     for row, genotype in zip(rows, genotypes, strict=True):
+        # A shared loss that is infinite would break every mean of the study.
         bad = [name for name, value in row.items() if not math.isfinite(value)]
         if bad:
             raise WorkError(f"{bad[0]} gives {row[bad[0]]} for {genotype}")

@@ -51,6 +51,7 @@ def run_search(flags: Sequence[str], result: Path, save: str) -> Path:
         if end.code > 128:  # stopped, with a checkpoint
             raise
         raise WorkError(" ".join(errors.getvalue().split())) from None
+    # A name can have several runs, of which the newest is the one that was just at work.
     return resume.runs_called(save, result / "search")[-1]
 
 
@@ -181,6 +182,7 @@ def search_frozen(
     with stop_requests(World()) as stop, evaluating(s.learner.model):
         batches = forever(s.data.rewards, 0)
         for update in range(updates):
+            # As in the second phase of a search: propose, score on reward batches, report.
             genotypes = s.sampler.ask(s.config.controller_samples, "compare", update)
             of_update = list(islice(batches, s.config.reward_batches))
             of_genotypes = scores_once(s, genotypes, of_update, f"update {update} of {searcher}")
@@ -190,6 +192,7 @@ def search_frozen(
             stop.check()
         drawn = s.sampler.finalists(candidates, "derive")
         distinct = sorted(set(drawn))
+        # Rewards are of a few batches; the pick is by all reward images.
         final = [metrics["score"] for metrics in shared_metrics(s, distinct, stop.check)]
     ranked = sorted(zip(final, distinct, strict=True), key=lambda pair: (-pair[0], pair[1]))
     return {

@@ -72,6 +72,7 @@ def precisions(true: Sequence[float], scores: Sequence[float]) -> dict[str, floa
     for side, sign in (("top", 1), ("bottom", -1)):
         for percent in SHARES:
             k = int(len(x) * percent / 100 + 0.5)
+            # Of tied numbers each is in with a probability, so the overlap is an expectation.
             both = _membership(sign * x, k) * _membership(sign * y, k) if k else None
             shares[f"{side}_{percent}"] = None if both is None else float(both.sum() / k)
     return shares
@@ -83,7 +84,7 @@ def true_ranks(true: Sequence[float], scores: Sequence[float], k: int) -> list[i
     Equal true values share the better rank; equal scores come in the given order.
     """
     x, y = _pair(f"the true rank of the best {k}", true, scores, least=k)
-    best = np.argsort(-y, kind="stable")[:k]
+    best = np.argsort(-y, kind="stable")[:k]  # stable: equal scores in the given order
     return [int((x > x[i]).sum()) for i in best]
 
 
@@ -115,7 +116,7 @@ def _correlation(
     with replacement. A draw in which all of one side are equal has no correlation, and is left out.
     """
     x, y = _pair(name, true, scores, least=3)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
+    if np.ptp(x) == 0 or np.ptp(y) == 0:  # the cosine would be 0 / 0
         return None
 
     def cosine(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -158,6 +159,6 @@ def _pair(
 
 def _membership(values: np.ndarray, k: int) -> np.ndarray:
     """The probability of each to be among the ``k`` largest, equal ones in random order: (n,), summing to k."""
-    bound = np.sort(values)[-k]
+    bound = np.sort(values)[-k]  # whoever has this value competes for the places that are left
     above, equal = values > bound, values == bound
     return above + equal * (k - above.sum()) / equal.sum()

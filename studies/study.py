@@ -59,12 +59,14 @@ def parse_study(
 
     ``positional``: the name of a field that takes one or more words without a flag.
     """
+    # Flags of a script stand behind --, as they may have the names of the study's own.
     words, rest = list(argv), []
     if "--" in words:
         end = words.index("--")
         words, rest = words[:end], words[end + 1 :]
     parser = make_parser(config, {}, **texts)
     name = positional and positional.removesuffix("s").upper()
+    # argparse would list every flag, and knows nothing of what stands behind --.
     parser.usage = f"{texts['prog']} {f'{name} [{name} ...] ' if name else ''}[flags] [-- more flags]"
     if positional:
         parser.add_argument(positional, nargs="+", metavar=name, help=help)
@@ -125,12 +127,12 @@ def run_study(
     with command(name, GenotypeError, again="the same command") as state, stop_requests(World()) as stop:
         if launched().size > 1:
             raise UsageError("a study runs in one process: --jobs trains several networks at once")
-        study = prepare(stop)
+        study = prepare(stop)  # reads data, so it can take a while
         stop.check()
         with study_folder(config.result, config.save, study.settings) as log:
             make_pieces = partial(make, jobs=config.jobs, stop=stop, say=log.line)
             study = plan(study, log, make_pieces)
-            state.started(log)
+            state.started(log)  # what goes wrong from here on is a fault, status 1
             work(study, log, make_pieces)
     return 0
 
@@ -147,8 +149,9 @@ def study_folder(result: str, save: str, settings: Mapping[str, Any]) -> Iterato
     except OSError as error:
         raise UsageError(f"the folder of the study cannot be made: {reason(error)}") from None
     with FolderLock(folder):
+        # As JSON gives them back: a tuple would differ from the list that was written.
         _require_same(folder, json.loads(json.dumps(settings)))
-        sweep(folder)
+        sweep(folder)  # halves of files, of a study that was killed
         log = RunLog(folder, tensorboard=False)
         log.line(f"writing to {show(folder)}")
         yield log
@@ -161,6 +164,7 @@ def _require_same(folder: Path, settings: Mapping[str, Any]) -> None:
         differing = difference(read_json(path), settings)
         if differing:
             raise UsageError(f"{show(folder)} is a study of other settings: {differing}; give another --save")
+    # Settings are written before any piece, so these are of something else.
     elif any(folder.glob("*/*.json")):
         raise UsageError(f"{show(folder)} has pieces, but no {SETTINGS} says what they are of: give another --save")
     else:

@@ -84,6 +84,7 @@ def read_table(path: str | Path, options: Sequence[int] | None = None) -> Table:
 
 def _parse(lines: Iterable[Sequence[str]], options: Sequence[int] | None, name: str) -> Table:
     lines = iter(lines)
+    # The name of the first column is free; those of the others are what --signal and --judged_by take.
     _, *measures = next(lines, None) or [""]
     if not measures or len(set(measures)) < len(measures) or "" in measures:
         raise UsageError(
@@ -103,6 +104,7 @@ def _parse(lines: Iterable[Sequence[str]], options: Sequence[int] | None, name: 
             columns[measure].append(_number(text, f"{where}: {measure}"))
     if not rows:
         raise UsageError(f"--table {name} has no genotypes")
+    # Without --options a position has the choices up to the highest digit in it.
     occurring = tuple(1 + max(choices) for choices in zip(*rows, strict=True))
     return Table(tuple(options or occurring), rows, columns)
 
@@ -112,7 +114,7 @@ def _encoding(line: Sequence[str], measures: int, options: Sequence[int] | None,
     if len(line) != 1 + measures:
         raise UsageError(f"{where}: {len(line)} columns in place of {1 + measures}")
     text = line[0]
-    if not text or text.strip(DIGITS):
+    if not text or text.strip(DIGITS):  # str.isdigit knows digits of other scripts too
         raise UsageError(f"{where}: {show(text)} is no genotype, which has one digit a position")
     encoding = tuple(map(int, text))
     if options is not None:

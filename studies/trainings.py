@@ -154,6 +154,7 @@ def train_alone(
         recipe, task, data, learner = assemble(context, Candidate(genotype, tuple(blocks)))
         run = make_run(context, learner, data.dataset, {})
         with stop_requests(context.world) as run.stop:
+            # The retrainer's loop without its validation, log and checkpoints: only the last weights count.
             for _ in run.epochs(config.epochs):
                 run.position.begin("train")
                 metrics = train_epoch(run, learner, data.train, task, recipe, highest_drop_path=data.drop_path)
@@ -180,6 +181,7 @@ def fitting_filters(genotype: Genotype, spec: NetworkSpec, image_size: int, para
     def cost(filters: int) -> Cost:
         return network_cost(genotype, replace(spec, filters=filters), image_size)
 
+    # Bisected in steps of two, as cells halve their channels.
     low, high = 2, WIDEST  # more filters never have fewer parameters
     while high - low > 2:
         middle = (low + high) // 4 * 2
