@@ -152,7 +152,8 @@ def study_folder(result: str, save: str, settings: Mapping[str, Any]) -> Iterato
         # As JSON gives them back: a tuple would differ from the list that was written.
         _require_same(folder, json.loads(json.dumps(settings)))
         sweep(folder)  # halves of files, of a study that was killed
-        log = RunLog(folder, tensorboard=False)
+        log = RunLog()
+        log.open(folder, tensorboard=False)
         log.line(f"writing to {show(folder)}")
         yield log
 
