@@ -25,6 +25,7 @@ from utils.config import RetrainConfig
 from utils.runs import resume
 from utils.runs.context import RunContext
 from utils.system.device import keep_freed_memory
+from utils.system.errors import UsageError
 from utils.system.seeds import derived_seed
 
 
@@ -85,9 +86,12 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
         seed=config.seed,
         workers=config.workers,
     )
+    loaders = {name: task.wrap(loader) for name, loader in loaders.items()}  # studies train on tasks without labels too
     train = loaders["train"]
     spec.require_batch(task.input_side(dataset.preset.image_size), train.smallest_batch, train.split.name, train.remedy)
     if recipe.mixup or recipe.cutmix:
+        if task.retrained_as != config.task:
+            raise UsageError(f"--mixup and --cutmix mix labels, and --task {config.task} has none")
         loaders["train"] = MixedLoader(train, outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
     drop_path = dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
     return RetrainData(dataset, spec, drop_path, **loaders)
