@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ops.encodings import Encoding, GenotypeError, Stated, is_int, short, validated, validated_concat
-from ops.named import NAMED, from_pairs
+from ops.named import NAMED, PUBLISHED, from_pairs, from_published
 from ops.space import SLNAS, SPACES, in_order, loose_ends
 
 MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal cells of each stage: more is a typing error
@@ -135,7 +135,7 @@ def read_candidate(
     blocks: Sequence[int] | None = None,
     space: str | None = None,
 ) -> Candidate:
-    """Read the value of ``--arch``: a JSON list, pairs as DARTS writes them, a published name, or a file.
+    """Read the value of ``--arch``: a JSON list, what DARTS writes, a published name in any case, or a file of these.
 
     A ``genotypes.json`` stands for its best, ``genotypes.json#RANK`` for another. ``sharing`` and ``blocks`` override
     what a file states; a bare list is shared by ``type`` and of our own space unless told. ``space``: that which the
@@ -144,8 +144,11 @@ def read_candidate(
     text = str(text_or_path).strip()
     if not text:
         raise GenotypeError("the genotype is empty: give a JSON list, a genotypes.json, or genotypes.json#RANK")
-    if text in NAMED:
-        stated = NAMED[text]
+    names = {name.casefold(): stated for name, stated in NAMED.items()}
+    if text in NAMED or (text.casefold() in names and not _is_file(Path(text))):
+        stated = names[text.casefold()]
+    elif PUBLISHED in text:
+        stated = from_published(text)
     elif text[0] in "[{":
         stated = _stated(_json(text, "the genotype"))
     else:
@@ -183,7 +186,10 @@ def _json(text: str, what: str) -> Any:
 
 def _from_file(text: str) -> Stated:
     path, rank = _split_rank(text)
-    document = _json(_file_text(path), str(path))
+    content = _file_text(path)
+    if PUBLISHED in content and not rank:
+        return from_published(content)
+    document = _json(content, str(path))
     if isinstance(document, list):
         if rank:
             raise GenotypeError(f"{path} holds a bare list: it has no candidate of rank {rank}")

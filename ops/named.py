@@ -8,12 +8,16 @@ that was found with shared weights.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from ops.encodings import Encoding, GenotypeError, Stated, is_int, short
 from ops.space import DARTS, ENAS, NAO, CellSpace
 
+PUBLISHED = "Genotype("
+LONGEST = 100  # states that a cell can give: more is a typing error
 KEYS = ("normal", "normal_concat", "reduce", "reduce_concat")
 
 
@@ -32,6 +36,35 @@ def from_pairs(document: Mapping[str, Any], space: CellSpace = DARTS) -> Stated:
         for name, cell in zip(("normal", "reduce"), cells, strict=True)
     )
     return Stated(cells, space=space.name, concat=tuple(tuple(c) if isinstance(c, range) else c for c in concat))
+
+
+def from_published(text: str) -> Stated:
+    """Read the last ``Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), ...)`` in a text.
+
+    Logs of DARTS and of what followed it end with this. It is parsed and never evaluated. Raises GenotypeError.
+    """
+    text = text[text.rindex(PUBLISHED) :]
+    still_open = list(accumulate((character == "(") - (character == ")") for character in text))
+    closed = 1 + still_open.index(0, len(PUBLISHED)) if 0 in still_open[len(PUBLISHED) :] else 0
+    try:
+        call = ast.parse(text[:closed], mode="eval").body
+        if not isinstance(call, ast.Call):
+            raise ValueError("no call")
+        document = dict(zip(KEYS, map(_plain, call.args), strict=False))
+        document |= {keyword.arg or "**": _plain(keyword.value) for keyword in call.keywords}
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        raise GenotypeError(f"this is no genotype as DARTS writes it: {short(text)}") from None
+    return from_pairs(document)
+
+
+def _plain(node: ast.expr) -> Any:
+    """The value of a literal, or of ``range(first, end)``. Raises ValueError for anything else."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "range" and not node.keywords:
+        states = range(*map(ast.literal_eval, node.args))
+        if len(states) > LONGEST:
+            raise ValueError("no cell has so many states")
+        return tuple(states)
+    return ast.literal_eval(node)
 
 
 def _encoding(name: str, pairs: Any, space: CellSpace) -> Encoding:
