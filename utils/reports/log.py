@@ -33,6 +33,7 @@ def make_folder(result: str, kind: str, save: str) -> Path:
     name = f"{save}-{time.strftime('%Y-%m-%d-%Hh%Mm%Ss')}"
     try:
         base.mkdir(parents=True, exist_ok=True)
+        # Two runs may begin in the same second.
         for attempt in range(1, 1000):
             folder = base / (name if attempt == 1 else f"{name}-{attempt}")
             try:
@@ -107,11 +108,13 @@ class RunLog:
         """Write one object in metrics.jsonl and one value a tag in TensorBoard, at step ``epoch``."""
         if self.folder is None:
             return
+        # One object a line, so that a line that a kill cut short costs no other.
         self._append("metrics.jsonl", json.dumps(_plain({"epoch": epoch, **values})) + "\n")
         with self.decoration(TENSORBOARD):
             if self.writer is not None:
                 for tag, value in values.items():
                     self.writer.add_scalar(tag, value, epoch)
+                # TensorBoard of a run that is going on shows the epoch that just ended.
                 self.writer.flush()
 
     def figure(self, tag: str, figure: Any, step: int) -> None:
@@ -147,6 +150,7 @@ class RunLog:
         except Exception as error:
             self.line(f"warning: {what} could not be made: {type(error).__name__}: {reason(error)[:200]}")
             self.detail(traceback.format_exc(), quiet=True)
+            # A full disk would else warn with every number.
             if what == TENSORBOARD:
                 self.writer = None  # once is enough
 

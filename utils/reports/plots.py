@@ -23,6 +23,7 @@ def heat_map(rows: Mapping[str, Sequence[float]], columns: Sequence[str], title:
     """Draw a table of probabilities in [0, 1] with their values; rows may differ in length."""
     figure = _figure(height=0.45 + 0.19 * len(rows))
     axes = figure.add_subplot()
+    # Nodes have different numbers of inputs: shorter rows end in cells that stay white.
     table = [[*values, *[float("nan")] * (len(columns) - len(values))] for values in rows.values()]
     axes.imshow(table, vmin=0, vmax=1, cmap="Greys", aspect="auto")
     for y, values in enumerate(table):
@@ -60,6 +61,7 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) 
 
 def scatters(panels: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Figure:
     """Draw points side by side, a panel under each title, over the same vertical axis; up to three in a row."""
+    # More than three in a row are too small to read in a report.
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = _figure(WIDTH * max(1.0, 0.75 * columns), 2.6 * rows)
@@ -101,6 +103,7 @@ def bands(panels: Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, series) in zip(grid, panels.items(), strict=True):
         for i, (name, repetitions) in enumerate(series.items()):
+            # The same x in all repetitions, so that mean and deviation are taken point by point.
             points = np.asarray(repetitions, dtype=float)  # (repetitions, points, 2)
             at, mean, std = points[0, :, 0], points[..., 1].mean(0), points[..., 1].std(0)
             (line,) = axes.plot(at, mean, STYLES[i % len(STYLES)], label=name, linewidth=1)

@@ -86,6 +86,7 @@ def costs(run: Mapping[str, Any]) -> dict[str, Any]:
         seconds["derive"] = run["result"]["derive_s"]
     total = sum(seconds.values())
     device = "CPU" if config["machine"]["device"] == "cpu" else "GPU"
+    # Every epoch passes over the same number of images, on all processes together.
     images = len(epochs) * config.get("derived", {}).get("epoch_images", 0)
     peak = max((epoch.get("memory/peak_bytes") or 0 for epoch in epochs), default=0)
     return {
@@ -103,6 +104,7 @@ def costs(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def document(run: Mapping[str, Any]) -> dict[str, Any]:
     """Make the content of report.json."""
+    # Defaults are those of the code that ran, as its config.json states them.
     config, defaults = run["config"], run["config"].get("defaults", {})
     data = {key: value for key, value in config.get("derived", {}).items() if key in DATA}
     return {
@@ -132,6 +134,7 @@ def write(log: RunLog, *, result: Mapping[str, Any], clock: Clock) -> None:
     with log.decoration("report.md"):
         text = render([{**read_run(folder), "result": result}])
         write_text(folder / "report.md", text.replace(f"]({folder}/", "]("))  # the pictures lie beside the report
+    # Last: whoever finds this file knows that all others are whole.
     write_json(folder / RESULT, result)
 
 
@@ -153,6 +156,7 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
     values = {key: [run["config"]["flags"].get(key) for run in runs] for key in flags}
     flags.sort(key=lambda key: all(value == values[key][0] for value in values[key]))  # those that differ first
     lines += _table(["setting", *names], [[key, *values[key]] for key in flags])
+    # A row that no run has a value for is left out.
     rows = [[label, *(_cell(_at(d, place)) for d in documents)] for label, place in ROWS.items()]
     lines += _table(["", *names], [row for row in rows if any(row[1:])])
     parts = {part for d in documents for part in d["cost"]["percent"]}
@@ -174,6 +178,7 @@ def _details(run: Mapping[str, Any], name: str) -> list[str]:
     """Learning curves, the ranked table and the commands to go on, of one run."""
     lines, epochs = [f"## {name}", ""], run["epochs"]
     tags = [tag for tag in COLUMNS if any(tag in epoch for epoch in epochs)]
+    # Some twenty rows of a long run, the last among them.
     every = max(1, len(epochs) // 20)
     rows = [epoch for i, epoch in enumerate(epochs) if i % every == 0 or i == len(epochs) - 1]
     lines += _table(["epoch", *tags], [[epoch["epoch"], *(epoch.get(tag) for tag in tags)] for epoch in rows])

@@ -30,6 +30,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     Raises OSError, with the old file untouched, when the disk is full.
     """
     try:
+        # A kill between two writes would leave half a file: it is renamed only when it is on the disk.
         write_whole(path, lambda file: torch.save(dict(state), file))
     except (OSError, RuntimeError) as error:
         raise OSError(f"{path.name} could not be written, the one before is kept: {error}") from error
@@ -43,6 +44,7 @@ def load(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice on old pickles; what matters is refused below
+            # Not after loading: a flipped bit could still be a number, and training would go on with it.
             _verify(file)
             state = torch.load(file, map_location=map_location, weights_only=True)
     except FileNotFoundError:
@@ -64,7 +66,7 @@ def load(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]
 
 def _verify(file: IO[bytes]) -> None:
     """Compare every part of the archive with its checksum. Files older than torch 1.6 are no archives and have none."""
-    if file.read(4) == b"PK\x03\x04":
+    if file.read(4) == b"PK\x03\x04":  # the first bytes of every zip archive
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
         if damaged is not None:
@@ -79,7 +81,7 @@ def fitting(path: str | Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise error if show(path) in str(error) else CheckpointError(f"{show(path)}: {error}") from None
-    except torch.OutOfMemoryError:
+    except torch.OutOfMemoryError:  # too large for this device, and no fault of the file
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         what = f"there is no {error}" if isinstance(error, KeyError) else reason(error)
@@ -111,6 +113,7 @@ def fitted(model: nn.Module, weights: Any, where: str | Path) -> dict[str, Tenso
     if not isinstance(weights, Mapping) or not all(isinstance(key, str) for key in weights):
         raise CheckpointError(f"{show(where)} holds a {type(weights).__name__} in place of named weights")
     expected = unwrap(model).state_dict()
+    # A layer of the model may itself be called as wrappers name things, so both sides are compared without them.
     names = {_plain(key): key for key in expected}
     values: dict[str, Any] = {}
     faults: dict[str, list[str]] = {"missing": []}
@@ -120,6 +123,7 @@ def fitted(model: nn.Module, weights: Any, where: str | Path) -> dict[str, Tenso
         values[name] = value
         if fault:
             faults.setdefault(fault, []).append(name)
+    # First in the line, and known last.
     faults["missing"] = [key for key in expected if key not in values]
     lists = "; ".join(f"{fault}: {some(keys)}" for fault, keys in faults.items() if keys)
     if lists:

@@ -36,6 +36,7 @@ def command(name: str, *refusals: type[Exception], again: str = "--resume") -> I
     ``again``: what goes on where a signal stopped the work.
     The traceback of a fault goes to the run's log.txt, where it helps, not to the user's terminal.
     """
+    # Before anything is opened: see there.
     open_streams()
     state = Command()
     try:
@@ -45,6 +46,7 @@ def command(name: str, *refusals: type[Exception], again: str = "--resume") -> I
     except Stopped as stop:
         _end(name, f"{stop}; {again} goes on from here", 128 + stop.number)
     except (UsageError, *refusals) as error:
+        # Until a run has a log nothing was done, and what is wrong is refused; from then on it is a fault.
         _end(name, error, 2 if state.log is None else 1, state.log)
     except Exception as error:
         text = str(error) if str(error).strip() else type(error).__name__
@@ -62,6 +64,7 @@ def _end(name: str, message: object, status: int, log: Any = None) -> None:
             details = f" (details in {log.folder / 'log.txt'})"
         except OSError:
             pass  # the disk may be what failed
+    # Several processes share one console.
     rank = os.environ.get("RANK", "0")
     if status == 1 or rank == "0":  # all processes refuse the same
         process = f" (process {rank})" if rank != "0" else ""

@@ -39,6 +39,7 @@ def pick_device(name: str = "auto", gpu: int | None = None, local_rank: int = 0)
         device = torch.device(name)
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", local_rank)
+        # Asked for some memory, a device that is not there says so now and not in the first step.
         torch.empty(1, device=device)
         if device.type == "meta":
             raise RuntimeError("it computes nothing")
@@ -62,6 +63,7 @@ def choose_kernels(*, deterministic: bool, tf32: bool) -> None:
     ``tf32``: float32 products with 10 bits of mantissa on GPUs that have it. cuDNN does not try its kernels out:
     these networks wait for launches, and trying took 40 s before the first step of a run (benchmarks/README.md).
     """
+    # cuBLAS reads it when it is first used.
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
@@ -96,6 +98,7 @@ def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
     Cells of a kind share what is compiled, so that it takes a fraction of the time of the whole; the drop-path
     probability, which changes every epoch, stays outside.
     """
+    # Past the limit torch would run a block uncompiled.
     config, limit = torch._dynamo.config, recompile_limit()
     setattr(config, limit, max(64, getattr(config, limit)))  # kinds x modes x batch sizes
     for block in model.blocks:
@@ -119,6 +122,7 @@ def measure_latency(network: Callable[[Tensor], object], images: Tensor, *, warm
         began = time.perf_counter()
         network(images)
         synchronise(images.device)
+        # The first passes choose kernels and fill caches.
         if run >= warmup:
             times.append(time.perf_counter() - began)
     return 1000 * statistics.median(times)
@@ -132,6 +136,7 @@ def peak_memory(device: torch.device) -> int:
         import resource
     except ImportError:  # not on Windows
         return 0
+    # In bytes on macOS, in KiB elsewhere.
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes * (1 if platform.system() == "Darwin" else 1024)
 

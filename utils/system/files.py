@@ -20,10 +20,12 @@ def whole_file(path: Path, suffix: str = "") -> Iterator[Path]:
     A reader sees the old file or the new one. The name is unique, so that two writers never mix; it begins with a
     dot, ends with ``suffix``, and is gone when anything fails. Raises what the body or the disk raised.
     """
+    # In the same folder: a rename between two file systems would be a copy, which can be seen half-written.
     temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}{UNFINISHED}{suffix}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
+            # Else a power cut after the rename may leave an empty file under the name.
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:

@@ -33,6 +33,7 @@ class FolderLock:
         except OSError as error:
             raise UsageError(f"{show(folder)} cannot be written: {reason(error)}") from None
         try:
+            # Never waited for: a second writer is a mistake, and hears of it.
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in WITHOUT_LOCKS:

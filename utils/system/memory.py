@@ -34,6 +34,7 @@ def memory_share(sharers: int = 1, root: str | Path = "/") -> int:
         processes = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     except ValueError:
         processes = 1
+    # torchrun starts the processes of a machine with the same data: each may take its part.
     return available_memory(root) // (2 * processes * max(1, sharers))
 
 

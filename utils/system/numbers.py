@@ -16,6 +16,7 @@ def _checked(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable
         try:
             value = kind(text)
         except ValueError:
+            # What is no number at all, and what is not finite, is refused in the same words.
             value = math.nan
         if not math.isfinite(value) or abs(value) > LARGEST:
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
@@ -59,6 +60,7 @@ def counts(most: int, longest: int) -> Callable[[str], tuple[int, ...]]:
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = None
+        # By type and not by isinstance: true is no count.
         whole = isinstance(value, list) and all(type(v) is int and 0 <= v <= most for v in value)
         if not whole or not 0 < len(value) <= longest:
             wanted = f"a list of 1 to {longest} counts from 0 to {most} like [4,4]"
@@ -78,6 +80,7 @@ def seeds(text: str) -> tuple[int, ...]:
 
 def save_name(text: str) -> str:
     """A run name as a folder name that every file system takes: other characters become ``_``."""
+    # Windows and network file systems take less than Linux, and a run folder may be copied there.
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text)
     kept = kept.strip(".")[:100]
     if kept.split(".")[0].upper() in RESERVED:  # names of devices on Windows, whatever follows the dot

@@ -56,6 +56,7 @@ class World:
         if self.size == 1:
             return value
         shared = torch.tensor(value)
+        # On the CPU and over gloo: a GPU that still computes would make the number wait for its kernels.
         dist.all_reduce(shared, operation, group=self.control)
         return int(shared)
 
@@ -63,6 +64,7 @@ class World:
         """Give all processes what the first one passes in."""
         if self.size == 1:
             return value
+        # torch sends what a list holds, and puts what arrives into the list of the others.
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self.control)
         return box[0]
@@ -78,6 +80,7 @@ class World:
                 result = compute()
             except UsageError as refusal:
                 error = refusal
+        # Either outcome is sent: processes that wait for a result would else wait for ever when there is none.
         result, error = self.broadcast((result, error))
         if error is not None:
             raise error
@@ -114,6 +117,7 @@ class World:
         return nn.parallel.DistributedDataParallel(
             model,
             device_ids=[device] if device.type == "cuda" else None,
+            # A step runs along one path: most weights of a supernet have no gradient, in any process.
             find_unused_parameters=True,
             **{OWN_BUFFERS: False},
         )
@@ -136,6 +140,7 @@ def running_statistics(model: nn.Module) -> dict[str, Tensor]:
 def launched(environment: Mapping[str, str] = os.environ) -> World:
     """The world that ``torchrun`` describes in the environment. Raises UsageError for nonsense there."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    # Without torchrun there is one process, whatever else a batch system may have set.
     if not all(name in environment for name in names[:2]):
         return World()
     try:
@@ -160,6 +165,7 @@ def connected(world: World, device: torch.device) -> Iterator[None]:
     if world.size == 1:
         yield
         return
+    # NCCL moves tensors between GPUs; what is small and must not wait for them goes through gloo beside it.
     backend = "nccl" if device.type == "cuda" else "gloo"
     store = dist.PrefixStore(f"run {next(_connections)}", _store())
     dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=TIMEOUT)
@@ -181,5 +187,6 @@ def synchronise_norms(model: nn.Module, world: World, device: torch.device) -> N
     """
     if device.type != "cuda":
         raise UsageError("--sync_bn needs GPUs: torch has no batch norm over several processes on CPUs")
+    # Parameters and buffers are handed over, so that an optimizer or a checkpoint sees no difference.
     if world.size > 1:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)

@@ -35,10 +35,12 @@ class StopRequest:
         if not self.number:
             self.number, self.since = number, time.monotonic()
         elif time.monotonic() - self.since > ONCE:
+            # At once, without any clean-up: a person has asked twice.
             os._exit(128 + number)
 
     def check(self) -> None:
         """Raise Stopped, in all processes at the same call, if a signal reached any of them."""
+        # A signal may reach one process alone: all of them stop at the same step, or the others wait for it for ever.
         number = self.world.all_reduce_max(self.number)
         if number:
             raise Stopped(number)

@@ -23,6 +23,7 @@ class OneLineParser(argparse.ArgumentParser):
 def show(name: object) -> str:
     """Make a path or name safe in one line of text: odd characters and line ends are escaped."""
     text = os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else str(name)
+    # A name with a line end could else forge a line of the log.
     return text if text.isprintable() else ascii(text)
 
 
@@ -51,6 +52,7 @@ def say(text: str, stream=None) -> None:
         return
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
+        # A console of ASCII shows what it cannot print as an escape, and nothing fails.
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
     except OSError as error:
         # What sits in the buffer would fail again when Python exits, with a traceback: send it nowhere.
