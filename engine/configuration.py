@@ -177,9 +177,11 @@ def _check_retrain(config: RetrainConfig) -> None:
     task = TASKS[config.task]
     if config.export:
         task.require_exportable()
+    recipe = choose_recipe(config.recipe, vars(config))
+    if not task.uses_labels and (recipe.mixup or recipe.cutmix):
+        raise ValueError(f"--mixup and --cutmix mix labels, and --task {task.name} reads none")
     if task.targets == "labels":
         return
-    recipe = choose_recipe(config.recipe, vars(config))
     off = {"augment": "none", "mixup": 0, "cutmix": 0, "random_erasing": 0}
     on = [name for name, value in off.items() if getattr(recipe, name) != value]
     if on or config.resolution_jitter:
