@@ -2,33 +2,29 @@
 
     python -m data.check ../data/exp_data/AID_50
 
-It looks at what training would read, `<DIR>/train/<class>/` and `<DIR>/val/<class>/`. Damaged and empty files are
-faults, and so are classes that one side lacks, and images that are in train and in val byte for byte. A folder with
-masks or boxes is looked through for what is missing, of another size, out of range or empty.
+It looks at what training would read, `<DIR>/train/<class>/` and `<DIR>/val/<class>/`. Damaged files are faults, and so
+are classes that one side lacks, and images that are in train and in val byte for byte. A folder with masks or boxes is
+looked through for what is missing, of another size, out of range or empty.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+import torch
 from tqdm import tqdm
 
-from data.decoding import DataError, quieten, rgb, room_for, why
+from data.decoding import DataError
 from data.dense.coco import holds
 from data.dense.layouts import SIDES, Listed
 from data.dense.masks import IGNORED, mask_fault, mask_ids
 from data.dense.source import KNOWN, few_classes, list_dense, looked_at, recognise, turned_notice
-from data.images import BOXES, MASKS, decode, in_order
+from data.images import BOXES, MASKS, Images, decode, decode_all
 from data.listing import Notes, class_folders, image_names, is_image_name
 from utils.system.errors import UsageError, WorkError
 from utils.system.signals import interrupts
@@ -70,49 +66,16 @@ def check(folder: Path) -> int:
     classes, paths, notices = _contents(folder)
     for line in notices:
         say(f"notice: {line}")
-    with ThreadPoolExecutor() as pool:
-        results = in_order(pool, partial(inspect, folder), paths)
-        progress = tqdm(results, total=len(paths), desc="decoding", unit="image", disable=None, leave=False)
-        findings = dict(zip(paths, progress, strict=True))
-    faults = [f"{f.kind}: {show(path)}: {show(f.reason)}" for path, f in findings.items() if f.kind != "good"]
-    faults += [*_class_faults(classes, findings), *_twins(findings)]
+    images = Images(torch.zeros(len(paths)), DECODED, paths=tuple(folder / path for path in paths))
+    sound, messages = decode_all(images, keep=False, skip_bad=True, what="decoding")
+    readable = [path.relative_to(folder).as_posix() for path in sound.paths]
+    faults = [*messages, *_class_faults(classes, readable), *_twins(folder, readable)]
     for line in faults:
         say(line)
     for side in SIDES:
         say(f"{side}: {len(classes[side])} classes, {sum(path.startswith(f'{side}/') for path in paths)} images")
-    kinds = Counter(finding.kind for finding in findings.values())
-    say(", ".join(f"{kinds[kind]} {kind}" for kind in ("good", "damaged", "empty")))
+    say(f"{len(readable)} images are sound, {len(messages)} are not")
     return 1 if faults else 0
-
-
-class Finding(NamedTuple):
-    """What one file turned out to be: good, damaged or empty, for a reason, and a digest of its bytes."""
-
-    kind: str
-    reason: str = ""
-    digest: bytes = b""
-
-
-def inspect(folder: Path, path: str) -> Finding:
-    """Read and decode one file completely, as training does.
-
-    Never raises for what is in the file, nor where there is none.
-    """
-    try:
-        content = (folder / path).read_bytes()  # read once, for the picture and the digest
-    except OSError as error:
-        return Finding("damaged", error.strerror or reason(error))
-    if not content:
-        return Finding("empty", "0 bytes")
-    quieten()
-    try:
-        with Image.open(io.BytesIO(content)) as image, room_for(image):
-            rgb(image)
-    except Image.UnidentifiedImageError:
-        return Finding("damaged", f"no image: it starts with {content[:16]!r}")
-    except Exception as error:  # Pillow raises almost any type, by where the damage is
-        return Finding("damaged", why(error))
-    return Finding("good", digest=hashlib.sha256(content).digest())
 
 
 def _contents(folder: Path) -> tuple[dict[str, list[str]], list[str], list[str]]:
@@ -129,24 +92,24 @@ def _contents(folder: Path) -> tuple[dict[str, list[str]], list[str], list[str]]
     return classes, sorted(paths, key=lambda path: path.split("/")), notes.lines()
 
 
-def _class_faults(classes: Mapping[str, list[str]], findings: Mapping[str, Finding]) -> Iterable[str]:
-    readable = {path.rpartition("/")[0] for path, finding in findings.items() if finding.kind == "good"}
+def _class_faults(classes: Mapping[str, list[str]], readable: Sequence[str]) -> Iterable[str]:
+    folders = {path.rpartition("/")[0] for path in readable}
     for side, other in (SIDES, SIDES[::-1]):
         if not classes[side]:
             yield f"no class folders in {side}/"
             continue
         lonely = [label for label in classes[side] if label not in classes[other]]
         yield from (f"class in {side}/ but not in {other}/: {show(label)}" for label in lonely)
-        bare = [label for label in classes[side] if f"{side}/{label}" not in readable]
+        bare = [label for label in classes[side] if f"{side}/{label}" not in folders]
         yield from (f"class without a readable image in {side}/: {show(label)}" for label in bare)
 
 
-def _twins(findings: Mapping[str, Finding]) -> list[str]:
+def _twins(folder: Path, readable: Sequence[str]) -> list[str]:
     """One line for each content that is on both sides."""
     places: dict[bytes, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for path, finding in findings.items():
-        if finding.digest:
-            places[finding.digest][path.partition("/")[0]].append(path)
+    for path in readable:
+        digest = hashlib.sha256((folder / path).read_bytes()).digest()
+        places[digest][path.partition("/")[0]].append(path)
     # Twice on one side is no leak.
     twins = [by_side for by_side in places.values() if len(by_side) == 2]
     return [f"same bytes in train and val: {some(twin['train'])} and {some(twin['val'])}" for twin in twins]
