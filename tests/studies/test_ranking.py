@@ -141,10 +141,10 @@ def test_more_genotypes_and_seeds_keep_what_is_there(searched, whole, tmp_path):
 def test_shared_weights_score_as_the_network_that_inherits_them_would(searched):
     s = open_search(searched, device="cpu")
     [genotype] = draw_genotypes(1, "uniform", 0, [1], "type", "slnas")
-    network = s.supernet.inherit(genotype).train()  # batch statistics, as the search scores
-    s.rewards.set_epoch(0)
+    network = s.learner.model.inherit(genotype).train()  # batch statistics, as the search scores
+    s.data.rewards.set_epoch(0)
     with torch.no_grad():
-        batches = [(network(batch.images)[0].argmax(1) == batch.labels) for batch in s.rewards]
+        batches = [(network(batch.images)[0].argmax(1) == batch.labels) for batch in s.data.rewards]
     assert shared_metrics(s, [genotype])[0]["top1"] == pytest.approx(100 * torch.cat(batches).double().mean().item())
     assert isinstance(network, Network)
 
@@ -161,9 +161,9 @@ def test_a_search_is_opened_without_touching_it(searched):
     s = open_search(searched, device="cpu", searcher="random")
     assert tree(searched.parent) == before
     kept = torch.load(searched / "checkpoint.pt", weights_only=True)["model"]
-    assert all(torch.equal(value, kept[name]) for name, value in s.supernet.state_dict().items())
-    assert type(s.strategy).__name__ == "RandomSearch"
-    assert s.rewards.num_images == 60
+    assert all(torch.equal(value, kept[name]) for name, value in s.learner.model.state_dict().items())
+    assert type(s.sampler.strategy).__name__ == "RandomSearch"
+    assert s.data.rewards.num_images == 60
 
 
 @pytest.mark.parametrize(
