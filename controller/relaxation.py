@@ -116,6 +116,13 @@ class Relaxation(ABC):
         rows = torch.cat([-torch.special.xlogy(p, p).sum(1) for p in tables])
         return rows.mean().item()
 
+    @torch.no_grad()
+    def kl_from_uniform(self) -> float:
+        """How far a choice is from a uniform one, in nats, on average; a state that does not exist is no option."""
+        tables = [p for logits in self.logits for p in self.choices(logits)]
+        rows = torch.cat([torch.special.xlogy(p, p).sum(1) + (p > 0).sum(1).log() for p in tables])
+        return rows.mean().item()
+
     def state_dict(self) -> dict[str, Any]:
         """The logits and the state of Adam."""
         return {"logits": [table.detach().cpu() for table in self.parameters], "adam": self.adam.state_dict()}

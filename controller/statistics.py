@@ -91,21 +91,24 @@ class Spread(NamedTuple):
     noise_share: float | None
 
     def sentence(self) -> str:
-        """Say for a person whether the search found more than chance."""
+        """Say for a person whether candidates differ by more than the noise of their scores."""
         if self.noise_share is None:
-            return f"one candidate, {self.best:.2f} %: whether the search found more than chance is open"
+            return f"one candidate, {self.best:.2f} %: whether candidates differ by more than noise is open"
         shown = f"{self.candidates} candidates: mean {self.mean:.2f} %, std {self.std:.2f}, best {self.best:.2f} %"
         noise = f"the noise of {self.images} reward images explains {self.noise_share:.0f} % of their variance"
-        return f"{shown}; {noise}: the search found {'more' if self.is_real() else 'no more'} than chance"
+        return f"{shown}; {noise}: they differ by {'more' if self.is_real() else 'no more'} than noise"
 
     def is_real(self) -> bool:
-        """Whether the variance is larger than noise gives in 39 of 40 cases.
+        """Whether the variance is larger than noise alone gives in 39 of 40 cases.
 
-        Of noise alone, observed over expected variance has mean 1 and a std of sqrt(2 / (candidates - 1)).
+        Of noise, observed over expected variance times (candidates - 1) follows a chi-square distribution.
         """
+        from scipy.stats import chi2  # which takes a second to import
+
         if self.noise_share is None:
             return False
-        return self.noise_share < 100 / (1 + 2 * math.sqrt(2 / (self.candidates - 1)))
+        freedom = self.candidates - 1
+        return chi2.sf(freedom * 100 / self.noise_share, freedom) < 1 / 40
 
 
 def spread(scores: Sequence[float], images: int) -> Spread:
@@ -131,23 +134,26 @@ def warnings(
     entropy: float | None,
     first: float | None,
     moved: bool,
+    updates: int,
     kl_from_uniform: float | None = None,
 ) -> list[str]:
     """Say what looks wrong with a strategy that drew these genotypes in an epoch; mostly an empty list.
 
-    ``entropy`` of a draw in nats, now and in the first epoch, and ``kl_from_uniform`` of a choice, in nats; None for
-    strategies that have none.
+    ``updates``: of the strategy so far. ``entropy`` of a draw in nats, now and in the first epoch, and
+    ``kl_from_uniform`` of a choice, in nats; None for strategies that have none.
     """
-    found = []
-    if not moved:
-        found.append("the controller has not moved since its start: it learns nothing")
+    texts = []
+    if not moved and updates < 2:
+        texts.append("the controller has not moved: its first update only sets the baseline")
+    elif not moved:
+        texts.append("the controller has not moved since its start: it learns nothing")
     elif kl_from_uniform is not None and kl_from_uniform < UNIFORM:
-        found.append(
+        texts.append(
             f"the controller still draws uniformly, {kl_from_uniform:.2g} nats a choice away from it: "
             "its updates change nothing that a draw would show"
         )
     if len(genotypes) >= 8 and len(set(genotypes)) == 1:
-        found.append("the controller has collapsed: it draws one genotype only")
+        texts.append("the controller has collapsed: it draws one genotype only")
     elif entropy is not None and first and entropy < 0.05 * first:
-        found.append(f"the controller has nearly collapsed: its entropy fell from {first:.3g} to {entropy:.3g}")
-    return found
+        texts.append(f"the controller has nearly collapsed: its entropy fell from {first:.3g} to {entropy:.3g}")
+    return texts

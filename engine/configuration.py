@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
 from typing import Any, TypeVar
@@ -73,7 +73,7 @@ def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
     given = vars(parser.parse_args(argv))
     config = SearchConfig(**given, given=frozenset(given))
     config = _task_defaults(_filled(config, _search_defaults(config)))
-    return _checked(parser, config, _check_search)
+    return _checked(parser, config, check_search)
 
 
 def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
@@ -82,7 +82,7 @@ def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
     given = vars(parser.parse_args(argv))
     config = RetrainConfig(**given, given=frozenset(given))
     config = _task_defaults(_filled(config, OTHER_FLAGS.get(config.recipe, {})))
-    return _checked(parser, config, _check_retrain)
+    return _checked(parser, config, check_retrain)
 
 
 def _filled(config: Config, defaults: Mapping[str, Any]) -> Config:
@@ -111,28 +111,37 @@ def _task_defaults(config: Config) -> Config:
     return replace(config, **TASKS[config.task].changed_defaults(vars(config), config.given))
 
 
-def _checked(parser: Any, config: Config, check: Any) -> Config:
-    """The flags, unless some of them contradict each other: then the parser ends the process."""
+def _checked(parser: Any, config: Config, check: Callable[[Config], None]) -> Config:
+    """The flags, unless some of them contradict each other: then the parser ends the process.
+
+    Of a run that goes on most of them are in its checkpoint: they are checked once that is read.
+    """
     try:
-        if config.child_lr_min > config.child_lr_max:
-            raise ValueError(f"--child_lr_min {config.child_lr_min} is above --child_lr_max {config.child_lr_max}")
-        check(config)
-    except (ValueError, UsageError) as error:
+        if config.resume is None:
+            check(config)
+    except UsageError as error:
         parser.error(str(error))
     return config
 
 
-def _check_search(config: SearchConfig) -> None:
-    """Raise ValueError for flags of a search that contradict each other."""
+def check_rates(config: CommonConfig) -> None:
+    """Refuse learning rates that would rise."""
+    if config.child_lr_min > config.child_lr_max:
+        raise UsageError(f"--child_lr_min {config.child_lr_min} is above --child_lr_max {config.child_lr_max}")
+
+
+def check_search(config: SearchConfig) -> None:
+    """Raise UsageError for flags of a search that contradict each other."""
+    check_rates(config)
     TASKS[config.task].require_ranker(config.rank_by)
     if config.advantage == "normalised" and config.controller_samples < 2:
-        raise ValueError("--advantage normalised compares the genotypes of an update: --controller_samples 2 or more")
+        raise UsageError("--advantage normalised compares the genotypes of an update: --controller_samples 2 or more")
     if config.nao_replace >= config.nao_pool:
-        raise ValueError(f"--nao_replace {config.nao_replace} leaves nothing of --nao_pool {config.nao_pool}")
+        raise UsageError(f"--nao_replace {config.nao_replace} leaves nothing of --nao_pool {config.nao_pool}")
     if config.nao_best > config.nao_pool:
-        raise ValueError(f"--nao_best {config.nao_best} is more than --nao_pool {config.nao_pool} has")
+        raise UsageError(f"--nao_best {config.nao_best} is more than --nao_pool {config.nao_pool} has")
     if config.cost_weight and not any((config.max_params, config.max_macs, config.max_latency_ms)):
-        raise ValueError("--cost_weight needs a target: --max_params, --max_macs or --max_latency_ms")
+        raise UsageError("--cost_weight needs a target: --max_params, --max_macs or --max_latency_ms")
     _check_space(config)
     _check_gradients(config)
 
@@ -142,14 +151,14 @@ def _check_space(config: SearchConfig) -> None:
     space = SPACES[config.space]
     if not space.searched:
         searched = ", ".join(name for name, other in SPACES.items() if other.searched)
-        raise ValueError(f"--space {space.name} has no supernet: search {searched}")
+        raise UsageError(f"--space {space.name} has no supernet: search {searched}")
     unfit = ("blocks", "deploy_blocks") if space.stacked else ("layers", "deploy_layers")
     for name in unfit:
         if name in config.given:
             kind = "stacks its cells: give --layers" if space.stacked else "has stages: give --blocks"
-            raise ValueError(f"--{name}: --space {space.name} {kind}")
+            raise UsageError(f"--{name}: --space {space.name} {kind}")
     if space.stacked and config.sharing != "type":
-        raise ValueError(f"--sharing {config.sharing}: --space {space.name} shares its cells by type")
+        raise UsageError(f"--sharing {config.sharing}: --space {space.name} shares its cells by type")
 
 
 def _check_gradients(config: SearchConfig) -> None:
@@ -158,10 +167,10 @@ def _check_gradients(config: SearchConfig) -> None:
     if config.searcher not in GRADIENT:
         for name, default in {"order": 1, "arch_lr": 3e-4, "arch_weight_decay": 1e-3}.items():
             if getattr(config, name) != default:
-                raise ValueError(f"--{name} is for --searcher {' or '.join(GRADIENT)}: {searcher} takes no gradients")
+                raise UsageError(f"--{name} is for --searcher {' or '.join(GRADIENT)}: {searcher} takes no gradients")
         return
     if config.space not in RELAXATIONS:
-        raise ValueError(f"{searcher} does not search --space {config.space}: it knows {', '.join(RELAXATIONS)}")
+        raise UsageError(f"{searcher} does not search --space {config.space}: it knows {', '.join(RELAXATIONS)}")
     unfit = {
         **dict.fromkeys(("max_params", "max_macs", "max_latency_ms"), "derives one genotype, within no limits"),
         "path_sampling": "samples no genotypes",
@@ -169,11 +178,12 @@ def _check_gradients(config: SearchConfig) -> None:
     }
     for name, why in unfit.items():
         if name in config.given and getattr(config, name) not in (0, "policy"):
-            raise ValueError(f"--{name}: {searcher} {why}")
+            raise UsageError(f"--{name}: {searcher} {why}")
 
 
-def _check_retrain(config: RetrainConfig) -> None:
-    """Raise ValueError for flags of a retraining that its task cannot have."""
+def check_retrain(config: RetrainConfig) -> None:
+    """Raise UsageError for flags of a retraining that contradict each other, or that its task cannot have."""
+    check_rates(config)
     task = TASKS[config.task]
     if config.export:
         task.require_exportable()
@@ -187,6 +197,6 @@ def _check_retrain(config: RetrainConfig) -> None:
     if on or config.resolution_jitter:
         name = on[0] if on else "resolution_jitter"
         remedy = " ".join(f"--{name} {off[name]}" for name in on) or "leave it out"
-        raise ValueError(
+        raise UsageError(
             f"--{name} changes images without their {task.targets}, --task {config.task} cannot have it: {remedy}"
         )

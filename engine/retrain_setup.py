@@ -11,10 +11,11 @@ from data.datasets import Dataset
 from data.loader_sets import make_retrain_loaders
 from data.loaders import Loader
 from data.mixing import MixedLoader
+from engine.configuration import check_retrain
 from engine.optimizers import make_sgd
 from engine.passes import Learner
 from engine.recipes import Recipe
-from engine.setup import choose_outputs, make_learner, read_dataset
+from engine.setup import choose_outputs, make_learner, read_dataset, set_dropout
 from engine.tasks import Task
 from models.network import Network
 from models.spec import NetworkSpec
@@ -55,6 +56,8 @@ def choose_candidate(context: RunContext) -> Candidate:
 def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, task: Task) -> RetrainData:
     """Recognise the data, refuse what cannot work with them, then read them."""
     config: RetrainConfig = context.config
+    if config.resume:  # of a run that goes on: only now all flags are known
+        check_retrain(config)
     source, outputs = choose_outputs(config, task, context.log)
     spec = NetworkSpec(
         blocks=candidate.blocks,
@@ -106,7 +109,7 @@ def build_network(context: RunContext, candidate: Candidate, recipe: Recipe, dat
     if config.inherit and context.earlier is None:
         path = resume.checkpoint_in(Path(config.inherit).expanduser())
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
-    network.drop_before_head(recipe.dropout)
+    set_dropout(network, recipe.dropout, named="dropout" in config.given)
     network.to(context.device)
     optimizer = make_sgd(
         network.parameters(),

@@ -67,7 +67,7 @@ class RunState:
         earlier = self.context.earlier
         if earlier is not None:
             self.training.restore(earlier.state, earlier.path, self.world)
-            self.position, self.notes = Position(**earlier.state["position"]), earlier.state["notes"]
+            self.position, self.notes = Position.of(earlier.state["position"]), earlier.state["notes"]
             self.clock.add(self.notes.pop(SECONDS, {}))
         self.context.open_folder(derived, self.training.precision.name)
 

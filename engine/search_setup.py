@@ -20,10 +20,11 @@ from data.datasets import Dataset, find_dataset
 from data.loader_sets import make_search_loaders
 from data.loaders import Loader
 from engine.architect import Architect
+from engine.configuration import check_search
 from engine.optimizers import make_sgd
 from engine.passes import Learner
 from engine.scoring import Scorer
-from engine.setup import choose_outputs, make_learner, read_dataset
+from engine.setup import choose_outputs, make_learner, read_dataset, set_dropout
 from engine.tasks import TASKS, Task
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyRanker
@@ -53,6 +54,8 @@ class SearchData:
 def open_search(context: RunContext, task: Task) -> SearchData:
     """Recognise the data, refuse what cannot work with them, then read them and divide them."""
     config: SearchConfig = context.config
+    if config.resume:  # of a run that goes on: only now all flags are known
+        check_search(config)
     task.choose_score(config.score)  # or refuses it
     source, outputs = choose_outputs(config, task, context.log)
     spec = NetworkSpec(
@@ -93,7 +96,7 @@ def build_supernet(context: RunContext, spec: NetworkSpec) -> Learner:
     config: SearchConfig = context.config
     torch.manual_seed(derived_seed(config.seed, "supernet"))
     supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(context.device)
-    supernet.drop_before_head(config.dropout)
+    set_dropout(supernet, config.dropout, named="dropout" in config.given)
     optimizer = make_sgd(
         supernet.parameters(),
         config.child_lr_max,
@@ -142,6 +145,11 @@ def build_sampler(context: RunContext, deployment: Deployment) -> GenotypeSample
         {name: most for name, most in maxima.items() if most is not None},
         config.cost_weight,
     )
+    if config.warmup_epochs >= config.epochs and config.searcher != "random":
+        context.log.line(
+            f"warning: --warmup_epochs {config.warmup_epochs} leaves none of {config.epochs} epochs to "
+            f"--searcher {config.searcher}: what it ends with is no more than its start"
+        )
     torch.manual_seed(derived_seed(config.seed, "controller"))
     cells, draw = num_cells(config.sharing, config.blocks), PATHS[config.path_sampling] or uniform
     sampler = GenotypeSampler(

@@ -16,6 +16,7 @@ from engine.precision import choose_precision
 from engine.run_state import RunState
 from engine.schedule import Schedule
 from engine.tasks import Task
+from models.network import Backbone
 from utils.config import CommonConfig
 from utils.reports.log import RunLog
 from utils.runs.clock import DATA
@@ -55,6 +56,15 @@ def read_dataset(context: RunContext, source: Source, task: Task) -> Dataset:
         )
     context.require_same_data(dataset.facts())
     return dataset
+
+
+def set_dropout(network: Backbone, share: float, *, named: bool) -> None:
+    """Let training drop this share of what the head reads.
+
+    A recipe gives way where a head cannot; what is ``named`` on the command line is refused there.
+    """
+    if share and (named or hasattr(network.head, "dropout")):
+        network.drop_before_head(share)
 
 
 def make_learner(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from controller.genotype_sampler import GenotypeSampler
 from controller.pictures import likely_pictures
 from controller.relaxation import Relaxation
-from controller.statistics import skip_collapse, warnings
+from controller.statistics import UNIFORM, skip_collapse, warnings
 from engine.run_state import RunState
 from utils.reports import plots
 from utils.runs.clock import CONTROLLER, WRITING
@@ -15,10 +15,19 @@ from utils.runs.clock import CONTROLLER, WRITING
 
 def strategy_warnings(run: RunState, sampler: GenotypeSampler, metrics: Mapping[str, float], epoch: int) -> list[str]:
     """What looks wrong with a strategy after an epoch, by what it draws; mostly nothing. ``metrics``: of the epoch."""
+    config = run.context.config
     if isinstance(sampler.strategy, Relaxation):
-        return skip_collapse(sampler.sample(1, "derived", epoch)[0])
+        texts = skip_collapse(sampler.sample(1, "derived", epoch)[0])
+        distance = sampler.strategy.kl_from_uniform()
+        if epoch == config.epochs - 1 and distance < UNIFORM:
+            texts.append(
+                f"the architecture still mixes uniformly, {distance:.2g} nats a choice away from it: "
+                "the genotype that it stands for is that of its random start"
+            )
+        return texts
     if "controller/reward" not in metrics:  # it was not taught in this epoch
         return []
+    updates = (epoch + 1 - config.warmup_epochs) * config.controller_steps
     entropy = metrics.get("controller/entropy")
     first = run.notes.setdefault("entropy", entropy)
     with run.clock.part(CONTROLLER):
@@ -28,6 +37,7 @@ def strategy_warnings(run: RunState, sampler: GenotypeSampler, metrics: Mapping[
         entropy=entropy,
         first=first,
         moved=sampler.strategy.has_moved(),
+        updates=updates,
         kl_from_uniform=metrics.get("controller/kl_from_uniform"),
     )
 

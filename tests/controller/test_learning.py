@@ -58,7 +58,7 @@ def test_the_tuned_controller_finds_the_paid_operation():
     assert told[-1]["favoured"] > told[0]["favoured"] + 0.2
     drawn = strategy.sample(20, source())
     entropy, kl = told[-1]["entropy"], told[-1]["kl_from_uniform"]
-    assert not warnings(drawn, entropy=entropy, first=told[0]["entropy"], moved=True, kl_from_uniform=kl)
+    assert not warnings(drawn, entropy=entropy, first=told[0]["entropy"], moved=True, updates=20, kl_from_uniform=kl)
 
 
 def test_the_published_controller_stays_where_it_was_and_that_is_warned_of():
@@ -70,7 +70,12 @@ def test_the_published_controller_stays_where_it_was_and_that_is_warned_of():
     last = told[-1]
     drawn = strategy.sample(20, source())
     [text] = warnings(
-        drawn, entropy=last["entropy"], first=last["entropy"], moved=True, kl_from_uniform=last["kl_from_uniform"]
+        drawn,
+        entropy=last["entropy"],
+        first=last["entropy"],
+        moved=True,
+        updates=400,
+        kl_from_uniform=last["kl_from_uniform"],
     )
     assert "uniform" in text
 

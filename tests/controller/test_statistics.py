@@ -1,4 +1,4 @@
-"""Whether a search found more than chance."""
+"""Whether candidates differ by more than noise, and what a strategy looks like."""
 
 import math
 import random
@@ -25,9 +25,16 @@ def test_candidates_that_are_equally_good_are_told_from_such_that_are_not():
         real = spread(accuracies([0.3 + 0.01 * i for i in range(30)], images, seed), images)
         assert real.is_real()
         assert real.noise_share == pytest.approx(100 * 0.245 / 400 / (0.245 / 400 + 0.0075), abs=5)
-        assert "found more than chance" in real.sentence()
+        assert "differ by more than noise" in real.sentence()
     assert sum(verdicts) <= 2, "noise passes for more in 1 of 40 cases"
     assert 85 < sum(shares) / len(shares) <= 100
+
+
+@pytest.mark.parametrize("candidates", [2, 10, 30])
+def test_noise_passes_for_more_in_one_of_forty_cases(candidates):
+    images, cases = 1000, 400
+    real = sum(spread(accuracies([0.4] * candidates, images, seed), images).is_real() for seed in range(cases))
+    assert real <= 10 + 3 * math.sqrt(10), "of a binomial, 10 +- 3.1"
 
 
 def test_the_figures_are_those_of_the_scores():
@@ -39,10 +46,10 @@ def test_the_figures_are_those_of_the_scores():
 
 
 @pytest.mark.parametrize("scores", [[0.0, 0.0], [100.0] * 5, [33.0, 33.0]])
-def test_no_spread_is_no_more_than_chance(scores):
+def test_no_spread_is_no_more_than_noise(scores):
     found = spread(scores, 10)
     assert found.noise_share == 100
-    assert "no more than chance" in found.sentence()
+    assert "differ by no more than noise" in found.sentence()
 
 
 def test_one_candidate_leaves_it_open():

@@ -214,11 +214,21 @@ def test_run_names_are_folder_names_everywhere_or_refused(text):
     except argparse.ArgumentTypeError as error:
         assert "\n" not in str(error)  # noqa: PT017
         return
-    assert re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name)
-    assert name.strip(".")
+    assert re.fullmatch(r"[\w.-]+", name)
+    assert len(name.encode()) < 160
     assert not name.startswith(".")
+    assert flags.save_name(name) == name
 
 
-@given(st.text("abcXYZ019._-", min_size=1, max_size=100).filter(lambda t: t.strip(".") == t))
+@given(st.text("abcXYZ019._-", min_size=1, max_size=100).filter(lambda t: t.strip(".") == t and t.strip("_")))
 def test_good_run_names_stay(text):
     assert flags.save_name(text) == text
+
+
+def test_names_that_differ_stay_different():
+    names = ["猫", "犬", "a b", "a_b", "a:b", "é", "x" * 300, "x" * 301, "CON", "_CON"]
+    assert len({flags.save_name(name) for name in names}) == len(names)
+    assert flags.save_name("猫") == "猫"
+    assert flags.save_name("e\u0301") == flags.save_name("é"), "the same letter, written in two ways"
+    with pytest.raises(argparse.ArgumentTypeError, match="is a path"):
+        flags.save_name("result/first")

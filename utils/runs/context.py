@@ -119,6 +119,7 @@ def run_context(config: CommonConfig, kind: str) -> Iterator[RunContext]:
         if path is not None:
             earlier = Earlier(path, resume.read_run(path, kind))  # locked first: who writes it may just be ending
             with fitting(path):
+                resume.require_own_folder(earlier.state, path)
                 config = resume.continued(config, earlier.state)
         device = pick_device(config.device, config.gpu, world.local_rank)
         choose_kernels(deterministic=config.deterministic, tf32=config.tf32)

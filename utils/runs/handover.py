@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+SCRIPT = Path(__file__).resolve().parents[2] / "retrainer_cifar.py"
 CARRIED = {  # unless it has this value
     "dataset": "auto",
     "train_images": None,
@@ -41,5 +43,15 @@ def retrain_command(flags: Mapping[str, Any], task: str, path: Path, rank: int) 
 
     ``flags``: those of the search; ``task``: what the network is retrained for.
     """
-    words = ["python", "retrainer_cifar.py", "--save", flags["save"], *carried_flags(flags, task)]
-    return shlex.join([*words, "--arch", f"{path}#{rank}"])
+    here = Path.cwd() == SCRIPT.parent
+    words = ["python", SCRIPT.name if here else str(SCRIPT), "--save", flags["save"], *carried_flags(flags, task)]
+    return " ".join(map(pasted, [*words, "--arch", f"{path}#{rank}"]))
+
+
+def pasted(word: str) -> str:
+    """A word as it can be pasted into a shell, also where it holds bytes of a path that are no text."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return "$'" + "".join(f"\\x{byte:02x}" for byte in os.fsencode(word)) + "'"
+    return shlex.quote(word)

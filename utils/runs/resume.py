@@ -63,6 +63,12 @@ class Position:
     phase_state: list = field(default_factory=list)
     epoch_metrics: dict[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Position:
+        """The position in a checkpoint; two of its values had other names once."""
+        names = {"rows": "phase_state", "record": "epoch_metrics"}
+        return cls(**{names.get(name, name): value for name, value in values.items()})
+
     def begin(self, phase: str) -> None:
         """Enter a phase, unless this is the one that the run was interrupted in."""
         if self.phase != phase:
@@ -112,10 +118,26 @@ def read_run(path: Path, kind: str) -> dict[str, Any]:
         without = f": {', '.join(wrong)} missing or of another kind" if wrong and len(wrong) < len(STATE) else ""
         raise CheckpointError(f"{show(path)} is no {kind} checkpoint that a run can go on from{without}")
     with fitting(path):
-        at = Position(**state["position"])
+        at = Position.of(state["position"])
         if at.epoch < 0 or at.step < 0 or not isinstance(at.phase_state, list):
             raise ValueError(f"position {state['position']}")
     return state
+
+
+def require_own_folder(state: Mapping[str, Any], path: Path) -> None:
+    """Refuse the checkpoint of another run than that of the folder it lies in, which would be replaced by it.
+
+    Compared are the flags and the network in config.json, but for what may change when a run goes on.
+    """
+    config = read_json(path.parent / "config.json")
+    flags = {name: value for name, value in state["flags"].items() if name not in FREE | PLACES}
+    for here, there in ((flags, config.get("flags", {})), (state["network"], config.get("derived", {}))):
+        for name, value in here.items():
+            if name in there and json.loads(json.dumps(value)) != there[name]:
+                raise CheckpointError(
+                    f"{show(path)} is of another run than its folder: {name} is {value} in it "
+                    f"and {there[name]} in config.json"
+                )
 
 
 def settled_flags(state: Mapping[str, Any]) -> dict[str, Any]:

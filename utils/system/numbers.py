@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
+import unicodedata
 from collections.abc import Callable
 
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
 LARGEST = 10**12
+LONGEST_NAME = 150  # bytes of a name, which a time and a number follow: file systems take 255
 
 
 def _checked(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
@@ -79,12 +82,20 @@ def seeds(text: str) -> tuple[int, ...]:
 
 
 def save_name(text: str) -> str:
-    """A run name as a folder name that every file system takes: other characters become ``_``."""
-    # Windows and network file systems take less than Linux, and a run folder may be copied there.
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text)
-    kept = kept.strip(".")[:100]
-    if kept.split(".")[0].upper() in RESERVED:  # names of devices on Windows, whatever follows the dot
-        kept = f"_{kept}"
-    if not kept:
+    """A run name as a folder name that every file system takes: letters of any script, digits, and ``._-``.
+
+    A name that has to change for that gets a mark that tells it from all others, so that no run is taken for another.
+    """
+    if "/" in text or "\\" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is a path: --save takes a name, and --result the folder of all runs"
+        )
+    text = unicodedata.normalize("NFC", text)
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in text).strip(".")
+    if len(name.encode()) > LONGEST_NAME:  # cut to leave room for the mark
+        name = name.encode()[: LONGEST_NAME - 7].decode(errors="ignore")
+    if name.split(".")[0].upper() in RESERVED:  # names of devices on Windows, whatever follows the dot
+        name = f"_{name}"
+    if not name.strip("_"):
         raise argparse.ArgumentTypeError(f"{text!r} has no character that a folder name can keep")
-    return kept
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
