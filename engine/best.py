@@ -26,4 +26,4 @@ class Best:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on from there."""
-        vars(self).update(state)
+        self.top1, self.epoch = state["top1"], state["epoch"]

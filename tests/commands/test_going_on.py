@@ -1,7 +1,8 @@
-"""What a run goes on with is what it began with, wherever it lies; see runs.py."""
+"""What a run goes on with is what it began with, wherever it lies."""
 
 import json
 import shutil
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -39,9 +40,8 @@ def again(begun, tmp_path):
         shutil.copytree(begun[kind], base)
 
         def go_on(*more: str) -> int:
-            flags = ["--resume", "auto", "--epochs", "2", *QUICK, *more]
             data = [] if "--data" in more else ["--data", str(base / "data")]
-            return start(kind, base / "result", *flags, *data)
+            return start(kind, base / "result", "--resume", "auto", "--epochs", "2", *QUICK, *more, *data)
 
         return base, go_on
 
@@ -240,11 +240,7 @@ def test_a_result_vouches_for_everything_else(kind, begun, tmp_path, monkeypatch
     """The run ends while the file before it is written: there is no result, and going on writes all of it."""
     flags = [*QUICK, "--data", str(begun[kind] / "data"), "--epochs", "1"]
     with monkeypatch.context() as patch:
-
-        def killed(path, text):
-            raise KeyboardInterrupt
-
-        patch.setattr(report, "write_text", killed)
+        patch.setattr(report, "write_text", Mock(side_effect=KeyboardInterrupt))
         assert start(kind, tmp_path, *flags) == 130
     folder = only_run(tmp_path, kind)
     assert not (folder / "result.json").exists()
