@@ -48,7 +48,7 @@ ANNOTATION = {"image_id": ID, "category_id": ID, "iscrowd": FLAG}
 def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     """``<side>/annotations.json`` beside ``<side>/images/``, or COCO's ``annotations/instances_<side>*.json``."""
     if targets == MASKS and find_spec("pycocotools") is None:
-        raise DataError("masks from COCO's JSON need pycocotools: pip install pycocotools")
+        raise DataError("masks from COCO's JSON need pycocotools: pip install -r requirements-optional.txt")
     places = {side: coco_json(root, side) for side in SIDES}
     documents = {side: _document(path) for side, (path, _) in places.items()}
     names = {side: {c["id"]: c["name"] for c in documents[side]["categories"]} for side in SIDES}

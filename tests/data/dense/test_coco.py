@@ -104,7 +104,7 @@ def test_the_check_looks_for_outlines_and_for_boxes_where_there_are_some(coco, c
 
 def test_without_pycocotools_its_name_is_said(coco, monkeypatch):
     monkeypatch.setattr("data.dense.coco.find_spec", lambda _name: None)
-    with pytest.raises(DataError, match="pip install pycocotools"):
+    with pytest.raises(DataError, match=r"pycocotools: pip install -r requirements-optional\.txt"):
         read(coco)
 
 
