@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-import train_search_cifar
 from data import loaders, workers
+from engine import derivation
 from engine.progress import duration, epoch_line
 from engine.tasks import base
 from tests.harness import FLAGS, finished, metrics, only_run, same_run, start
@@ -140,7 +140,7 @@ def test_decorations_fail_alone_and_with_a_line(kind, tmp_path, monkeypatch, cap
         (plots, "pareto_plot"),
         (plots, "heat_map"),
         (report, "render"),
-        (train_search_cifar, "draw_genotype"),
+        (derivation, "_draw"),
     ):
         monkeypatch.setattr(module, name, broken)
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", broken)

@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from engine import setup
 from engine.configuration import parse_retrain, parse_search
 from tests.harness import SCRIPTS, TINY_RETRAIN, TINY_SEARCH, refusal
 
@@ -116,7 +117,7 @@ def test_impossible_blocks(kind, blocks, capsys):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_too_small_for_the_stages_are_refused_before_data_is_read(kind, capsys, monkeypatch):
-    monkeypatch.setattr(SCRIPTS[kind], "load", None)  # would be a TypeError
+    monkeypatch.setattr(setup, "load", None)  # would be a TypeError
     flags = ["--data", "digits", "--blocks", "[1,1,1,1]", "--stem", "quarter"]
     message = refusal(kind, capsys, *flags, "--image_size", "32")
     assert "image size 32" in message
