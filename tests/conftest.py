@@ -1,4 +1,4 @@
-"""One thread for each process, as several on two cores would wait for each other; and pictures of few pixels."""
+"""One thread for each process, as several on two cores would wait for each other; and pictures that are not painted."""
 
 import os
 
@@ -9,22 +9,23 @@ bound_threads()  # what tests start inherits it
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
-COARSE = 20  # dots an inch
-savefig = Figure.savefig
+painted = Figure.savefig
 
 
-def coarse(figure: Figure, file, **options) -> None:
-    savefig(figure, file, **{**options, "dpi": COARSE})
+def empty(figure: Figure, file, *, format: str = "png", **_options) -> None:
+    """In place of Figure.savefig: a picture of one pixel."""
+    Image.new("L", (1, 1)).save(file, format)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def pictures(request):
-    """Runs draw all their pictures, but small: at full size they take a quarter of a tiny search.
+    """Runs make all their figures, but do not paint them, which takes a quarter of a tiny search.
 
-    Modules with ``pytestmark = pytest.mark.pictures`` look at the size; so do all that start a process.
+    Modules with ``pytestmark = pytest.mark.pictures`` look at them; so do all that start a process.
     """
     with pytest.MonkeyPatch.context() as patch:
         if not request.node.get_closest_marker("pictures"):
-            patch.setattr(Figure, "savefig", coarse)
+            patch.setattr(Figure, "savefig", empty)
         yield

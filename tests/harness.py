@@ -8,10 +8,11 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy
+import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -217,6 +218,17 @@ def refused(capsys, *words, lines: int = 1) -> str:
     """As :func:`refusal`, of the retrainer."""
     capsys.readouterr()
     return refusal("retrain", capsys, *map(str, words), lines=lines)
+
+
+def interrupted(begin: Callable[[], int], go_on: Callable[[], int], *checks: int) -> None:
+    """Run to the end with a SIGTERM before each of these looks for one, which are counted on from stop to stop."""
+    before = 0
+    for count in checks:
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(patch, count - before, signal.SIGTERM)
+            assert (go_on if before else begin)() == 128 + signal.SIGTERM
+        before = count
+    assert go_on() == 0
 
 
 def stop_after(monkeypatch, checks: int, number: int) -> None:

@@ -1,29 +1,31 @@
 """Runs whose console, names or decorations are hostile: the work is done all the same."""
 
 import csv
+import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from data import loaders, workers
-from engine import derivation
-from engine.progress import duration, epoch_line
+from engine.progress import duration
 from engine.tasks import base
-from tests.harness import FLAGS, finished, metrics, only_run, same_run, start
+from ops import draw
+from tests.conftest import painted
+from tests.harness import SCRIPTS, finished, metrics, only_run, same_run, start
 from utils.reports import plots, report
 from utils.reports.log import RunLog
 from utils.system.errors import ReadingError
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--image_size", "16", "--no-tensorboard"]
 HOSTILE = [b"caf\xe9", b"cost_$5_$10", b"a$$b", "\u82b1".encode()]
 PHOTOS = ["--image_size", "65", "--batch_size", "4", "--blocks", "[0]", "--no-tensorboard", "--workers", "1"]
@@ -41,22 +43,43 @@ def folders(root: bytes, names: list[bytes], count: int = 4) -> str:
     return os.fsdecode(root)
 
 
-def command(*words, encoding: str = "utf-8", **options) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, str(ROOT / "retrainer_cifar.py"), *map(str, words)]
-    return subprocess.run(words, env=environment, timeout=120, **options)
+def forked(prepare: Callable[[], object], kind: str, *words: str) -> int:
+    """Run a script in a process of its own, whose streams ``prepare`` arranges; its number."""
+    child = os.fork()
+    if child == 0:
+        prepare()
+        os._exit(start(kind, *words))
+    return child
 
 
-def test_names_of_any_bytes_are_trained_on_printed_predicted_and_written(tmp_path):
+def status_of(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def console(encoding: str) -> io.TextIOWrapper:
+    """A standard output that has few letters and refuses all others."""
+    return io.TextIOWrapper(io.BytesIO(), encoding)
+
+
+def close_streams() -> None:
+    for number in (1, 2):
+        os.close(number)
+    sys.stdout = sys.stderr = None  # as Python has it when the shell closed them
+
+
+def fill_output() -> None:
+    sys.stdout = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+
+
+def test_names_of_any_bytes_are_trained_on_printed_predicted_and_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Figure, "savefig", painted)
     data = folders(os.fsencode(tmp_path) + b"/r\xe9al", HOSTILE)
     bad = os.path.join(os.fsencode(data), b"train", HOSTILE[0], b"b\xe4d.png")
     Path(os.fsdecode(bad)).write_bytes(b"nothing")
-    flags = [*FLAGS["retrain"], "--data", data, "--batch_size", "8", "--epochs", "1", "--bad_images", "skip"]
-    done = command(*flags, "--result", tmp_path, "--export", "pt2", encoding="ascii", capture_output=True)
-    assert done.returncode == 0, done.stderr
-    assert b"\\udce4d.png" in done.stdout
-    assert not done.stderr
-    folder = only_run(tmp_path, "retrain")
+    monkeypatch.setattr(sys, "stdout", console("ascii"))
+    flags = ["--data", data, "--batch_size", "8", "--blocks", "[0]", "--epochs", "1", "--bad_images", "skip"]
+    folder = finished("retrain", tmp_path, *flags, "--export", "pt2")
+    assert b"\\udce4d.png" in sys.stdout.buffer.getvalue()
     result = json.loads((folder / "result.json").read_text())
     assert result["export"]
     assert "could not be made" not in (folder / "log.txt").read_text(encoding="utf-8")
@@ -64,9 +87,10 @@ def test_names_of_any_bytes_are_trained_on_printed_predicted_and_written(tmp_pat
     assert list(json.loads((folder / "measures.json").read_text())["per_class"]) == sorted(map(os.fsdecode, HOSTILE))
     images = os.path.join(data, "val", os.fsdecode(HOSTILE[0]))
     os.rename(os.path.join(os.fsencode(images), b"0.png"), os.path.join(os.fsencode(images), b"\xe9.png"))
-    words = ["--evaluate", folder, "--predict", images]
-    done = command(*words, encoding="cp1252", capture_output=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", console("cp1252"))
+    assert SCRIPTS["retrain"].main(["--evaluate", str(folder), "--predict", images]) == 0
+    assert not capsys.readouterr().err
     with open(tmp_path / "predictions.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         head, *rows = list(csv.reader(file))
     assert head[2:] == sorted(map(os.fsdecode, HOSTILE))
@@ -75,47 +99,35 @@ def test_names_of_any_bytes_are_trained_on_printed_predicted_and_written(tmp_pat
 
 def test_a_reader_that_goes_away_and_a_full_console_end_nothing(tmp_path):
     """Standard output is a pipe that is closed after its first line, standard error a full disk."""
-    words = [sys.executable, str(ROOT / "retrainer_cifar.py"), *FLAGS["retrain"], *SMALL, "--epochs", "3"]
-    with open("/dev/full", "w") as full:
-        child = subprocess.Popen([*words, "--result", str(tmp_path)], stdout=subprocess.PIPE, stderr=full)
-        assert child.stdout.readline()
-        child.stdout.close()
-        assert child.wait(timeout=120) == 0
+    read, write = os.pipe()
+
+    def prepare() -> None:
+        os.close(read)
+        fill_output()
+        sys.stdout, sys.stderr = os.fdopen(write, "w"), sys.stdout
+
+    child = forked(prepare, "retrain", tmp_path, *SMALL, "--epochs", "2")
+    os.close(write)
+    with os.fdopen(read) as lines:
+        assert lines.readline()
+    assert status_of(child) == 0
     folder = only_run(tmp_path, "retrain")
     assert (folder / "result.json").is_file()
-    assert (folder / "log.txt").read_text().count(" epoch ") == 3
+    assert (folder / "log.txt").read_text().count(" epoch ") == 2
 
 
-CLOSED = """
-import os, sys
-for number in (1, 2):
-    os.close(number)
-sys.stdout = sys.stderr = None  # as Python has it when the shell closed them
-sys.path.insert(0, {root!r})
-from tests.harness import start
-os._exit(start("retrain", *{words!r}))
-"""
-
-
-def test_a_process_without_standard_streams_works(tmp_path):
-    words = [str(tmp_path), *SMALL, "--epochs", "1"]
-    code = CLOSED.format(root=str(ROOT), words=words)
-    done = subprocess.run([sys.executable, "-c", code], timeout=120, cwd=ROOT)
-    assert done.returncode == 0
+@pytest.mark.parametrize("prepare", [close_streams, fill_output], ids=["closed", "full"])
+def test_a_process_without_standard_streams_works(prepare, tmp_path):
+    assert status_of(forked(prepare, "retrain", tmp_path, *SMALL, "--epochs", "1")) == 0
     folder = only_run(tmp_path, "retrain")
+    assert (folder / "result.json").is_file()
     torch.load(folder / "checkpoint.pt", weights_only=True)
     assert "epoch 0 of 1" in (folder / "log.txt").read_text()
 
 
-def test_a_full_standard_output_ends_nothing(tmp_path, monkeypatch):
-    with open("/dev/full", "w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        assert start("retrain", tmp_path, *SMALL, "--epochs", "1") == 0
-    assert (only_run(tmp_path, "retrain") / "result.json").is_file()
-
-
-@pytest.mark.parametrize("kind", ["search", "retrain"])
-def test_an_epoch_is_on_disk_before_it_is_announced(kind, tmp_path, monkeypatch):
+@pytest.fixture(scope="module", params=["search", "retrain"])
+def watched(request, tmp_path_factory):
+    """A run of two epochs, and how many were on disk whenever one was announced."""
     saved = []
 
     def line(log, text, original=RunLog.line):
@@ -124,9 +136,28 @@ def test_an_epoch_is_on_disk_before_it_is_announced(kind, tmp_path, monkeypatch)
             saved.append((state["position"]["epoch"], len(metrics(log.folder))))
         original(log, text)
 
-    monkeypatch.setattr(RunLog, "line", line)
-    finished(kind, tmp_path, *SMALL, "--epochs", "2")
-    assert saved == [(1, 1), (2, 2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunLog, "line", line)
+        return finished(request.param, tmp_path_factory.mktemp("watched"), *SMALL, "--epochs", "2"), saved
+
+
+def test_an_epoch_is_on_disk_before_it_is_announced(watched):
+    assert watched[1] == [(1, 1), (2, 2)]
+
+
+def test_the_result_is_the_last_file_of_a_run(watched):
+    names = sorted((p for p in watched[0].iterdir() if p.name != "log.txt"), key=lambda p: p.stat().st_mtime_ns)
+    assert names[-1].name == "result.json"
+    assert {"report.md", "report.json", "loss.png"} <= {path.name for path in names}
+
+
+def test_the_time_that_is_left_is_that_of_the_epochs_before(watched):
+    lines = [line for line in (watched[0] / "log.txt").read_text().splitlines() if "  epoch " in line]
+    assert len(lines) == 2
+    assert lines[-1].endswith("0 s left")
+    first = json.loads((watched[0] / "metrics.jsonl").read_text().splitlines()[0])
+    assert lines[0].endswith(f"{duration(first['time/epoch_s'])} left")
+    assert f"{first.get('train/loss', first.get('shared/loss')):.4f}" in lines[0]
 
 
 @pytest.mark.parametrize("kind", ["search", "retrain"])
@@ -140,7 +171,7 @@ def test_decorations_fail_alone_and_with_a_line(kind, tmp_path, monkeypatch, cap
         (plots, "pareto_plot"),
         (plots, "heat_map"),
         (report, "render"),
-        (derivation, "_draw"),
+        (draw, "draw"),
     ):
         monkeypatch.setattr(module, name, broken)
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", broken)
@@ -155,36 +186,29 @@ def test_decorations_fail_alone_and_with_a_line(kind, tmp_path, monkeypatch, cap
     assert "complete: nothing to do" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["search", "retrain"])
-def test_the_result_is_the_last_file_of_a_run(kind, tmp_path):
-    folder = finished(kind, tmp_path, *SMALL, "--epochs", "1")
-    names = sorted((p for p in folder.iterdir() if p.name != "log.txt"), key=lambda p: p.stat().st_mtime_ns)
-    assert names[-1].name == "result.json"
-    assert {"report.md", "report.json", "loss.png"} <= {path.name for path in names}
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_the_whole_group_stops_politely(number, tmp_path):
+@pytest.mark.parametrize(("kind", "number"), [("retrain", signal.SIGTERM), ("search", signal.SIGHUP)])
+def test_a_signal_to_the_whole_group_stops_politely(kind, number, tmp_path):
     """As GNU timeout sends it: to the process and to its group, workers included."""
     data = folders(os.fsencode(tmp_path) + b"/photos", [b"a", b"b"], 8)
-    words = [*FLAGS["retrain"], *PHOTOS, "--data", data, "--cache", "none", "--epochs", "1000", "--result", tmp_path]
-    child = subprocess.Popen(
-        [sys.executable, str(ROOT / "retrainer_cifar.py"), *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    for line in child.stdout:
-        if line.startswith("epoch 1 "):
-            break
-    time.sleep(0.05)
-    os.kill(child.pid, number)
-    os.killpg(child.pid, number)
-    _, error = child.communicate(timeout=60)
-    assert child.returncode == 128 + number, error
-    assert error == f"retrainer_cifar.py: stopped by {number.name}; --resume goes on from here\n"
-    state = torch.load(only_run(tmp_path, "retrain") / "checkpoint.pt", weights_only=True)
+    (out, written), (errors, complained) = os.pipe(), os.pipe()
+
+    def prepare() -> None:
+        os.setsid()
+        sys.stdout, sys.stderr = os.fdopen(written, "w"), os.fdopen(complained, "w")
+
+    child = forked(prepare, kind, tmp_path, *PHOTOS, "--data", data, "--cache", "none", "--epochs", "1000")
+    os.close(written)
+    os.close(complained)
+    with os.fdopen(out) as lines, os.fdopen(errors) as complaints:
+        assert any(line.startswith("epoch 1 ") for line in lines)
+        time.sleep(0.05)
+        os.kill(child, number)
+        os.killpg(child, number)
+        lines.read()
+        error = complaints.read()
+    assert status_of(child) == 128 + number, error
+    assert error == f"{SCRIPTS[kind].__name__}.py: stopped by {number.name}; --resume goes on from here\n"
+    state = torch.load(only_run(tmp_path, kind) / "checkpoint.pt", weights_only=True)
     assert state["position"]["epoch"] >= 2
 
 
@@ -213,29 +237,3 @@ def test_a_worker_that_dies_ends_a_run_with_a_checkpoint_of_the_step(tmp_path, m
     assert (position["epoch"], position["phase"], position["step"]) == (1, "train", 2)
     assert start("retrain", tmp_path / "other", *flags, "--resume", "auto") == 0
     same_run(folder, whole, "retrain")
-
-
-def test_an_epoch_line_says_what_how_well_how_fast_and_how_long():
-    record = {
-        "shared/loss": 1.25,
-        "shared/top1": 40.0,
-        "shared/lr": 0.1,
-        "valid/loss": 2.0,
-        "valid/top1": 51.5,
-        "time/images_per_s": 812.3,
-        "time/epoch_s": 60.0,
-    }
-    line = epoch_line(3, 10, record, 6 * 60.0, "top1", " %")
-    assert line == "epoch 3 of 10  shared/loss 1.2500  valid/top1 51.50 %  812 images/s  6 min left"
-    shown = [duration(seconds) for seconds in (0, 99, 100, 5940, 6000, 172_799, 200_000)]
-    assert shown == ["0 s", "99 s", "2 min", "99 min", "1 h 40 min", "2 d 00 h", "2 d 07 h"]
-
-
-def test_the_time_that_is_left_is_that_of_the_epochs_before(tmp_path, capsys):
-    folder = finished("retrain", tmp_path, *SMALL, "--epochs", "2")
-    lines = [line for line in (folder / "log.txt").read_text().splitlines() if "  epoch " in line]
-    assert len(lines) == 2
-    assert lines[-1].endswith("0 s left")
-    first = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
-    assert lines[0].endswith(f"{duration(first['time/epoch_s'])} left")
-    assert f"{first['train/loss']:.4f}" in lines[0]

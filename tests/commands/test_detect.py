@@ -1,7 +1,6 @@
 """Detection through the real scripts: searched, retrained, gone on with, by two processes, evaluated, used."""
 
 import json
-import signal
 from importlib.util import find_spec
 
 import pytest
@@ -15,6 +14,7 @@ from tests.harness import (
     candidates,
     evaluated,
     finished,
+    interrupted,
     job,
     metrics,
     only_run,
@@ -23,9 +23,10 @@ from tests.harness import (
     result_of,
     same_run,
     start,
-    stop_after,
     together,
 )
+
+pytestmark = pytest.mark.pictures
 
 FLAGS = "--task detect --image_size 32 --batch_size 8 --epochs 2 --workers 0 --no-tensorboard".split()
 measured = pytest.mark.skipif(find_spec("pycocotools") is None, reason="average precision needs pycocotools")
@@ -65,22 +66,17 @@ def test_a_retraining_learns_and_measures_average_precision(retrained):
     assert Image.open(retrained / "predictions.png").size[0] > 100
 
 
-@pytest.mark.parametrize("checks", [2, 5])
-def test_a_stop_in_a_search_changes_nothing(checks, data, search, tmp_path, monkeypatch):
-    with monkeypatch.context() as patched:
-        stop_after(patched, checks, signal.SIGTERM)
-        assert start("search", tmp_path, *data, *FLAGS) == 128 + signal.SIGTERM
-    assert start("search", tmp_path, *data, "--batch_size", "8", "--resume", "auto") == 0
+def test_stops_in_a_search_change_nothing(data, search, tmp_path):
+    going_on = [*data, "--batch_size", "8", "--resume", "auto"]
+    interrupted(lambda: start("search", tmp_path, *data, *FLAGS), lambda: start("search", tmp_path, *going_on), 2, 5)
     same_run(search, only_run(tmp_path, "search"), "search")
 
 
 @measured
-def test_a_stop_in_a_retraining_changes_nothing(data, search, retrained, tmp_path, monkeypatch):
-    with monkeypatch.context() as patched:
-        stop_after(patched, 2, signal.SIGTERM)
-        words = [*data, *FLAGS, "--arch", f"{search / 'genotypes.json'}#0"]
-        assert start("retrain", tmp_path, *words) == 128 + signal.SIGTERM
-    assert start("retrain", tmp_path, *data, "--batch_size", "8", "--resume", "auto") == 0
+def test_a_stop_in_a_retraining_changes_nothing(data, search, retrained, tmp_path):
+    words = [*data, *FLAGS, "--arch", f"{search / 'genotypes.json'}#0"]
+    going_on = [*data, "--batch_size", "8", "--resume", "auto"]
+    interrupted(lambda: start("retrain", tmp_path, *words), lambda: start("retrain", tmp_path, *going_on), 2)
     same_run(retrained, only_run(tmp_path, "retrain"), "retrain")
 
 

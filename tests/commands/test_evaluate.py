@@ -10,7 +10,8 @@ from utils.system.checkpoint import save
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """A retraining with an average of weights on the digits."""
-    return finished("retrain", tmp_path_factory.mktemp("digits"), *SMALL, "--epochs", "1", "--ema", "0.9")
+    flags = [*SMALL, "--epochs", "1", "--train_images", "320", "--ema", "0.9"]
+    return finished("retrain", tmp_path_factory.mktemp("digits"), *flags)
 
 
 @pytest.mark.parametrize("name", ["module.{}", "_orig_mod.module.{}"])

@@ -160,7 +160,7 @@ def test_another_arch_is_refused(again, capsys):
 
 
 def test_an_inherited_search_is_not_read_again_and_none_can_be_added(tmp_path, capsys):
-    digits = ["--image_size", "16", "--no-tensorboard"]
+    digits = ["--image_size", "16", "--no-tensorboard", "--train_images", "320"]
     idle = ["--controller_steps", "0", "--valid_steps", "0", "--derive_samples", "1"]
     searched = finished("search", tmp_path / "s", *digits, "--epochs", "1", *idle)
     found = tmp_path / "found.json"

@@ -16,14 +16,14 @@ LEARNING = (
 
 
 def test_a_tuned_controller_leaves_uniform_draws_and_the_published_one_is_warned_of(tmp_path, capsys):
-    folder = run("search", tmp_path / "tuned", *LEARNING)
+    folder = run("search", tmp_path / "tuned", *LEARNING, "--image_size", "16")
     assert "still draws uniformly" not in capsys.readouterr().out
     tags, first = scalars(folder), metrics(folder)[0]
     for name in ("favoured", "kl_from_uniform"):
         assert tags[f"controller/{name}"][0][1] == pytest.approx(first[f"controller/{name}"])
         assert len(tags[f"controller/{name}"]) == 2
     assert first["controller/favoured"] > 0.28, "0.246 is uniform"
-    published = run("search", tmp_path / "published", "--no-tensorboard", "--image_size", "16")
+    published = run("search", tmp_path / "published", "--no-tensorboard", "--image_size", "16", "--train_images", "320")
     assert capsys.readouterr().out.count("still draws uniformly") == 2, "once an epoch"
     document = genotypes(published)
     assert document["canonical"] is False
@@ -61,7 +61,7 @@ ENAS = "--controller enas --controller_optimizer enas_adam --entropy_weight 1e-2
 def test_a_stop_between_two_updates_goes_on_bit_for_bit(learning, tmp_path, monkeypatch):
     """In the second epoch, so that the optimizer has its averages and the weight of the entropy has begun to fall."""
     flags = [*learning, *"--controller_samples 3 --controller_lr 1e-2 --epochs 2 --no-tensorboard".split()]
-    flags += ["--batch_size", "480", "--image_size", "16"]
+    flags += ["--train_images", "600", "--batch_size", "170", "--image_size", "16"]
     straight = finished("search", tmp_path / "straight", *flags)
     with monkeypatch.context() as patch:  # an epoch: 3 steps on the weights, 3 updates, 2 reports
         stop_after(patch, 8 + 3 + 2, signal.SIGTERM)

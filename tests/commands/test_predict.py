@@ -13,7 +13,7 @@ from data.predicting import Pictures
 from data.presets import IMAGENET, large, small
 from tests.harness import finished, start
 
-FLAGS = ["--image_size", "16", "--no-tensorboard"]
+FLAGS = ["--image_size", "16", "--no-tensorboard", "--blocks", "[0]", "--train_images", "320"]
 SMALL = small(16, IMAGENET)
 
 
@@ -106,8 +106,8 @@ def test_a_folder_is_decoded_as_it_is_needed_and_not_kept(preset, tmp_path, monk
 def test_a_run_goes_on_with_an_export_that_it_did_not_begin_with(tmp_path, capsys):
     folder = finished("retrain", tmp_path, *FLAGS, "--epochs", "1")
     file = folder / "network.pt2"
-    assert start("retrain", tmp_path, "--resume", "auto", "--epochs", "1", "--export", "pt2") == 0
+    assert start("retrain", tmp_path, *FLAGS, "--resume", "auto", "--epochs", "1", "--export", "pt2") == 0
     assert "complete" in capsys.readouterr().out
     file.unlink()
-    assert start("retrain", tmp_path, "--resume", "auto", "--epochs", "2", "--export", "pt2") == 0
+    assert start("retrain", tmp_path, *FLAGS, "--resume", "auto", "--epochs", "2", "--export", "pt2") == 0
     assert file.is_file()

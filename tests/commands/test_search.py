@@ -125,7 +125,7 @@ def test_same_seed_same_run_and_another_seed_another(searched, tmp_path):
     again = run("search", tmp_path, "--seed", "3", "--workers", "0")
     assert metrics(again) == metrics(folder)
     assert genotypes(again) == genotypes(folder)
-    other = run("search", tmp_path, "--seed", "4")
+    other = run("search", tmp_path, "--seed", "4", "--epochs", "1")
     assert metrics(other)[0]["shared/loss"] != metrics(folder)[0]["shared/loss"]
     assert genotypes(other)["candidates"] != genotypes(folder)["candidates"]
 
@@ -216,7 +216,7 @@ def test_validation_labels_change_nothing_in_what_a_search_finds(tmp_path):
     assert metrics(found[0]) != metrics(found[1]), "the labels do differ"
 
 
-SMALLER = {"retrain": ["--epochs", "1", "--image_size", "16", "--batch_size", "300", "--child_out_filters", "4"]}
+SMALLER = {"retrain": ["--epochs", "1", "--image_size", "16", "--batch_size", "300", "--train_images", "300"]}
 SMALLER["search"] = [*SMALLER["retrain"], "--controller_steps", "1", "--valid_steps", "1", "--derive_samples", "1"]
 
 

@@ -9,7 +9,8 @@ from tests.harness import SMALL, metrics, result_of, start
 
 
 def test_seeds_have_a_folder_each_and_are_not_trained_again(tmp_path, capsys):
-    flags = [*SMALL, "--epochs", "1", "--seeds", "4,1", "--resume", "auto"]
+    few = [*SMALL, "--epochs", "1", "--train_images", "320"]
+    flags = [*few, "--seeds", "4,1", "--resume", "auto"]
     assert start("retrain", tmp_path, *flags) == 0
     report = json.loads((tmp_path / "retrain" / "tiny-seeds.json").read_text())
     folders = {seed: next((tmp_path / "retrain").glob(f"tiny-seed{seed}-*")) for seed in (4, 1)}
@@ -26,13 +27,13 @@ def test_seeds_have_a_folder_each_and_are_not_trained_again(tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for folder in folders.values() for path in folder.iterdir()} == files
     assert len(list((tmp_path / "retrain").iterdir())) == 3
     assert json.loads((tmp_path / "retrain" / "tiny-seeds.json").read_text()) == report
-    assert start("retrain", tmp_path, *SMALL, "--epochs", "1", "--seed", "1", "--save", "one") == 0
+    assert start("retrain", tmp_path, *few, "--seed", "1", "--save", "one") == 0
     [alone] = (tmp_path / "retrain").glob("one-*")
     assert metrics(alone) == metrics(folders[1])
 
 
 def test_seeds_can_be_added_and_other_settings_leave_the_summary(tmp_path):
-    flags = [*SMALL, "--epochs", "1", "--batch_size", "500"]
+    flags = [*SMALL, "--epochs", "1", "--train_images", "320"]
     base = tmp_path / "retrain"
 
     def summary(name: str) -> dict:

@@ -1,7 +1,5 @@
 """Shared weights with all that helps them, through the real script."""
 
-import signal
-
 import pytest
 import torch
 
@@ -9,6 +7,7 @@ from tests.harness import (
     close_weights,
     finished,
     genotypes,
+    interrupted,
     job,
     metrics,
     norm_by_image,
@@ -16,7 +15,6 @@ from tests.harness import (
     refusal,
     same_run,
     start,
-    stop_after,
     together,
     weights,
 )
@@ -33,12 +31,9 @@ def whole(tmp_path_factory):
     return finished("search", tmp_path_factory.mktemp("whole"), *HELPED)
 
 
-@pytest.mark.parametrize("checks", [2, 5])
-def test_a_stop_at_any_step_changes_nothing(checks, whole, tmp_path, monkeypatch):
-    with monkeypatch.context() as patched:
-        stop_after(patched, checks, signal.SIGTERM)
-        assert start("search", tmp_path, *HELPED) == 128 + signal.SIGTERM
-    assert start("search", tmp_path, "--batch_size", "40", "--resume", "auto") == 0
+def test_stops_within_both_phases_change_nothing(whole, tmp_path):
+    going_on = ["--batch_size", "40", "--resume", "auto"]
+    interrupted(lambda: start("search", tmp_path, *HELPED), lambda: start("search", tmp_path, *going_on), 2, 5)
     same_run(whole, only_run(tmp_path, "search"), "search")
 
 

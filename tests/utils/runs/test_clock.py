@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.loaders import TensorLoader
+from engine.progress import duration, epoch_line
 from tests.harness import SMALL, finished, only_run, result_of, start, stop_after
 from utils.runs.clock import CONTROLLER, DATA, EVALUATION, NETWORK, PARTS, REST, Clock, percent
 
@@ -142,3 +143,19 @@ def test_a_run_that_goes_on_adds_to_what_its_earlier_part_took(kind, tmp_path, m
     assert all(both[part] >= first[part] for part in PARTS)
     second = ends["ended"] - ends["began"]
     assert sum(both.values()) == pytest.approx(sum(first.values()) + second, abs=0.1)
+
+
+def test_an_epoch_line_says_what_how_well_how_fast_and_how_long():
+    record = {
+        "shared/loss": 1.25,
+        "shared/top1": 40.0,
+        "shared/lr": 0.1,
+        "valid/loss": 2.0,
+        "valid/top1": 51.5,
+        "time/images_per_s": 812.3,
+        "time/epoch_s": 60.0,
+    }
+    line = epoch_line(3, 10, record, 6 * 60.0, "top1", " %")
+    assert line == "epoch 3 of 10  shared/loss 1.2500  valid/top1 51.50 %  812 images/s  6 min left"
+    shown = [duration(seconds) for seconds in (0, 99, 100, 5940, 6000, 172_799, 200_000)]
+    assert shown == ["0 s", "99 s", "2 min", "99 min", "1 h 40 min", "2 d 00 h", "2 d 07 h"]
