@@ -94,20 +94,7 @@ def test_flags_that_cannot_be(kind, flags, named, capsys):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "blocks",
-    [
-        "",
-        "[]",
-        "[-1]",
-        "[true]",
-        '["1"]',
-        "[[1]]",
-        "null",
-        "{}",
-        "[1",
-        "[1000]",
-        str([1] * 9),
-        "[" * 5000,
-    ],
+    ["", "[]", "[-1]", "[true]", '["1"]', "[[1]]", "null", "{}", "[1", "[1000]", str([1] * 9), "[" * 5000],
     ids=lambda text: text[:12] or "empty",
 )
 def test_impossible_blocks(kind, blocks, capsys):
