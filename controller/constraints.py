@@ -56,6 +56,7 @@ class Constraints:
 
     def reward(self, score: float, genotype: Genotype) -> float:
         """The score, multiplied where constraints are soft by (cost / target) ** -weight for each of them."""
+        # MnasNet's soft form: a network at twice the limit loses a factor of 2 ** weight.
         if self.weight:
             for name, target in self.maxima.items():
                 score *= (self.cost(name, genotype) / target) ** -self.weight
@@ -63,10 +64,10 @@ class Constraints:
 
     def state_dict(self) -> dict[str, Any]:
         """What was measured rather than computed, and so would not come out the same again."""
-        found = [
+        measured = [
             [g.to_lists(), g.sharing, value, g.space] for (name, g), value in self.known.items() if name == MEASURED
         ]
-        return {"measured": found}
+        return {"measured": measured}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what was measured before."""
@@ -95,6 +96,7 @@ def pareto_front(points: Sequence[T], score: Callable[[T], float], cost: Callabl
     Cheapest first.
     """
     front: list[Any] = []
+    # Cheapest first, and of equal cost the best first: a point is beaten by one before it or not at all.
     for point in sorted(points, key=lambda p: (cost(p), -score(p))):
         last = front[-1] if front else None
         if last is None or score(point) > score(last) or (score(point), cost(point)) == (score(last), cost(last)):

@@ -62,10 +62,10 @@ class EnasController(CellPolicy):
             keys.append(self.anchor(state[0]))
         for _node in range(self.space.nodes):
             x, taken = start, None
-            readable, asked = torch.stack(anchors, dim=1), torch.stack(keys, dim=1)  # (n, states, 64) each
+            readable, readable_keys = torch.stack(anchors, dim=1), torch.stack(keys, dim=1)  # (n, states, 64) each
             for _side in range(2):
                 state = self._step(x, state)
-                chosen = connections.add(self._attend(asked, state[0], taken))
+                chosen = connections.add(self._attend(readable_keys, state[0], taken))
                 x, taken = readable[rows, chosen], chosen if self.space.distinct else None
             for _side in range(2):
                 state = self._step(x, state)

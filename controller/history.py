@@ -40,12 +40,14 @@ class HistoryStrategy(ABC):
         """Take the scores of the candidates that were asked for."""
         if len(scores) != len(self._asked) or not self._asked:
             raise ValueError("tell() takes one score for each genotype of the last ask()")
+        # In order of time: what scored best may be of weights that have changed since.
         self.scored += zip(self._asked, map(float, scores), strict=True)
         self._asked = ()
         return {"reward": sum(scores) / len(scores), "best": max(score for _, score in self.scored)}
 
     def argmax(self) -> Any | None:
         """The candidate with the best score so far, on ties the first in order."""
+        # A total order, so that the same scores give the same genotype in every process.
         ranked = sorted(self.scored, key=lambda pair: (-pair[1], pair[0]))
         return ranked[0][0] if ranked else None
 

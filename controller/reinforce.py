@@ -119,9 +119,9 @@ class Reinforce:
         drawn: dict[Genotype, Sequence[Tensor]] = {}
 
         def draw(count: int) -> tuple[Genotype, ...]:
-            found, judged = self.controller.draw(count, generator)
-            drawn.update(zip(found, zip(*judged, strict=True), strict=True))
-            return found
+            candidates, judged = self.controller.draw(count, generator)
+            drawn.update(zip(candidates, zip(*judged, strict=True), strict=True))
+            return candidates
 
         genotypes = draw_fitting(draw, n, fits)
         # each (n,), in the order of the genotypes

@@ -99,8 +99,8 @@ class Relaxation(ABC):
     @torch.no_grad()
     def argmax(self) -> Genotype:
         """The genotype that the logits stand for."""
-        own = [[table.to("cpu", torch.float64) for table in tables] for tables in self.logits]
-        return Genotype.from_lists([self.encoding(tables) for tables in own], self.sharing, self.space.name)
+        tables_on_cpu = [[table.to("cpu", torch.float64) for table in tables] for tables in self.logits]
+        return Genotype.from_lists([self.encoding(tables) for tables in tables_on_cpu], self.sharing, self.space.name)
 
     def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """The same ``n`` times: :meth:`argmax`. Raises NothingFitsError if it does not fit."""
@@ -130,8 +130,8 @@ class Relaxation(ABC):
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there."""
-        for own, table in zip(self.parameters, state["logits"], strict=True):
-            own.copy_(table)
+        for parameter, table in zip(self.parameters, state["logits"], strict=True):
+            parameter.copy_(table)
         self.adam.load_state_dict(state["adam"])
 
 
@@ -165,13 +165,13 @@ def strongest(weights: Tensor, space: CellSpace) -> list[int]:
     An edge is as strong as its largest share but that of none; a node keeps its two strongest, the strongest first, on
     ties the lower input, each with its largest operation, on ties the first.
     """
-    found: list[int] = []
+    encoding: list[int] = []
     rows = iter(weights[:, 1:].tolist())
     for n in range(space.nodes):
         edges = [next(rows) for _ in range(n + 2)]
         for state in sorted(range(n + 2), key=lambda i: -max(edges[i]))[:2]:  # sorting is stable
-            found += [state, edges[state].index(max(edges[state]))]
-    return found
+            encoding += [state, edges[state].index(max(edges[state]))]
+    return encoding
 
 
 class MixedInputs(Relaxation):

@@ -18,6 +18,7 @@ UNIFORM = 0.01  # nats a choice: less is no preference that a search can see; on
 
 def shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
     """The share of each operation and of each input among all edges of the genotypes."""
+    # Over all edges of all encodings, whatever cell they are of.
     inputs = [i for genotype in genotypes for cell in genotype.cells for i in cell[0::2]]
     ops = [op for genotype in genotypes for cell in genotype.cells for op in cell[1::2]]
     space = SPACES[genotypes[0].space]
@@ -68,6 +69,7 @@ class Seen:
 
     @staticmethod
     def _key(genotype: Genotype) -> int:
+        # 56 bits: among a million genotypes two collide with a chance of 1e-5.
         digest = hashlib.sha256(json.dumps(getattr(genotype, "cells", genotype)).encode()).digest()
         return int.from_bytes(digest[:7], "big")
 
@@ -94,9 +96,9 @@ class Spread(NamedTuple):
         """Say for a person whether candidates differ by more than the noise of their scores."""
         if self.noise_share is None:
             return f"one candidate, {self.best:.2f} %: whether candidates differ by more than noise is open"
-        shown = f"{self.candidates} candidates: mean {self.mean:.2f} %, std {self.std:.2f}, best {self.best:.2f} %"
+        scores = f"{self.candidates} candidates: mean {self.mean:.2f} %, std {self.std:.2f}, best {self.best:.2f} %"
         noise = f"the noise of {self.images} reward images explains {self.noise_share:.0f} % of their variance"
-        return f"{shown}; {noise}: they differ by {'more' if self.is_real() else 'no more'} than noise"
+        return f"{scores}; {noise}: they differ by {'more' if self.is_real() else 'no more'} than noise"
 
     def is_real(self) -> bool:
         """Whether the variance is larger than noise alone gives in 39 of 40 cases.
@@ -122,6 +124,7 @@ def spread(scores: Sequence[float], images: int) -> Spread:
     mean = statistics.fmean(scores)
     if len(scores) < 2:
         return Spread(len(scores), images, mean, 0.0, max(scores), None)
+    # All candidates see the same images, so their noise is correlated: this is an upper bound.
     noise = statistics.fmean(score * (100 - score) / images for score in scores)
     variance = statistics.variance(scores)
     share = min(100.0, 100 * noise / variance) if variance else 100.0

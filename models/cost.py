@@ -42,6 +42,7 @@ def network_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost
     genotype.require_fit(spec.blocks)
     structure = STRUCTURES[spec.space]
     plans = structure.plan(spec, genotype)
+    # Auxiliary heads are left out: they are for training alone, and never deployed.
     cells = cells_cost(plans, lambda plan: structure.parts(plan, spec, genotype), spec, image_size)
     return cells + _head(replace(spec, aux=False), plans, image_size)
 
@@ -51,6 +52,7 @@ def _head(spec: NetworkSpec, plans: tuple[CellPlan, ...], image_size: int) -> Co
     """The cost of the main head, which may read maps of every stride."""
     with torch.device("meta"):
         head, _ = STRUCTURES[spec.space].head(spec.head)(spec, plans)
+    # An empty map for each resolution: on the meta device shapes are all that counts.
     size, maps = stem_size(spec.stem, image_size), {}
     for stride, width in map_widths(spec, plans).items():
         maps[stride] = torch.empty(1, width, size, size, device="meta")
@@ -78,6 +80,7 @@ def cost_of(args: argparse.Namespace) -> dict[str, int]:
     """What the command prints. Raises UsageError or GenotypeError."""
     candidate = chosen_candidate(args.arch, args.sharing, args.blocks, layers=args.layers, space=args.space)
     genotype = candidate.genotype
+    # Images above 64 pixels count as large.
     stem = args.stem or STRUCTURES[genotype.space].stem(args.image_size > 64, in_search=False)
     spec = NetworkSpec(
         blocks=candidate.blocks,
@@ -88,6 +91,7 @@ def cost_of(args: argparse.Namespace) -> dict[str, int]:
         space=genotype.space,
     )
     spec.require_size(args.image_size)
+    # Built on the meta device: nothing is computed, and no memory is taken.
     with torch.device("meta"):
         aux = Network.of(genotype, spec).num_aux_parameters
     cost = network_cost(genotype, spec, args.image_size)

@@ -95,8 +95,8 @@ class Detector(nn.Module):
         if not n:  # whose shapes FCOS could not tell
             maps = {key: x.new_zeros(1, *x.shape[1:]) for key, x in maps.items()}
         maps = list(self.pyramid(maps).values())  # (N, NECK, h, w) each
-        found = self.head(maps)
-        return Boxes(*(found[name][:n] for name in Boxes._fields[:3]), *self._places(maps))
+        outputs = self.head(maps)
+        return Boxes(*(outputs[name][:n] for name in Boxes._fields[:3]), *self._places(maps))
 
     def _places(self, maps: Sequence[Tensor]) -> tuple[Tensor, tuple[int, ...]]:
         self.grid.set_cell_anchors(torch.float32, maps[0].device)  # in half precision far pixels would be the same

@@ -29,6 +29,7 @@ class Deployment:
         """Raise SizeError if the images are too small, or the genotypes of the search have not enough encodings."""
         self.spec.require_size(self.image_size)
         blocks = self.spec.blocks
+        # Genotypes go from the search to the retraining as they are, encoding by encoding.
         if num_cells(self.sharing, blocks) != num_cells(self.sharing, searched_blocks):
             raise SizeError(
                 f"with sharing {self.sharing!r} the blocks {list(blocks)} to be retrained take another number "
@@ -58,12 +59,14 @@ def cost_functions(
     """How each cost of a deployed network is found, cheap ones first. All processes go by the clock of the first."""
 
     def latency(genotype: Genotype) -> float:
+        # One clock: processes whose timings differ would draw different genotypes.
         if not world.is_main:
             return world.broadcast(None)
         size = deployment.image_size
         images = torch.zeros(latency_batch, 3, size, size, device=device)
         return world.broadcast(measure_latency(deployment.network(genotype).to(device).eval(), images))
 
+    # Cheap ones first: a genotype that has too many parameters is never timed.
     return {
         "params": lambda genotype: deployment.cost(genotype).parameters,
         "macs": lambda genotype: deployment.cost(genotype).macs,

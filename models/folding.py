@@ -19,6 +19,7 @@ Net = TypeVar("Net", bound=nn.Module)
 
 def folded(network: Net) -> Net:
     """A copy in evaluation mode, for evaluation alone: its state dict fits no other network."""
+    # The network itself stays as it is: a training may go on with it.
     twin = deepcopy(network).eval().requires_grad_(False)
     fold_batch_norms(twin)
     return twin
@@ -30,6 +31,7 @@ def fold_batch_norms(network: nn.Module) -> int:
     for parent in list(network.eval().modules()):
         for first, second in list(_foldable(parent)):
             conv, norm = parent.get_submodule(first), parent.get_submodule(second)
+            # In place of the pair, so that the order of the layers stays.
             setattr(parent, first, fuse_conv_bn_eval(conv, norm))
             setattr(parent, second, nn.Identity())
             count += 1
@@ -39,6 +41,7 @@ def fold_batch_norms(network: nn.Module) -> int:
 def _foldable(parent: nn.Module) -> Iterator[tuple[str, str]]:
     """Names of a convolution in a module and of the norm that it can take on."""
     if isinstance(parent, nn.Sequential):
+        # The last convolution that nothing but a blur has followed.
         before = None
         for name, layer in parent.named_children():
             if isinstance(layer, nn.Conv2d):
@@ -47,6 +50,7 @@ def _foldable(parent: nn.Module) -> Iterator[tuple[str, str]]:
                 yield before, name
             elif not getattr(layer, "keeps_constants", False):
                 before = None
+    # A pool between the two: averages commute with any scale, a maximum with one that is not negative.
     elif hasattr(parent, "averages") and _is_fixed(parent.bn) and (parent.averages or _keeps_order(parent.bn)):
         yield "conv", "bn"
 

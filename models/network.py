@@ -42,6 +42,7 @@ class Backbone(nn.Module):
             structure.shared_cell(plan, spec) if genotype is None else structure.cell(plan, spec, genotype)
             for plan in plans
         )
+        # Auxiliary heads are built even where none is kept: random numbers are drawn in the same order.
         self.head, aux = structure.head(spec.head)(spec, plans)
         self.aux_heads = nn.ModuleList(aux if spec.aux else [])
         structure.initialise(self)
@@ -57,6 +58,7 @@ class Backbone(nn.Module):
 
     def stemmed_bytes(self, images: Tensor) -> int:
         """About how much memory the two states take that the stems make of images (N, 3, H, W)."""
+        # Two states, each smaller than the image by the stride of the stem.
         n, _, height, width = images.shape
         stem = STEMS[self.spec.stem]
         values = n * self.spec.filters * stem.factor * height * width // stem.divisor**2
@@ -100,13 +102,14 @@ class Backbone(nn.Module):
 
     def _keep_masks(self, like: Tensor, genotype: Genotype, drop_path: float | Tensor) -> Tensor | None:
         """Drop-path factors, (cells, 2 * nodes, N, 1, 1, 1), or None where nothing drops."""
+        # A device tensor is not looked at: that would wait for the device.
         if not self.training or (isinstance(drop_path, int | float) and drop_path == 0):
             return None
-        paths = max(len(cell) for cell in genotype.cells) // 2
+        edges = max(len(cell) for cell in genotype.cells) // 2
         if isinstance(drop_path, Tensor) and drop_path.dim():  # one for each cell
-            drop_path = drop_path.repeat_interleave(paths).view(-1, 1, 1, 1, 1)
-        masks = keep_masks(len(self.blocks) * paths, like.shape[0], drop_path, like)
-        return masks.unflatten(0, (len(self.blocks), paths))
+            drop_path = drop_path.repeat_interleave(edges).view(-1, 1, 1, 1, 1)
+        masks = keep_masks(len(self.blocks) * edges, like.shape[0], drop_path, like)
+        return masks.unflatten(0, (len(self.blocks), edges))
 
     def drop_before_head(self, share: float) -> None:
         """Let training drop this share of what the head reads. Raises UsageError for a head that cannot."""

@@ -43,6 +43,7 @@ def count_macs(network: nn.Module, *inputs: Tensor) -> int:
         nonlocal total
         total += output.numel() * layer.weight[0].numel()
 
+    # Norms, activations and pools are not counted, as is the custom.
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     try:
@@ -75,6 +76,7 @@ def _stems(kind: str, filters: int, antialias: str, side: int) -> tuple[Cost, in
     """The cost of the stems, and the sides of the two states that they give."""
     with torch.device("meta"):
         stems, image = build_stems(kind, filters, antialias).eval(), torch.empty(1, 3, side, side)
+        # Chained stems give states of two sizes.
         older, newer = (state.shape[-1] for state in stems(image))
         return measured(stems, image), older, newer
 
@@ -85,8 +87,10 @@ def cells_cost(
     """The cost of stems and cells on square images. ``parts``: those of a cell."""
     total, older, newer = _stems(spec.stem, spec.filters, spec.antialias, image_size)
     for plan in plans:
+        # Nodes of a reduction have the smaller size already.
         node = spec.halved(newer) if plan.is_reduction else newer
         for part in parts(plan):
+            # A part that is used for several nodes has its parameters once.
             cost = _part(part.build, part.of, part.channels, (older, newer, node)[part.reads])
             total += Cost(cost.parameters, part.uses * cost.macs)
         older, newer = newer, node

@@ -62,6 +62,7 @@ def plan_stages(spec: NetworkSpec, _genotype: Genotype | None = None) -> tuple[C
     for stage, count in enumerate(blocks):
         for position in range(count + 1):
             is_reduction, width = position == count, filters * 2**stage
+            # The last stage has no auxiliary head: the classifier reads its output.
             is_last = is_reduction and stage == len(blocks) - 1
             plans.append(
                 CellPlan(
@@ -97,6 +98,7 @@ def plan_stack(
     stem, width = STEMS[spec.stem], spec.filters
     if width < 2 or width % 2:
         raise ValueError(f"filters must be even and positive: reductions give half of them each way; got {width}")
+    # Behind the chained stems of large images the older state is twice as large already.
     reads, halved, stage = (stem.factor * width,) * 2, spec.stem == "imagenet", 0
     plans: list[CellPlan] = []
     for index in range(cells):

@@ -42,6 +42,7 @@ def _on_a_copy(measure: Proxy) -> Proxy:
 
     @wraps(measure)
     def measured(network: nn.Module, images: Tensor, targets: Tensor, criterion: Criterion) -> float:
+        # Auxiliary heads would count in every score, and are not deployed.
         twin = deepcopy(network).train()
         if hasattr(twin, "aux_heads"):
             twin.aux_heads = nn.ModuleList()
@@ -90,6 +91,7 @@ def synflow(network: nn.Module, images: Tensor, targets: Tensor, criterion: Crit
     R is the sum of the outputs for one image of ones, with every parameter replaced by its absolute value and batch
     norms bypassed. In float64, on the CPU because not every device has it: products over many layers are large.
     """
+    # Absolute weights without norms: the product of all weights along every way through the network.
     network = _without_norms(network).to("cpu", torch.float64)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -191,8 +193,8 @@ def _weights(network: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
 
 def _total(values: Iterator[Tensor]) -> float:
     """The sum of scalars, read from the device once."""
-    found = list(values)
-    return torch.stack(found).cpu().double().sum().item() if found else math.nan
+    scalars = list(values)
+    return torch.stack(scalars).cpu().double().sum().item() if scalars else math.nan
 
 
 def _without_norms(network: nn.Module) -> nn.Module:

@@ -9,6 +9,7 @@ from ops.layers import BlurPool, Mish
 from ops.primitives import ANTIALIAS
 
 
+# The stems of our own networks reflect at the border; all other convolutions pad with zeros.
 def _conv(channels_in: int, channels: int, kernel: int, stride: int) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, bias=False, padding_mode="reflect")
 
@@ -17,6 +18,7 @@ def _halving(channels_in: int, channels: int) -> list[nn.Module]:
     return [_conv(channels_in, channels, 3, 2), nn.BatchNorm2d(channels), Mish()]
 
 
+# Kernels of 3 and 5 pixels: the two states differ, though both read the image.
 def _full(channels: int, _antialias: str) -> list[list[nn.Module]]:
     return [[_conv(3, channels, kernel, 1), nn.BatchNorm2d(channels)] for kernel in (3, 5)]
 
@@ -33,6 +35,7 @@ def _quarter_blur(channels: int, antialias: str) -> list[list[nn.Module]]:
     return pair
 
 
+# Three times the channels of the first cells, as DARTS, ENAS and NAO have it.
 def _plain(channels: int, _antialias: str) -> list[list[nn.Module]]:
     return [[nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels)]]
 
@@ -41,6 +44,8 @@ def _imagenet(channels: int, _antialias: str) -> list[list[nn.Module]]:
     def halving(channels_in: int, channels: int) -> list[nn.Module]:
         return [nn.Conv2d(channels_in, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels)]
 
+    # The image is halved three times before the first cell, and between the two states once.
+    # No activation behind the last norm: cells begin with ReLU themselves.
     first = [*halving(3, channels // 2), nn.ReLU(), *halving(channels // 2, channels)]
     return [first, [nn.ReLU(), *halving(channels, channels)]]
 
@@ -130,10 +135,12 @@ class Stemmed:
         """Apply an operation to a state; if it is one of the two and there is room, once for all genotypes."""
         if x is not self.s0 and x is not self.s1:
             return operation(x)
+        # By the operation and which of the two states it reads: all that its result depends on.
         key = operation, x is self.s1
         result = self.kept.get(key)
         if result is None:
             result = operation(x)
+            # What no longer fits is computed anew for each genotype, as it would be without.
             if result.nbytes <= self.room:
                 self.room -= result.nbytes
                 self.kept[key] = result

@@ -21,6 +21,7 @@ def trained_network(state: Mapping[str, Any], path: Path) -> Network:
         raise CheckpointError(f"{path} is no checkpoint of a retraining")
     with checkpoint.fitting(path):
         network = Network.from_arguments(state["network"])
+        # The average takes the place of the parameters, beside the statistics of the last epoch.
         weights = checkpoint.fitted(network, state["model"], path)
         average = state["extras"].get("average")
         if average is not None:  # of parameters; statistics are not averaged
@@ -50,6 +51,7 @@ def kept_candidate(
     with checkpoint.fitting(path):
         kept = stored_candidate(state)
         anew = arch != state["flags"]["arch"]
+    # The file behind --arch may have been moved or edited since: then the checkpoint decides.
     try:
         same = read_candidate(arch, sharing, kept.blocks, space).genotype == kept.genotype
     except GenotypeError:
@@ -75,14 +77,15 @@ def chosen_candidate(
 
     ``blocks``: of a network of stages, ``layers``: of a stack. Raises UsageError for the one that it does not have.
     """
+    # Without blocks: a file may state others than the user gives.
     candidate = read_candidate(arch, sharing, None, space)
-    own = SPACES[candidate.genotype.space]
-    if own.stacked and blocks is not None:
-        raise UsageError(f"--blocks: networks of the space {own.name} are one stack of cells: give --layers")
-    if not own.stacked and layers is not None:
-        raise UsageError(f"--layers: networks of the space {own.name} have stages of cells: give --blocks")
-    told = (layers,) if layers is not None else blocks
-    blocks = tuple(told) if told is not None else candidate.blocks or own.depths[1]
+    space = SPACES[candidate.genotype.space]
+    if space.stacked and blocks is not None:
+        raise UsageError(f"--blocks: networks of the space {space.name} are one stack of cells: give --layers")
+    if not space.stacked and layers is not None:
+        raise UsageError(f"--layers: networks of the space {space.name} have stages of cells: give --blocks")
+    depth = (layers,) if layers is not None else blocks
+    blocks = tuple(depth) if depth is not None else candidate.blocks or space.depths[1]
     candidate.genotype.require_fit(blocks)
     return Candidate(candidate.genotype, blocks)
 
@@ -95,6 +98,7 @@ def inherit_weights(network: Network, state: Mapping[str, Any], run: Path, path:
     with checkpoint.fitting(path):
         supernet = SuperNet.from_arguments(state["network"])
         checkpoint.load_weights(supernet, state["model"], path)
+    # Whatever both state must agree: filters, blocks, stem, head and the like.
     mine, theirs = network.arguments(), supernet.arguments()
     differing = [key for key in mine if key in theirs and mine[key] != theirs[key]]
     if differing:
@@ -106,6 +110,6 @@ def inherit_weights(network: Network, state: Mapping[str, Any], run: Path, path:
 def require_same_cells(arch: str, sharing: str | None, state: Mapping[str, Any], path: Path) -> None:
     """Refuse an ``--arch`` that is not the network in the checkpoint at ``path``. Raises UsageError."""
     with checkpoint.fitting(path):
-        own = stored_candidate(state)
-    if read_candidate(arch, sharing, own.blocks).genotype != own.genotype:
+        trained = stored_candidate(state)
+    if read_candidate(arch, sharing, trained.blocks).genotype != trained.genotype:
         raise UsageError(f"--arch {arch} is another network than that of {path}, which --evaluate measures")

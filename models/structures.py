@@ -53,6 +53,7 @@ class Structure:
 
 FITTING = ("plain", "plain", "imagenet", "imagenet")  # stems of a stack
 
+# A new space is a line here, beside its line in ops.space.SPACES.
 STRUCTURES = {
     "slnas": Structure(
         stems=staged.STEMS,
@@ -70,7 +71,9 @@ STRUCTURES = {
         shared_cell=enas.SharedCell,
         parts=loose_ends.parts,
         initialise=enas.initialise,
+        # The published classifier has no bias and reads ReLU of the last map.
         heads={"classify": partial(classify_stack, bias=False, rectified=True)},
+        # Its shared weights are trained without drop path.
         search_drop_path=0.0,
     ),
     "darts": Structure(
@@ -80,6 +83,7 @@ STRUCTURES = {
         shared_cell=mixture.MixedCell,
         parts=darts.parts,
         initialise=darts.initialise,
+        # On large images the published head leaves out its last batch norm.
         heads={"classify": partial(classify_stack, both_norms=False, aux_in_place=True)},
     ),
     "nao": Structure(

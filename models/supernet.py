@@ -70,9 +70,11 @@ class SuperNet(Backbone):
         )
         super().__init__(spec)
         self.sharing, self.bn_stats, self.bn_affine = sharing, bn_stats, bn_affine
+        # A scale that another genotype trained would favour operations by their norm's history.
         if not bn_affine:  # the stems, which no genotype chooses, keep theirs
             for norm in _norms(self.blocks):
                 _forget_scale(norm)
+        # Without running statistics a norm uses those of the batch, in evaluation too.
         if not BN_STATS[bn_stats].kept:
             for norm in _norms(self):
                 _forget_statistics(norm)
@@ -119,6 +121,7 @@ class SuperNet(Backbone):
         like = next(self.parameters())
         network = Network.of(genotype, self.spec).to(like.device, like.dtype)
         shared, weights = self.state_dict(), network.state_dict()
+        # What only the network keeps, running statistics for one, starts fresh.
         norms = {name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)}
         for key in weights:
             shared_key = self._shared_key(key, genotype)
@@ -184,6 +187,7 @@ class SuperNet(Backbone):
     def _recalibrate(self, genotype: Genotype | None, calibration: Iterable[Tensor | Stemmed]) -> None:
         like = next(self.parameters())
         for norm in _norms(self):
+            # No momentum: the plain mean over all batches.
             norm.track_running_stats, norm.momentum = True, None
             norm.running_mean = like.new_zeros(norm.num_features)
             norm.running_var = like.new_ones(norm.num_features)

@@ -38,6 +38,7 @@ def validated(cells: Any, space: CellSpace) -> tuple[Encoding, ...]:
         raise GenotypeError(f"a genotype is a list of encodings, not {short(cells)}")
     if not cells:
         raise GenotypeError("a genotype needs at least one encoding, but the list is empty")
+    # The commonest mistake: one encoding without the list around it.
     if all(is_int(value) for value in cells):
         raise GenotypeError(
             f"a genotype is a list of encodings, but {len(cells)} bare integers were given: "
@@ -49,8 +50,10 @@ def validated(cells: Any, space: CellSpace) -> tuple[Encoding, ...]:
 def _validated_cell(index: int, cell: Any, space: CellSpace) -> Encoding:
     if not isinstance(cell, list | tuple):
         raise GenotypeError(f"cell {index} is {short(cell)}, not a list of {space.length} integers")
+    # Genotypes of the space of DARTS may have any number of nodes, as NASNet's do.
     if len(cell) != space.length and not (space.further and cell and len(cell) % 4 == 0):
         raise GenotypeError(f"cell {index} has {len(cell)} values, but an encoding has {space.length}")
+    # input_1, op_1, input_2, op_2 of each node in turn.
     for position, value in enumerate(cell):
         n, field = divmod(position, 4)
         name = ("input_1", "op_1", "input_2", "op_2")[field]
@@ -82,9 +85,10 @@ def validated_concat(concat: Any, cells: Sequence[Encoding], space: CellSpace) -
         for state in states:
             if not is_int(state) or not 2 <= state <= last:
                 raise GenotypeError(f"cell {index}: concat names {short(state)}, but its nodes are states 2 to {last}")
+    # All nodes are what a cell gives anyway: equal genotypes are then equal values.
     concat = tuple(tuple(states) for states in concat)
-    said = tuple(tuple(range(2, 2 + len(cell) // 4)) for cell in cells)
-    return () if concat == said and not space.loose_ends else concat
+    all_nodes = tuple(tuple(range(2, 2 + len(cell) // 4)) for cell in cells)
+    return () if concat == all_nodes and not space.loose_ends else concat
 
 
 def short(value: Any) -> str:

@@ -62,6 +62,7 @@ class Genotype:
         if self.space not in SPACES:
             raise GenotypeError(f"space {short(self.space)} is none of {', '.join(SPACES)}")
         space = SPACES[self.space]
+        # Frozen, but lists of lists are welcome: what is kept are tuples.
         object.__setattr__(self, "cells", validated(self.cells, space))
         if space.stacked and self.sharing != "type":
             raise GenotypeError(f"cells of the space {self.space} are shared by type, not by {self.sharing}")
@@ -144,6 +145,7 @@ def read_candidate(
     text = str(text_or_path).strip()
     if not text:
         raise GenotypeError("the genotype is empty: give a JSON list, a genotypes.json, or genotypes.json#RANK")
+    # A name as it is published wins over a file of that name, any other case does not.
     names = {name.casefold(): stated for name, stated in NAMED.items()}
     if text in NAMED or (text.casefold() in names and not _is_file(Path(text))):
         stated = names[text.casefold()]

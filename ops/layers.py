@@ -59,6 +59,7 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        # Narrow networks still need one channel inside.
         squeezed = max(1, channels // REDUCTION)
         self.reduce = nn.Linear(channels, squeezed, bias=False)
         self.expand = nn.Linear(squeezed, channels, bias=False)
@@ -118,11 +119,12 @@ class DilatedDepthwiseConv2d(DepthwiseConv2d):
         return F.conv2d(x, self.weight, None, 1, padding, 2, channels)
 
 
-def keep_masks(paths: int, batch: int, p: float | Tensor, like: Tensor) -> Tensor:
+def keep_masks(edges: int, batch: int, p: float | Tensor, like: Tensor) -> Tensor:
     """Draw factors of drop path for a batch, (paths, N, 1, 1, 1): 0 with probability ``p``, else 1/(1-p).
 
     Huang et al., arXiv 1603.09382, for each image by itself as in Larsson et al., arXiv 1605.07648. One draw for many
     edges, on the device and in the precision of ``like``. Multiplying by the factors keeps the mean.
     """
-    drawn = torch.rand(paths, batch, 1, 1, 1, device=like.device, dtype=torch.float32)
+    # Drawn in float32: half precision would round probabilities.
+    drawn = torch.rand(edges, batch, 1, 1, 1, device=like.device, dtype=torch.float32)
     return ((drawn >= p) / (1 - p)).to(like.dtype)

@@ -26,6 +26,7 @@ def from_pairs(document: Mapping[str, Any], space: CellSpace = DARTS) -> Stated:
 
     Raises GenotypeError.
     """
+    # A typing error in a key must not turn into a default.
     unknown = [key for key in document if key not in KEYS]
     if unknown or "normal" not in document or "reduce" not in document:
         wanted = f"a genotype is a list of encodings, or has pairs under the keys {', '.join(KEYS)}"
@@ -44,6 +45,7 @@ def from_published(text: str) -> Stated:
     Logs of DARTS and of what followed it end with this. It is parsed and never evaluated. Raises GenotypeError.
     """
     text = text[text.rindex(PUBLISHED) :]
+    # Up to the parenthesis that closes the first: logs go on behind it.
     still_open = list(accumulate((character == "(") - (character == ")") for character in text))
     closed = 1 + still_open.index(0, len(PUBLISHED)) if 0 in still_open[len(PUBLISHED) :] else 0
     try:
@@ -92,6 +94,7 @@ def _darts(normal: str, reduction: str, concat: Sequence[Sequence[int]] = ()) ->
 def _numbers(text: str, space: CellSpace) -> Stated:
     """A genotype from all integers of both cells in one row."""
     numbers = tuple(map(int, text.split()))
+    # The normal cell, then the reduction.
     half = len(numbers) // 2
     return Stated((numbers[:half], numbers[half:]), space=space.name)
 

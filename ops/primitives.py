@@ -37,6 +37,7 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, W, H, H) -> (N, W, H, H)."""
+        # Half of the channels is passed on untouched: shorter ways for gradients, half of the work.
         passed, worked = x.chunk(2, dim=1)  # (N, W/2, H, H) each
         return interleave(passed, self.branch(worked))  # (N, W, H, H)
 

@@ -70,6 +70,7 @@ class CellSpace(Space):
     further: tuple[str, ...] = ()
     searched: bool = True
 
+    # Node n chooses among n + 2 states, twice, and each time among all operations.
     def __post_init__(self) -> None:
         options = ((node + 2, len(self.operations)) * 2 for node in range(self.nodes))
         object.__setattr__(self, "positions", tuple(count for node in options for count in node))
@@ -88,6 +89,7 @@ class CellSpace(Space):
     @property
     def widest(self) -> tuple[int, ...]:
         """The encoding that needs the most memory: the heaviest operation on every edge."""
+        # Inputs 0 and 1 are the largest maps: nodes of a reduction are halved.
         heaviest = self.operations.index(self.heaviest)
         return (0, heaviest, int(self.distinct), heaviest) * self.nodes
 
@@ -111,16 +113,19 @@ def in_order(encoding: Sequence[int]) -> tuple[int, ...]:
 
 def loose_ends(encoding: Sequence[int]) -> tuple[int, ...]:
     """The states that no node reads: inputs 0 and 1 among them, where that is so, and always the last node."""
+    # The last node can be nobody's input, so that there is always one.
     read = encoding[0::2]
     return tuple(state for state in range(2 + len(encoding) // 4) if state not in read)
 
 
+# The order of operations is part of every file that holds a genotype: new ones go to the end.
 SLNAS = CellSpace(
     "slnas",
     operations=("shuffle_3x3", "shuffle_5x5", "avg_pool_3x3", "max_pool_3x3", "conv_1x1"),
     nodes=5,
     heaviest="shuffle_5x5",
 )
+# ENAS, arXiv 1802.03268, micro space.
 ENAS = CellSpace(
     "enas",
     operations=("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "identity"),
@@ -130,6 +135,7 @@ ENAS = CellSpace(
     depths=((6,), (15,)),
     loose_ends=True,
 )
+# DARTS, arXiv 1806.09055. Its two edges of a node come from different states.
 DARTS = CellSpace(
     "darts",
     operations=(
@@ -143,6 +149,7 @@ DARTS = CellSpace(
     distinct=True,
     further=("sep_conv_7x7", "conv_7x1_1x7"),
 )
+# NAO, arXiv 1808.07233: for retraining what it published.
 NAO = CellSpace(
     "nao",
     operations=(  # the published table holds three of them twice

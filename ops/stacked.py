@@ -74,6 +74,7 @@ def project(channels: int, out_channels: int, affine: bool) -> nn.Sequential:
 def sep_conv(kernel: int, channels: int, stride: int, affine: bool) -> nn.Sequential:
     """Twice ReLU, depthwise, 1x1, batch norm; the first one has the stride."""
     layers: list[nn.Module] = []
+    # The published operation is this row twice; the map is halved by the first.
     for step in (stride, 1):
         layers += [DepthwiseConv2d(channels, kernel, step), pointwise(channels, channels)]
         layers += [nn.BatchNorm2d(channels, affine=affine), nn.ReLU()]

@@ -39,6 +39,7 @@ PUBLISHED = Settings()
 
 def scaled(scores: Sequence[float]) -> Tensor:
     """Scores as shares of the way from the lowest to the highest, (n,); 1/2 where all are equal."""
+    # The predictor ends in a sigmoid: only the order within this pool matters.
     values = torch.tensor(scores, dtype=torch.float64)
     low, high = values.min(), values.max()
     return ((values - low) / (high - low) if high > low else torch.full_like(values, 0.5)).float()
@@ -64,10 +65,11 @@ def fit(
     optimizer = torch.optim.Adam(network.parameters(), settings.lr, weight_decay=settings.weight_decay)
     network.train()
     total = 0.0
+    # The network goes on from the last round; only Adam starts afresh.
     for epoch in range(settings.epochs):
-        shown = tokens if augment is None else augment(tokens)
+        written = tokens if augment is None else augment(tokens)
         for rows in torch.randperm(len(tokens)).split(settings.batch):
-            loss = joint_loss(*network(shown[rows]), shown[rows], values[rows], settings.trade_off)
+            loss = joint_loss(*network(written[rows]), written[rows], values[rows], settings.trade_off)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)

@@ -143,24 +143,24 @@ class Nao:
         for member in ranked:
             member.fitted = True
         self.pool.drop_worst(settings.replaced)
-        found = self._improve(tokens[: settings.best], fits)
-        self.pool.add(found, DECODED)
-        fresh = settings.replaced - len(found)
+        decoded = self._improve(tokens[: settings.best], fits)
+        self.pool.add(decoded, DECODED)
+        fresh = settings.replaced - len(decoded)
         self._draw(fresh, FRESH, generator, fits)
         self.pool.begin_round(generator)
         self.counts["rounds"] += 1
-        self.counts[DECODED] += len(found)
+        self.counts[DECODED] += len(decoded)
         self.counts[FRESH] += fresh
         self.quality["reconstruction_error"] = reconstruction_error(self.network, tokens, self.tokens)
         if accuracy is not None:
             self.quality["pairwise_accuracy"] = accuracy
         measured = {name: value for name, value in self.quality.items() if value is not None}
-        news = {"loss": loss, DECODED: float(len(found)), FRESH: float(fresh), **measured}
+        news = {"loss": loss, DECODED: float(len(decoded)), FRESH: float(fresh), **measured}
         self._news = {f"nao_{name}": value for name, value in news.items()}
 
     def _improve(self, tokens: torch.Tensor, fits: Fits | None) -> list[Any]:
         """New genotypes that fit, decoded after ever longer latent steps from these tokens (n, L)."""
-        found: dict[Any, Any] = {}  # by the canonical form
+        improved: dict[Any, Any] = {}  # by the canonical form
         with torch.no_grad():
             outputs = self.network.encoder(tokens)
         direction = self.network.direction(outputs)
@@ -168,11 +168,11 @@ class Nao:
             decoded, _ = self.network.decoder.greedy(moved(outputs, direction, size), self.tokens)
             for genotype in self.tokens.decode(decoded):
                 form = self.positions.canonical(genotype)
-                if form not in found and not self.pool.knows(form) and (fits is None or fits(genotype)):
-                    found[form] = genotype
-                if len(found) == self.settings.replaced:
-                    return list(found.values())
-        return list(found.values())
+                if form not in improved and not self.pool.knows(form) and (fits is None or fits(genotype)):
+                    improved[form] = genotype
+                if len(improved) == self.settings.replaced:
+                    return list(improved.values())
+        return list(improved.values())
 
     def state_dict(self) -> dict[str, Any]:
         """The pool, the network, and what was counted and measured."""

@@ -47,11 +47,11 @@ class _Depthwise5(torch.autograd.Function):
 def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """Columns 0 to 2 from the input moved by a pixel to the right, 2 to 4 from one moved to the left, 1 to 3 from the
     input itself. A move pushes a column out of the map that column 2 needs, so the unmoved input comes last."""
-    found, narrow = torch.empty_like(weight), weight[..., :3].contiguous()
+    of_weight, narrow = torch.empty_like(weight), weight[..., :3].contiguous()
     for first in (0, 2, 1):
         moved = x if first == 1 else F.pad(x, (1 - first, first - 1))
-        found[..., first : first + 3] = _backward(gradient, moved, narrow, (2, 1), (False, True))[1]
-    return found
+        of_weight[..., first : first + 3] = _backward(gradient, moved, narrow, (2, 1), (False, True))[1]
+    return of_weight
 
 
 def _backward(
