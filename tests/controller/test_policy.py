@@ -112,7 +112,7 @@ def test_the_probabilities_of_all_continuations_sum_to_one():
     controller = sharp().double()
     base = list(controller.sample(1, generator(0)).genotypes[0].cells[0])
     variants = []
-    for op_1, op_2 in product(range(5), repeat=2):  # the last node's operations, all else fixed
+    for op_1, op_2 in product(range(len(SLNAS.operations)), repeat=2):  # the last node's operations, all else fixed
         variants.append(Genotype(((*base[:17], op_1, base[18], op_2),), "block"))
     total = controller.log_prob(variants).logsumexp(0)
     rest = controller.probabilities(variants[0])[0]

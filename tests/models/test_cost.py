@@ -40,7 +40,7 @@ def test_the_sum_over_parts_is_the_cost_of_the_network(sharing, stem, antialias)
     same_cost(genotype, blocks, rng.choice([2, 4, 6]), rng.choice([2, 10]), stem, antialias, size)
 
 
-@pytest.mark.parametrize("op", range(5), ids=SLNAS.operations)
+@pytest.mark.parametrize("op", range(len(SLNAS.operations)), ids=SLNAS.operations)
 def test_every_operation_alone_at_an_odd_size(op):
     genotype = Genotype.from_lists([[0, op, 1, op] * 5] * 2)
     same_cost(genotype, (1, 1), 4, 3, "full", "conv", 21)

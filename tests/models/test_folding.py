@@ -48,7 +48,7 @@ def test_a_folded_network_gives_the_same(antialias, stem):
     assert len(norms(folded(network))) == len(network.blocks), "those behind the nodes of a cell alone stay"
 
 
-@pytest.mark.parametrize("op", range(5), ids=SLNAS.operations)
+@pytest.mark.parametrize("op", range(len(SLNAS.operations)), ids=SLNAS.operations)
 def test_every_operation_folds_exactly(op):
     network = lived_in(Network(Genotype.from_lists([[0, op, 1, op] * 5] * 2), (1,), 4, 3))
     assert difference(network) < 1e-12
