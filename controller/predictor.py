@@ -6,9 +6,6 @@ import math
 from typing import Any
 
 import torch
-from scipy.stats import norm, rankdata
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF
 
 from controller.history import HistoryStrategy
 from controller.positions import Positions
@@ -30,7 +27,7 @@ class Predictor(HistoryStrategy):
 
     def __init__(self, positions: Positions) -> None:
         super().__init__(positions)
-        self._fitted: tuple[int, GaussianProcessRegressor] | None = None  # by how many scores
+        self._fitted: tuple[int, Any] | None = None  # by how many scores, and the model
 
     def propose(self, n: int, generator: torch.Generator) -> list[Any]:
         """``n`` candidates by the model, or uniform ones before there is one and where all were scored."""
@@ -57,8 +54,13 @@ class Predictor(HistoryStrategy):
         drawn += [self.positions.mutated(parent, generator) for parent in best for _child in range(CHILDREN)]
         return [candidate for candidate in dict.fromkeys(drawn) if candidate not in scores]
 
-    def _model(self) -> GaussianProcessRegressor:
+    def _model(self) -> Any:
         """The model of the scores so far; of a candidate that was scored again, since weights changed, the last one."""
+        # Here, since they take a second to import and most searches have another strategy.
+        from scipy.stats import norm, rankdata
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF
+
         if self._fitted is None or self._fitted[0] != len(self.scored):
             scores = dict(self.scored)
             quantiles = norm.ppf((rankdata(list(scores.values())) - 0.5) / len(scores))
