@@ -21,12 +21,7 @@ OWN = {
         "positive": ["controller_lr", "reward_fraction"],
         "real": ["entropy_weight", "bl_dec"],
     },
-    "retrain": {
-        "integers": [],
-        "counts": [],
-        "positive": ["grad_clip"],
-        "real": ["label_smoothing", "aux_weight"],
-    },
+    "retrain": {"integers": [], "counts": [], "positive": ["grad_clip"], "real": ["label_smoothing", "aux_weight"]},
 }
 KINDS = list(SCRIPTS)
 
