@@ -79,7 +79,8 @@ def retrain(config: RetrainConfig, ending: Command) -> Path:
                 if run.enters("valid"):  # every validation image once; with --holdout they are training images
                     run.leaves(validate(run, learner, data.valid, task))
                 metrics = run.write_epoch("train", data.train.num_images)
-                run.notes["last_top1"] = metrics[f"valid/{task.measure}"]
+                run.notes["last_top1"] = metrics[f"valid/{task.measure}"]  # outlives the epoch: result.json states it
+                # First `best`, then the file, so that best.pt knows itself as the best.
                 if best.improve(metrics[f"valid/{task.measure}"], epoch):
                     run.save("best.pt")
                 run.end_epoch(metrics, task)
@@ -87,7 +88,7 @@ def retrain(config: RetrainConfig, ending: Command) -> Path:
 
             # The result: measures of the chosen network on all of val/, report and export.
             finish_retraining(run, learner, data, task, recipe, best)
-        return context.world.broadcast(run.log.folder)
+        return context.world.broadcast(run.log.folder)  # only the first process has a folder
 
 
 if __name__ == "__main__":

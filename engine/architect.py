@@ -50,6 +50,7 @@ class Architect:
         Returns how many images passed through the network for it.
         """
         self.relaxed.step(self.gradient(train, valid))
+        # Three passes over the training batch: the step of the weights, and both sides of the difference.
         return len(valid.images) + (3 * len(train.images) if self.order == 2 else 0)
 
     def gradient(self, train: Batch, valid: Batch) -> list[Tensor]:
@@ -65,17 +66,18 @@ class Architect:
         second derivative; w is moved for it, not w'.
         """
         alphas, weights = self.relaxed.parameters, self.weights
-        lr = self.optimizer.param_groups[0]["lr"]
+        lr = self.optimizer.param_groups[0]["lr"]  # train_pass has set it for this very step, alike in all groups
         values = in_a_row(weights)  # (weights,)
         with borrowed(weights, values):
             step = self._slope(train, weights, training=True) + self._inertia()  # (weights,)
-            put(weights, values - lr * step)
-            both = self._slope(valid, [*alphas, *weights])
+            put(weights, values - lr * step)  # from here on the model has w'
+            both = self._slope(valid, [*alphas, *weights])  # one backward pass for both: (alphas + weights,)
             direct, direction = both.split([sum(a.numel() for a in alphas), len(values)])
+            # R; of no direction at all it is large, but finite.
             share = SMALL / direction.norm().clamp_min(torch.finfo(values.dtype).tiny)
             slopes = []
             for sign in (1, -1):
-                put(weights, values + sign * share * direction)
+                put(weights, values + sign * share * direction)  # w + R v, then w - R v
                 slopes.append(self._slope(train, alphas, training=True))
         return direct - lr * (slopes[0] - slopes[1]) / (2 * share)  # (alphas,)
 
@@ -90,20 +92,23 @@ class Architect:
         for group in self.optimizer.param_groups:
             for weight in group["params"]:
                 added = group["weight_decay"] * weight.detach()
+                # Looked for first: to ask this defaultdict for a weight would make an entry, which checkpoints keep.
                 buffer = self.optimizer.state[weight].get("momentum_buffer") if weight in self.optimizer.state else None
                 additions.append(added if buffer is None else added + group["momentum"] * buffer)
         return in_a_row(additions)
 
     def _slope(self, batch: Batch, by: Sequence[Tensor], training: bool = False) -> Tensor:
         """The gradient of the loss of a batch, in one row, averaged over processes; ``training``: of that loss."""
+        # Outside of autocast, hence in float32 whatever --precision says.
         outputs, aux = self.model(batch.images, self.relaxed.mixture(learning=True))
         if training:
             loss = self.task.loss(outputs, aux, batch.labels)
         else:
             loss = self.task.validation_loss(outputs, batch.labels)
         value = loss.over(self.mean(loss.count.clone()))
+        # A loss need not reach every weight, as auxiliary heads have no part in the validation loss: zeros there.
         gradients = torch.autograd.grad(value, by, allow_unused=True, materialize_grads=True)
-        return self.mean(in_a_row(gradients))
+        return self.mean(in_a_row(gradients))  # autograd.grad does not call the hooks that average in training
 
 
 def in_a_row(tensors: Sequence[Tensor]) -> Tensor:
@@ -121,7 +126,7 @@ def in_shape(row: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 def put(weights: Sequence[Tensor], row: Tensor) -> None:
     """Give the weights, in place, the values in a row, (values,)."""
     for weight, values in zip(weights, in_shape(row, weights), strict=True):
-        weight.copy_(values)
+        weight.copy_(values)  # in place: the optimizer holds these very tensors
 
 
 @contextmanager

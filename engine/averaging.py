@@ -20,13 +20,14 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.source, self.decay, self.updates = network, decay, 0
-        self.network = copy.deepcopy(network).requires_grad_(False)
+        self.network = copy.deepcopy(network).requires_grad_(False)  # no gradients: nothing else moves it
         self._average = get_ema_multi_avg_fn(decay)
 
     @torch.no_grad()
     def update(self) -> None:
         """Move towards the weights as they are after a step. The first steps count more, as in torchvision."""
         self.updates += 1
+        # 2/11, 3/12, ..: with the full decay the random start would weigh for a thousand steps.
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         average = self._average if decay == self.decay else get_ema_multi_avg_fn(decay)
         average(list(self.network.parameters()), list(self.source.parameters()), self.updates)

@@ -52,7 +52,7 @@ def use_complete_run(context: RunContext) -> Path:
     """Export the network of a run that has nothing left to train, if that was asked for; its folder."""
     config, path = context.config, context.earlier.path
     if "export" in config.given and context.world.is_main:
-        chosen = path.with_name("best.pt") if config.holdout else path
+        chosen = path.with_name("best.pt") if config.holdout else path  # what the run measured at its end
         given = config.given - {"resume", "inherit"}
         use_checkpoint(replace(config, evaluate=str(chosen), predict=None, given=given))
     return path.parent
@@ -67,9 +67,10 @@ def use_checkpoint(config: RetrainConfig) -> None:
     if "arch" in config.given:
         require_same_cells(config.arch, config.sharing, state, path)
     device = pick_device(config.device, config.gpu)
-    keep_freed_memory(device)
+    keep_freed_memory(device)  # the maps of these networks take megabytes each
     network.to(device).eval()
     with checkpoint.fitting(path):
+        # As the network saw images, whatever data are given now.
         preset = as_trained(state["image_size"], state["statistics"]["mean"], state["statistics"]["std"])
     names = output_names(state["classes"], network.num_classes)
     task = TASKS[resume.trained_task(config, state, path)].retrain()
@@ -102,6 +103,7 @@ def measure(
         augment=False,
         shuffle=False,
     )
+    # The same shifts as at the end of a retraining with this seed, so that measures compare.
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "shift"))
     measures = task.measures(network, loader, names, generator)
     printed = ("images", "per_class", *task.result_measures)
@@ -117,10 +119,11 @@ def checkpoint_data(
     ``targets``: what its task reads of an image.
     """
     with checkpoint.fitting(path):
-        data = config.data if "data" in config.given else state["flags"]["data"]
+        data = config.data if "data" in config.given else state["flags"]["data"]  # the data may have moved since
         kind = config.dataset if {"data", "dataset"} & config.given else state["flags"]["dataset"]
     source = find_dataset(data, kind, preset.image_size, targets=targets, bad_images=config.bad_images)
     if not source.name.startswith("cifar"):  # whose class names come with the download
+        # Before images are read, which can take minutes.
         require_classes(path, state["classes"], source.name, source.classes)
     dataset = load(source, bad_images=config.bad_images, cache=config.cache, log=say_aside)
     require_classes(path, state["classes"], dataset.name, dataset.classes)

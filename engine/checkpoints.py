@@ -35,8 +35,8 @@ class TrainingState:
     def save(self, path: Path | None, position: Position, notes: Mapping[str, Any], world: World) -> None:
         """Write the file; the first process does it for all, and all of them must call this."""
         statistics = {name: buffer.cpu() for name, buffer in running_statistics(self.model).items()}
-        by_rank = world.gather(statistics) if world.size > 1 else []
-        if not world.is_main:
+        by_rank = world.gather(statistics) if world.size > 1 else []  # a single process has them in the model
+        if not world.is_main:  # but all of them had to take part in the gathering
             return
         state = {
             "kind": self.kind,
@@ -55,7 +55,7 @@ class TrainingState:
     def restore(self, state: Mapping[str, Any], path: Path, world: World) -> None:
         """Put everything back as the checkpoint at ``path`` has it. Raises CheckpointError."""
         with checkpoint.fitting(path):
-            checkpoint.load_weights(self.model, state["model"], path)
+            checkpoint.load_weights(self.model, state["model"], path)  # with statistics of the first process
             for part in ("optimizer", "extras"):
                 checkpoint.require_finite(state[part], part)
             if world.size > 1:  # within an epoch each process has running statistics of its own

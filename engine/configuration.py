@@ -70,8 +70,10 @@ def retrain_choices() -> dict[str, Iterable[str]]:
 def parse_search(argv: Sequence[str] | None = None) -> SearchConfig:
     """The flags of a search. Exits with status 2 and one line on standard error for what cannot be."""
     parser = make_parser(SearchConfig, search_choices(), **SEARCH)
+    # What the parser leaves out takes the default of its field: `given` tells it from a default that was typed.
     given = vars(parser.parse_args(argv))
     config = SearchConfig(**given, given=frozenset(given))
+    # The recipe fills in before the task, which may change what the recipe says.
     config = _task_defaults(_filled(config, _search_defaults(config)))
     return _checked(parser, config, check_search)
 
@@ -94,12 +96,13 @@ def _search_defaults(config: SearchConfig) -> dict[str, Any]:
     """What the recipe, the strategy and the space say of the other flags."""
     defaults = asdict(SEARCH_RECIPES[config.recipe])
     share = defaults.pop("warmup_share")
+    # Of the epochs that there will be.
     defaults["warmup_epochs"] = int(share * (config.epochs if "epochs" in config.given else defaults["epochs"]))
     controller = config.controller if "controller" in config.given else defaults["controller"]
     if controller == "enas":  # which has no temperature
         defaults["controller_temperature"] = 1.0
     if config.searcher in GRADIENT:
-        defaults["reward_fraction"] = 0.5
+        defaults["reward_fraction"] = 0.5  # as published: as many images as the weights have
     space = SPACES[config.space]
     if space.stacked and "blocks" not in config.given:  # the depth of a stack is the one number of its blocks
         defaults["blocks"] = space.depths[0] if config.layers is None else (config.layers,)
@@ -108,6 +111,7 @@ def _search_defaults(config: SearchConfig) -> dict[str, Any]:
 
 def _task_defaults(config: Config) -> Config:
     """The flags with the defaults that the task changes."""
+    # Last, since it looks at the others.
     return replace(config, **TASKS[config.task].changed_defaults(vars(config), config.given))
 
 
@@ -166,7 +170,7 @@ def _check_gradients(config: SearchConfig) -> None:
     searcher = f"--searcher {config.searcher}"
     if config.searcher not in GRADIENT:
         for name, default in {"order": 1, "arch_lr": 3e-4, "arch_weight_decay": 1e-3}.items():
-            if getattr(config, name) != default:
+            if getattr(config, name) != default:  # by value: the usual one does no harm
                 raise UsageError(f"--{name} is for --searcher {' or '.join(GRADIENT)}: {searcher} takes no gradients")
         return
     if config.space not in RELAXATIONS:
@@ -177,7 +181,7 @@ def _check_gradients(config: SearchConfig) -> None:
         "drop_prob": "mixes all operations, and drops none",
     }
     for name, why in unfit.items():
-        if name in config.given and getattr(config, name) not in (0, "policy"):
+        if name in config.given and getattr(config, name) not in (0, "policy"):  # 0 is off, and "policy" the default
             raise UsageError(f"--{name}: {searcher} {why}")
 
 
@@ -187,7 +191,7 @@ def check_retrain(config: RetrainConfig) -> None:
     task = TASKS[config.task]
     if config.export:
         task.require_exportable()
-    recipe = choose_recipe(config.recipe, vars(config))
+    recipe = choose_recipe(config.recipe, vars(config))  # its parts may mix or move images without a flag
     if not task.uses_labels and (recipe.mixup or recipe.cutmix):
         raise ValueError(f"--mixup and --cutmix mix labels, and --task {task.name} reads none")
     if task.targets == "labels":

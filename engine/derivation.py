@@ -56,7 +56,8 @@ def rank_candidates(
     began, limits, cost = time.perf_counter(), sampler.constraints, front_cost(run.context.config)
     rewards.set_epoch(0)
     with run.clock.part(CONTROLLER):
-        drawn = sampler.finalists(samples, "derive")
+        drawn = sampler.finalists(samples, "derive")  # several may be the same
+    # In an order that all processes share.
     candidates = sorted(genotype for genotype in set(drawn) if limits.weight or limits.meets(genotype))
     if not candidates:
         raise UsageError(limits.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
@@ -66,7 +67,7 @@ def rank_candidates(
         else:
             metrics = untrained_metrics(run, ranker, candidates)
     ranked = rank(candidates, lambda genotype: metrics[genotype]["score"], len(candidates))
-    finite = [candidate for candidate in ranked if math.isfinite(candidate.score)]
+    finite = [candidate for candidate in ranked if math.isfinite(candidate.score)]  # a front has no place for nan
     front = []
     if run.world.is_main:
         front = pareto_front(finite, lambda r: r.score, lambda r: limits.cost(cost, r.genotype))
@@ -160,6 +161,7 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
     """What the search has found for a person: pictures, report, result.json and the last lines on the console."""
     config: SearchConfig = run.context.config
     finite = [candidate for candidate in ranking.candidates if math.isfinite(candidate.score)]
+    # There is one: where no score is finite the ranking raised before.
     best, cost, by_weights = finite[0], front_cost(config), config.rank_by == SHARED
     score = scorer.score.sentence.format(best.score) if by_weights else f"{config.rank_by} {best.score:.6g}"
     result = {
@@ -175,6 +177,7 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
     ]
     measures = [metrics[measure] for metrics in ranking.metrics.values() if measure in metrics]
     if by_weights and scorer.score.is_share:  # whose noise is known
+        # Its noise is that of a share of so many images.
         scores = spread([candidate.score for candidate in finite], rewards.num_images)
         result["spread"] = scores._asdict()
         lines.insert(0, scores.sentence())

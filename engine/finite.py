@@ -35,16 +35,16 @@ class FiniteWatch:
 
     def add(self, step: int, loss: Tensor) -> None:
         """Note a loss, to be read later."""
-        self.pending.append((step, loss.detach()))
+        self.pending.append((step, loss.detach()))  # no copy to the host: a GPU would be waited for
 
     def check(self) -> float | None:
         """The last loss, or None if there is no new one. Raises NotFiniteError."""
         if not self.pending:
             return None
-        losses = torch.stack([loss for _, loss in self.pending]).tolist()
+        losses = torch.stack([loss for _, loss in self.pending]).tolist()  # one transfer for all of them
         for (step, _), loss in zip(self.pending, losses, strict=True):
             if math.isfinite(loss):
-                self.bad_since, self.streak = None, 0
+                self.bad_since, self.streak = None, 0  # the scale has recovered
                 continue
             self.bad_since = step if self.bad_since is None else self.bad_since
             self.streak += 1

@@ -44,6 +44,7 @@ def flags_page() -> str:
 def _row(name: str, configs: tuple[type, ...], choices: Mapping[str, Iterable[str]]) -> str:
     """A line of a table; the default of each script where they differ."""
     declared = flags_in(configs[0])[name]
+    # Of a search and of a retraining.
     defaults = [written_default(declared, getattr(config(), name)) or "" for config in configs]
     default = defaults[0] if len(set(defaults)) == 1 else f"search {defaults[0]}, retraining {defaults[1]}"
     names = choices[name] if declared.choice is True else declared.choice or ()

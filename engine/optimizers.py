@@ -23,5 +23,7 @@ def make_sgd(
         {"params": [p for p in parameters if p.dim() >= 2 or not spare_norms], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2 and spare_norms], "weight_decay": 0.0},
     ]
+    # One group where all decay alike: checkpoints of such runs have no second, empty one.
     groups = groups if spare_norms else groups[:1]
+    # Torch refuses it without momentum.
     return torch.optim.SGD(groups, lr, momentum=momentum, nesterov=nesterov and momentum > 0)

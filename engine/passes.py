@@ -68,7 +68,7 @@ def train_pass(
     derives from the seed. ``architect``: moves the architecture before every step, on one of the ``reward_batches``.
     """
     epoch, first, steps = run.position.epoch, run.position.step, len(loader)
-    learner.model.train()
+    learner.model.train()  # validation may have left it in evaluation mode
     if run.world.is_main:  # what all processes counted before an interruption
         meter.load(run.position.phase_state)
     loader.set_epoch(epoch, first)
@@ -76,11 +76,14 @@ def train_pass(
         with run.progress("training", steps, learner.precision.patience) as progress:
             for step, batch in enumerate(run.clock.waiting(loader), first):
                 for group in learner.optimizer.param_groups:
+                    # Groups with and without weight decay have one rate.
                     group["lr"] = learner.schedule.lr(epoch, step, steps)
+                # Drop path draws from torch's own generator: seeded here, a step does not depend on those before it.
                 torch.manual_seed(run.seed_of(draws, step))
                 if architect is not None:  # DARTS: first the architecture, by the loss of these weights elsewhere
                     run.count("images/scored", architect.step(batch, next(reward_batches)))
                 loss = train_step(learner, batch, task, arguments[step], meter)
+                # Before step_done, which may save: a loss that is not finite, if seen here, leaves the last checkpoint.
                 progress(step, loss)
                 run.step_done(step, meter.sums)
     except ReadingError:  # raised in one process alone, so that nothing can be summed over all
@@ -91,18 +94,20 @@ def train_pass(
 def train_step(learner: Learner, batch: Batch, task: Task, arguments: tuple[Any, ...], meter: Meter) -> Tensor:
     """One step: forward, loss, backward, clip, update. Returns the loss of the batch, (); nothing waits for a GPU."""
     targets = batch.labels
+    # To None, not to zeros: what this path does not use then keeps its momentum and does not decay.
     learner.optimizer.zero_grad()
     with learner.precision.autocast():
         outputs, aux = learner.parallel(batch.images, *arguments)  # images (n, 3, S, S)
         loss = task.loss(outputs, aux, targets)
     # Gradients are averaged over processes: so each of them divides by the mean of all counts, as DETR does.
+    # The count is cloned, since mean() works in place.
     value = loss.over(learner.mean(loss.count.clone()))  # ()
     learner.precision.backward(value, learner.optimizer)
     meter.update(loss, outputs, aux, targets)
     learner.precision.step(learner.optimizer, learner.clip)
     if learner.average is not None:
         learner.average.update()
-    return loss.mean.detach()
+    return loss.mean.detach()  # of this process alone: it is for the console
 
 
 @torch.inference_mode()

@@ -57,7 +57,7 @@ class Precision:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there."""
-        self.skipped = state.get("skipped", 0)
+        self.skipped = state.get("skipped", 0)  # older files have no count
 
 
 class BFloat16(Precision):
@@ -99,7 +99,7 @@ class Float16(Precision):
     def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """Do an update where every gradient is finite."""
         if clip is not None:
-            self.scaler.unscale_(optimizer)
+            self.scaler.unscale_(optimizer)  # else the norm would be that of scaled gradients
             nn.utils.clip_grad_norm_(weights_of(optimizer), clip)
         done = []
         # The scaler calls the optimizer, and with it this hook, only where every gradient is finite.
@@ -108,7 +108,7 @@ class Float16(Precision):
             self.scaler.step(optimizer)
         finally:
             hook.remove()
-        self.scaler.update()
+        self.scaler.update()  # halves the scale after an overflow
         self.skipped += not done
 
     def state_dict(self) -> dict[str, Any]:
@@ -144,6 +144,7 @@ class Apex(Precision):
     def step(self, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """Do one update of the weights that apex keeps."""
         if clip is not None:
+            # The float32 copies: they are what is moved.
             nn.utils.clip_grad_norm_(self.amp.master_params(optimizer), clip)
         optimizer.step()
 
@@ -167,6 +168,7 @@ def _float16(device: torch.device) -> Precision:
 def _best(device: torch.device) -> Precision:
     if device.type != "cuda":
         return Precision()
+    # Emulation would run too, but without the units that make it fast.
     return BFloat16(device) if torch.cuda.is_bf16_supported(including_emulation=False) else Float16(device)
 
 

@@ -41,7 +41,7 @@ class ProgressReport:
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         self.bar.close()
-        if kind is None:
+        if kind is None:  # what ended the phase is not to be hidden by a loss
             self.watch.check()
 
 
@@ -69,6 +69,7 @@ def epoch_line(
 def duration(seconds: float) -> str:
     """Seconds as a person says them: ``40 s``, ``12 min``, ``3 h 05 min``, ``2 d 04 h``."""
     minutes = round(seconds / 60)
+    # Seconds and minutes as long as two digits are enough: 99.5 s would be rounded to 100.
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     if minutes < 100:

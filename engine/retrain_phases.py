@@ -20,6 +20,7 @@ from utils.runs.clock import WRITING
 
 def ramp(recipe: Recipe, highest: float, epoch: int, epochs: int, steps: int) -> list[float]:
     """The drop-path probability of every step of an epoch, which rises to ``highest`` as the recipe says."""
+    # By step it is that of its end, as ENAS counts from 1.
     at = [epoch + (step + 1) / steps if recipe.drop_path_by_step else epoch for step in range(steps)]
     return [drop_path_ramp(e, epochs, highest, recipe.drop_path_until) for e in at]
 
@@ -40,7 +41,7 @@ def train_epoch(
         train_pass(learner, loader, task, arguments=arguments, meter=meter, run=run, draws="drop_path")
     except NotFiniteError as error:
         raise NotFiniteError(error.step, f"epoch {epoch}, genotype {network.genotype}") from None
-    run.world.average_statistics(network)
+    run.world.average_statistics(network)  # each process has had its own until here
     metrics = meter.read(run.world.all_reduce_sum)
     return {
         **{f"train/{name}": value for name, value in metrics.items()},
@@ -51,8 +52,9 @@ def train_epoch(
 
 def validate(run: RunState, learner: Learner, loader: Loader, task: Task) -> dict[str, float]:
     """Phase 2: every validation image once."""
+    # The pass of every epoch is the same one, so that values of epochs compare.
     loader.set_epoch(0)
-    network = learner.evaluated
+    network = learner.evaluated  # the average of weights where one is kept
     # Batch norms fold into the convolutions before them; compiled blocks are one piece already.
     network = network.eval() if run.context.config.compile else folded(network)
     metrics = evaluate(

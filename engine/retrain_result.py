@@ -38,8 +38,9 @@ def finish_retraining(
     chosen = learner.evaluated
     if config.holdout:  # val/ was not looked at yet: the epoch was chosen on training images
         path = log.folder / "best.pt"
-        chosen = trained_network(checkpoint.load(path, device), path).to(device)
+        chosen = trained_network(checkpoint.load(path, device), path).to(device)  # the last weights may be others
     names = output_names(data.dataset.classes, chosen.num_classes)
+    # A seed of their own: --evaluate of this network makes the same shifts and gives the same measures.
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "shift"))
     with run.clock.part(EVALUATION):
         measures = task.measures(chosen, data.test, names, generator)
@@ -69,7 +70,7 @@ def retraining_facts(
         "chosen_on": "holdout" if holdout else "val",
         "measured": "best on the holdout" if holdout else "last",
         **{f"val_{key}": measures[key] for key in task.result_measures},
-        "parameters": network.num_parameters - aux,
+        "parameters": network.num_parameters - aux,  # as papers count: the heads are gone after training
         "aux_parameters": aux,
         "macs": network.macs(data.dataset.preset.image_size),
         "genotype": network.genotype.to_lists(),

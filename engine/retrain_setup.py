@@ -69,6 +69,7 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
         space=candidate.genotype.space,
         head=task.head,
     )
+    # Before images are read, which can take minutes.
     spec.require_size(task.input_side(source.preset.image_size), task.input_title(source.preset.image_size))
     dataset = read_dataset(context, source, task)
     augmentation = {
@@ -96,6 +97,7 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
         if task.retrained_as != config.task:
             raise UsageError(f"--mixup and --cutmix mix labels, and --task {config.task} has none")
         loaders["train"] = MixedLoader(train, outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
+    # By image size, as published.
     drop_path = dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
     return RetrainData(dataset, spec, drop_path, **loaders)
 
@@ -106,7 +108,7 @@ def build_network(context: RunContext, candidate: Candidate, recipe: Recipe, dat
     keep_freed_memory(context.device)  # the maps of these networks take megabytes each
     torch.manual_seed(derived_seed(config.seed, "network"))
     network = Network.of(candidate.genotype, data.spec)
-    if config.inherit and context.earlier is None:
+    if config.inherit and context.earlier is None:  # a run that goes on has its weights already
         path = resume.checkpoint_in(Path(config.inherit).expanduser())
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
     set_dropout(network, recipe.dropout, named="dropout" in config.given)

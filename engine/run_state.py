@@ -68,6 +68,7 @@ class RunState:
         if earlier is not None:
             self.training.restore(earlier.state, earlier.path, self.world)
             self.position, self.notes = Position.of(earlier.state["position"]), earlier.state["notes"]
+            # Taken out of the notes: the clock counts them from here on, and save() writes its sum.
             self.clock.add(self.notes.pop(SECONDS, {}))
         self.context.open_folder(derived, self.training.precision.name)
 
@@ -83,7 +84,7 @@ class RunState:
         if self.position.phase and not self.entered and self.position.phase != phase:
             return False  # it was done before the run was interrupted in a later one
         self.entered = True
-        self.position.begin(phase)
+        self.position.begin(phase)  # of one that was interrupted it keeps the step
         self.phase_began = time.perf_counter()
         self.clock.enter(PHASES.get(phase, REST))
         return True
@@ -96,8 +97,9 @@ class RunState:
     def _stop_phase_clock(self) -> None:
         if self.phase_began is None:
             return
-        synchronise(self.context.device)
+        synchronise(self.context.device)  # else its last kernels would count as the next phase
         metrics, name = self.position.epoch_metrics, f"time/{self.position.phase}_s"
+        # On top of the time before an interruption.
         metrics[name] = metrics.get(name, 0.0) + time.perf_counter() - self.phase_began
         self.phase_began = None
         self.clock.enter(REST)
@@ -108,13 +110,15 @@ class RunState:
         ``training_phase``: the one that trains, on ``num_images``, for images/s.
         """
         metrics, precision = self.position.epoch_metrics, self.training.precision
+        # First of all: what is put under time/ below is no phase, and not to be summed.
         metrics["time/epoch_s"] = sum(value for key, value in metrics.items() if key.startswith("time/"))
         metrics["time/images_per_s"] = num_images / metrics[f"time/{training_phase}_s"]
         metrics["memory/peak_bytes"] = peak_memory(self.context.device)
-        if precision.patience > 1:
+        if precision.patience > 1:  # where losses are scaled; in all others no step is left out
             metrics["time/skipped_steps"] = precision.skipped
         with self.clock.part(WRITING):
             self.log.epoch(self.position.epoch, metrics)
+        # What is saved from here on, the best network included, goes on with the next epoch.
         self.position.next_epoch()
         self.entered = False
         self.world.average_statistics(self.training.model)
@@ -125,7 +129,7 @@ class RunState:
         self.save()
         epochs = self.context.config.epochs
         self.epoch_seconds.append(metrics["time/epoch_s"])
-        seconds_left = (epochs - self.position.epoch) * statistics.mean(self.epoch_seconds[-5:])
+        seconds_left = (epochs - self.position.epoch) * statistics.mean(self.epoch_seconds[-5:])  # the last five
         self.log.line(epoch_line(self.position.epoch - 1, epochs, metrics, seconds_left, task.measure, task.unit))
         for text in warnings:
             self.log.line(f"warning: {text}")
@@ -150,11 +154,12 @@ class RunState:
 
     def step_done(self, step: int, sums: Tensor | None = None) -> None:
         """A step is complete; raises Stopped if the run was asked to stop. ``sums``: what the phase has counted."""
-        self.position.step = step + 1
+        self.position.step = step + 1  # before the check: a checkpoint goes on with the next one
         try:
             self.check_stop()
         except Stopped:
             if sums is not None:
+                # All processes stop at the same step: their sums meet here, for the checkpoint of the first.
                 self.position.phase_state = self.world.all_reduce_sum(sums).tolist()
             raise
 
@@ -171,7 +176,7 @@ class RunState:
             try:
                 yield
             except Stopped:
-                self._stop_phase_clock()
+                self._stop_phase_clock()  # first: the checkpoint keeps these seconds
                 self.save()
                 raise
             except ReadingError:

@@ -43,7 +43,7 @@ class Schedule:
         unit = 1 / steps if self.by_step else 1.0  # what the rate is constant for, in epochs
         at = epoch + step * unit if self.by_step else epoch
         rise = min(1.0, (at + unit) / (self.warmup + unit))
-        return rise * SCHEDULES[self.kind](self, at)
+        return rise * SCHEDULES[self.kind](self, at)  # the cosine runs on beneath the warm-up
 
 
 # By name, the learning rate of an epoch but for its warm-up.

@@ -97,8 +97,10 @@ class Scorer:
         """
         if not genotypes:
             return []
+        # All stay open at once: batches come by one time, and every genotype is run on each.
         meters = [self.task.meter(self.device, self.heads) for _ in genotypes]
         with evaluating(self.supernet):
+            # Which no genotype changes: once for all.
             calibration = [self.supernet.stem(images) for images in self.calibration]
             for chunk in self._chunks(batches):
                 # Once for all genotypes, since it touches every norm; a chunk of several has its statistics given.
@@ -107,15 +109,17 @@ class Scorer:
                         with self.supernet.scoring(genotype, calibration):
                             for group in chunk:
                                 self._add(genotype, group, meter, done)
+        # The score is made of the sums of all processes: the mean of their scores would be another number.
         results = [meter.read(self.total) for meter in meters]
         return [{**metrics, "score": self.score.of(metrics[self.score.metric])} for metrics in results]
 
     def _add(self, genotype: Any, group: StemmedBatches, meter: Meter, done: Callable[[], None]) -> None:
         """Run a genotype on batches that are shown together, and add what each of them gives."""
         with self.precision.autocast():
+            # The images of all batches of the group in one pass: (sum of sizes, ...).
             outputs, aux = self.supernet(group.stemmed, genotype)
         answers = [len(targets) for targets in group.targets]  # one an image; of a jigsaw one for four tiles
-        by_head = [x.split(answers) for x in (outputs, *aux)]
+        by_head = [x.split(answers) for x in (outputs, *aux)]  # of each head the answers by batch: (n, ...)
         for (output, *further), targets in zip(zip(*by_head, strict=True), group.targets, strict=True):
             meter.update(self.task.validation_loss(output, targets), output, further, targets)
             done()
@@ -128,6 +132,7 @@ class Scorer:
         are scored under them.
         """
         left, room, most = self._together(batches), 0 if self.by_path else HELD, HELD if self.by_path else 0
+        # Both loops take from this one iterator: the outer goes on where the inner stopped.
         for first in left:
             chunk, held = [], 0
             with self.supernet.scoring(None, self.calibration):
@@ -135,16 +140,17 @@ class Scorer:
                     stemmed = self._stem(group, room)
                     chunk.append(stemmed)
                     held += stemmed.stemmed.nbytes
-                    if held >= most:
+                    if held >= most:  # at once where `most` is 0: the chunk is one group
                         break
             yield chunk
-            chunk.clear()
+            chunk.clear()  # this generator would keep it while the next one is made
 
     def _together(self, batches: Iterable[Batch]) -> Iterator[list[Batch]]:
         """Batches by as many as are shown together: small ones, since kernels on few values wait for each other."""
         group, held = [], 0
         for batch in batches:
             size = self.supernet.stemmed_bytes(batch.images)
+            # A batch that is larger than that by itself runs alone; so do all where norms cannot tell batches apart.
             if group and (held + size > TOGETHER or not self.supernet.tells_batches_apart):
                 yield group
                 group, held = [], 0
@@ -155,6 +161,7 @@ class Scorer:
 
     def _stem(self, group: Sequence[Batch], room: int) -> StemmedBatches:
         sizes = [len(batch.images) for batch in group]
+        # No copy of a single batch; (sum of sizes, 3, S, S).
         images = group[0].images if len(group) == 1 else torch.cat([batch.images for batch in group])
         with self.precision.autocast(), self.supernet.side_by_side(sizes):
             stemmed = self.supernet.stem(images, room)

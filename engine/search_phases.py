@@ -26,11 +26,13 @@ def sample_paths(run: RunState, sampler: GenotypeSampler, steps: int, warming_up
     epoch = run.position.epoch
     with run.clock.part(CONTROLLER):
         sampler.constraints.take_acceptance()  # of draws for other ends
+        # All of the epoch at once: the strategy does not move within it, and a resumed run draws the same list again.
         if sampler.trains_policy and not warming_up:
             paths = sampler.sample(steps, "paths", epoch)
         else:
+            # Limits do not hold here (section 10).
             paths = sampler.form(sampler.free_draw(steps, sampler.generator("warm-up", epoch)))
-    if sampler.constraints.filter:
+    if sampler.constraints.filter:  # else nothing was tested, and there is no share
         run.position.epoch_metrics["controller/accepted"] = sampler.constraints.take_acceptance()
     sampler.seen.add(paths)
     run.position.epoch_metrics["controller/seen"] = len(sampler.seen)
@@ -46,7 +48,7 @@ def train_weights(
     arguments = [(path, drop_path) for path in paths]
     try:
         metrics = _train_epoch(run, learner, loader, task, arguments, draws="drop_path")
-    except NotFiniteError as error:
+    except NotFiniteError as error:  # the pass knows steps; which genotype it was is known here
         where = f"epoch {run.position.epoch}, genotype {paths[error.step]}"
         raise NotFiniteError(error.step, where) from None
     distinct = len(set(paths)) / len(paths)
@@ -61,14 +63,15 @@ def train_mixture(
     ``architect``: None during the warm-up, in which the architecture rests.
     """
     epoch, steps, relaxation = run.position.epoch, len(data.weights), sampler.strategy
+    # One a step, counted over all epochs: a run that goes on finds the batch that it would have had.
     reward_batches = forever(data.rewards, epoch * steps + run.position.step)
-    arguments = [(relaxation.mixture(),)] * steps
+    arguments = [(relaxation.mixture(),)] * steps  # one for all steps: it reads the logits as they then are
     options = {"draws": "mixture", "architect": architect, "reward_batches": reward_batches}
     try:
         metrics = _train_epoch(run, learner, data.weights, task, arguments, **options)
     except NotFiniteError as error:
         raise NotFiniteError(error.step, f"epoch {epoch}") from None
-    [genotype] = sampler.sample(1, "derived", epoch)
+    [genotype] = sampler.sample(1, "derived", epoch)  # what the logits stand for after this epoch
     sampler.seen.add([genotype])
     return {
         **metrics,
@@ -87,8 +90,8 @@ def _train_epoch(
     metrics = meter.read(run.world.all_reduce_sum)
     return {
         **{f"shared/{name}": value for name, value in metrics.items() if not name.startswith("aux")},
-        "shared/lr": learner.schedule.lr(run.position.epoch),
-        "images/trained": loader.num_images * loader.views,
+        "shared/lr": learner.schedule.lr(run.position.epoch),  # that of the first step
+        "images/trained": loader.num_images * loader.views,  # a task without labels shows several views of each
     }
 
 
@@ -96,9 +99,10 @@ def teach_strategy(
     run: RunState, sampler: GenotypeSampler, scorer: Scorer, rewards: Loader, *, steps: int, n: int, batches: int
 ) -> dict[str, float]:
     """Phase 2: ``steps`` updates of the strategy, each by the scores of ``n`` genotypes on ``batches`` of its own."""
-    if not steps:
+    if not steps:  # during the warm-up, and in a search by gradients
         return {}
     position, clock, epoch = run.position, run.clock, run.position.epoch
+    # Updates are numbered over all epochs, so that each has other batches and a resumed one those it would have had.
     all_batches = forever(rewards, (epoch * steps + position.step) * batches)
     with run.progress("strategy", steps) as progress, evaluating(scorer.supernet):
         for step in range(position.step, steps):
@@ -112,6 +116,7 @@ def teach_strategy(
             with clock.part(CONTROLLER):
                 rewards_of = [limits.reward(score, g) for score, g in zip(scores, genotypes, strict=True)]
                 position.phase_state.append(sampler.strategy.tell(rewards_of))
+            # The only place to stop: whatever was asked for has been told, and its row is kept for the resumed phase.
             progress(step)
             run.step_done(step)
     updates = position.phase_state
@@ -124,6 +129,7 @@ def teach_strategy(
 
 def score_once(run: RunState, scorer: Scorer, genotypes: Sequence[Genotype], batches: Sequence[Batch]) -> list[float]:
     """The score of each genotype on the batches, or the one that it has with these weights already."""
+    # Weights do not move between two epochs of training: a score stays, though of the batches of an earlier update.
     scores = scorer.cache.scores
     missing = scorer.cache.missing(genotypes)
     run.count("images/scored", len(missing) * sum(len(batch.images) for batch in batches))
@@ -146,14 +152,16 @@ def report_samples(
     with run.clock.part(CONTROLLER):
         genotypes = [sampler.strategy.mixture()] * steps if mixes else sampler.sample(steps, "report", position.epoch)
     batches = run.clock.waiting(forever(loader, position.epoch * steps + position.step))
+    # By default the score is the measure itself.
     names = ["loss", measure, *(["score"] if scorer.name != measure else [])]
     with evaluating(scorer.supernet):
         for step, batch in enumerate(islice(batches, steps - position.step), position.step):
-            [metrics] = scorer.metrics([genotypes[step]], [batch])
+            [metrics] = scorer.metrics([genotypes[step]], [batch])  # on a batch that no other genotype sees
             run.count("images/scored", len(batch.images))
             where = "the mixture" if mixes else f"genotype {genotypes[step]}"
             require_finite(metrics["score"], f"epoch {position.epoch}, {where}")
             position.phase_state.append([metrics[name] for name in names])
             run.step_done(step)
+    # With the rows from before an interruption.
     means = [sum(column) / steps for column in zip(*position.phase_state, strict=True)]
     return {f"valid/{name}": mean for name, mean in zip(names, means, strict=True)}

@@ -94,7 +94,7 @@ def open_search(context: RunContext, task: Task) -> SearchData:
 def build_supernet(context: RunContext, spec: NetworkSpec) -> Learner:
     """The supernet with fresh weights, and what trains them."""
     config: SearchConfig = context.config
-    torch.manual_seed(derived_seed(config.seed, "supernet"))
+    torch.manual_seed(derived_seed(config.seed, "supernet"))  # weights do not depend on what was drawn before
     supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(context.device)
     set_dropout(supernet, config.dropout, named="dropout" in config.given)
     optimizer = make_sgd(
@@ -128,7 +128,7 @@ def build_deployment(config: SearchConfig, spec: NetworkSpec, dataset: Dataset) 
         blocks=config.deploy_blocks or blocks,
         filters=config.deploy_filters or config.child_out_filters,
         num_classes=task.outputs(config.num_class or len(dataset.classes)),
-        stem=STRUCTURES[spec.space].stem(not preset.is_small, in_search=False),
+        stem=STRUCTURES[spec.space].stem(not preset.is_small, in_search=False),  # often not that of the search
         head=task.head,
     )
     deployment = Deployment(shape, config.sharing, size)
@@ -226,12 +226,12 @@ def build_ranker(context: RunContext, sampler: GenotypeSampler, data: SearchData
         return None
     if not world.is_main:
         return lambda _genotype: world.of_first(None)
-    data.rewards.set_epoch(0)
+    data.rewards.set_epoch(0)  # the same batch in a run that goes on
     batch = next(iter(data.rewards))
     shape = data.deployment.answering(data.spec)
     score = ProxyRanker(config.rank_by, shape, config.seed, batch.images, batch.labels, task.mean_loss)
     ranker: Ranker = lambda genotype: world.of_first(lambda: score(genotype))  # noqa: E731
-    ranker(sampler.sample(1, "limits")[0])
+    ranker(sampler.sample(1, "limits")[0])  # refuses now what it could not rank after all epochs
     return ranker
 
 
@@ -240,6 +240,6 @@ def search_state(sampler: GenotypeSampler, scorer: Scorer) -> dict[str, Any]:
     return {
         "strategy": sampler.strategy,
         "seen": sampler.seen,
-        "known": scorer.cache,
+        "known": scorer.cache,  # the former name, which older files have
         "limits": sampler.constraints,
     }

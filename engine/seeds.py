@@ -28,6 +28,7 @@ def train_seeds(config: RetrainConfig, retrain: Callable[[RetrainConfig], Path])
     for seed in config.seeds:
         one = replace(config, seed=seed, seeds=None, save=name_of(config.save, seed))
         folders[seed] = retrain(replace(one, given=config.given | {"seed", "save"}))
+    # Read from the environment: each run has closed its own connection by now.
     if launched().is_main:
         measure = TASKS[config.task].result_measures[0]
         tell(summarise(folders, Path(config.result).expanduser() / "retrain", config.save, measure))
@@ -49,13 +50,13 @@ def summarise(folders: Mapping[int, Path], base: Path, save: str, measure: str =
     wanted = settings(next(iter(folders.values())))
     key = f"val_{measure}"
     values_by_seed = {seed: read_json(folder / RESULT)[key] for seed, folder in folders.items()}
-    pattern = re.escape(save) + r"-seed(\d+)-.*"
+    pattern = re.escape(save) + r"-seed(\d+)-.*"  # of this very name: the time follows
     others = {int(match[1]) for folder in base.iterdir() if (match := re.fullmatch(pattern, folder.name))}
     for seed in sorted(others - folders.keys()):
         for run in runs_called(name_of(save, seed), base):  # the newest of them counts
             if (run / RESULT).is_file() and settings(run) == wanted:
                 values_by_seed[seed] = read_json(run / RESULT)[key]
-    values = [value for value in values_by_seed.values() if value is not None]
+    values = [value for value in values_by_seed.values() if value is not None]  # null where a measure is not defined
     path, what = _free(base, save, wanted), "accuracy" if measure == "top1" else measure
     if not values:  # of a class that never occurs there is no precision, for one
         return f"val {what} over {len(values_by_seed)} seeds: none of them has any"
@@ -72,6 +73,7 @@ def settings(folder: Path) -> dict[str, Any]:
     config = read_json(folder / "config.json")
     flags = {name: value for name, value in config.get("flags", {}).items() if name not in OWN}
     derived = {name: value for name, value in config.get("derived", {}).items() if name not in ("dataset", "skipped")}
+    # Tuples become the lists of the other file.
     return json.loads(json.dumps({**flags, **derived, "processes": config.get("processes")}))
 
 

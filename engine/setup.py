@@ -54,7 +54,7 @@ def read_dataset(context: RunContext, source: Source, task: Task) -> Dataset:
             labels=task.uses_labels,
             log=context.log.line,
         )
-    context.require_same_data(dataset.facts())
+    context.require_same_data(dataset.facts())  # of an earlier part of the run
     return dataset
 
 
@@ -63,7 +63,7 @@ def set_dropout(network: Backbone, share: float, *, named: bool) -> None:
 
     A recipe gives way where a head cannot; what is ``named`` on the command line is refused there.
     """
-    if share and (named or hasattr(network.head, "dropout")):
+    if share and (named or hasattr(network.head, "dropout")):  # 0 turns nothing on, and needs no dropout
         network.drop_before_head(share)
 
 
@@ -80,6 +80,7 @@ def make_learner(
 ) -> Learner:
     """The model ready to be trained: memory format, precision, learning rates, wrapping for several processes."""
     config, device, world = context.config, context.device, context.world
+    # Norms are exchanged first, since what follows copies, compiles or wraps them; the wrapper goes around everything.
     if config.sync_bn:
         synchronise_norms(model, world, device)
     average = WeightAverage(model, ema) if ema else None
@@ -112,7 +113,7 @@ def make_run(context: RunContext, learner: Learner, dataset: Dataset, extras: Ma
         facts={"network": learner.model.arguments(), **dataset.facts()},
         extras=extras,
     )
-    return RunState(context, training)
+    return RunState(context, training)  # at epoch 0; begin() moves it
 
 
 def start_run(
@@ -125,6 +126,7 @@ def start_run(
     config, run = context.config, make_run(context, learner, dataset, extras)
     if context.earlier is not None:
         epoch, before = context.earlier.state["position"]["epoch"], context.earlier.state["flags"]["epochs"]
+        # A cosine over more epochs is another one: the rate jumps, and a person should know.
         if config.epochs != before and epoch < config.epochs:
             lr = learner.schedule.lr(epoch)
             context.log.line(f"{config.epochs} epochs instead of {before}: the learning rate is now {lr:.6g}")

@@ -27,11 +27,12 @@ def strategy_warnings(run: RunState, sampler: GenotypeSampler, metrics: Mapping[
         return texts
     if "controller/reward" not in metrics:  # it was not taught in this epoch
         return []
-    updates = (epoch + 1 - config.warmup_epochs) * config.controller_steps
+    updates = (epoch + 1 - config.warmup_epochs) * config.controller_steps  # so far, as the warm-up has none
     entropy = metrics.get("controller/entropy")
+    # The entropy that the strategy began with, in a run that goes on too: notes are saved with it.
     first = run.notes.setdefault("entropy", entropy)
     with run.clock.part(CONTROLLER):
-        genotypes = sampler.sample(20, "sample", epoch)
+        genotypes = sampler.sample(20, "sample", epoch)  # few: it is only looked at whether they are all alike
     return warnings(
         genotypes,
         entropy=entropy,
