@@ -51,7 +51,7 @@ def flag(
 def flags_in(config: type) -> dict[str, Flag]:
     """The flags of a dataclass by name, in the order in which they are written."""
     declared = {}
-    for cls in reversed(config.__mro__):
+    for cls in reversed(config.__mro__):  # base classes first: their flags come first in --help
         cls_fields: Mapping[str, Field] = getattr(cls, "__dataclass_fields__", {})
         declared |= {name: f.metadata[KEY] for name, f in cls_fields.items() if KEY in f.metadata}
     return declared
@@ -69,8 +69,8 @@ def make_parser(
         description=about,
         epilog=f"example:\n  {example}\n\nexit status: 0 done; 1 a fault during the run; 2 refused before any work",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,  # so that what is returned tells which flags were typed
+        allow_abbrev=False,  # a new flag must not change what a shortened one means
     )
     groups: dict[str, Any] = {}
     declared, defaults = flags_in(config), {f.name: f.default for f in fields(config)}
@@ -107,4 +107,5 @@ def written_default(of: Flag, default: Any) -> str | None:
 def _help(of: Flag, default: Any) -> str:
     """The help of a flag and, in brackets, its default, if it has any."""
     text = written_default(of, default)
+    # argparse fills in what stands behind a percent sign, so that each is doubled.
     return (of.help if text is None else f"{of.help} (default: {text})").replace("%", "%%")

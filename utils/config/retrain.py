@@ -8,6 +8,7 @@ from utils.config.common import DATA, NETWORK, OPTIMISATION, CommonConfig
 from utils.config.flags import flag
 from utils.system import numbers
 
+# The published genotype: one encoding for normal cells and one for reductions, input and operation in turns.
 DEFAULT_ARCH = "[[0,4,0,1,0,4,1,1,0,1,3,4,1,0,0,3,1,1,0,4],[0,3,0,0,1,0,1,0,1,0,0,0,1,4,1,0,1,1,1,4]]"
 RECIPE = "recipe (the default of each part is the recipe's)"
 AROUND = "before and after"

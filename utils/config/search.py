@@ -31,7 +31,7 @@ class SearchConfig(CommonConfig):
     child_out_filters: int = 48
     blocks: tuple[int, ...] = (4, 4)
     sharing: str = "type"
-    space: str = SLNAS.name
+    space: str = SLNAS.name  # a search has no file that could name another
 
     recipe: str = flag("published", "what other flags start from", STRATEGY, choice=True)
     canonical: bool = flag(False, "one encoding for all that describe the same network", STRATEGY, type=bool)

@@ -61,7 +61,7 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)  # paths and the like as text
 
 
 class RunLog:
@@ -100,8 +100,9 @@ class RunLog:
             with tqdm.external_write_mode(sys.stdout):  # above a progress bar
                 tell(text)
         if self.folder is None:
-            self.waiting.append(text)
+            self.waiting.append(text)  # a run that is refused leaves no folder for it
             return
+        # Opened anew for each line: nothing is lost in a buffer.
         self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def epoch(self, epoch: int, values: Mapping[str, float]) -> None:

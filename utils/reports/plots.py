@@ -28,8 +28,8 @@ def heat_map(rows: Mapping[str, Sequence[float]], columns: Sequence[str], title:
     axes.imshow(table, vmin=0, vmax=1, cmap="Greys", aspect="auto")
     for y, values in enumerate(table):
         for x, value in enumerate(values):
-            if value == value:
-                colour = "white" if value > 0.5 else "black"
+            if value == value:  # not nan
+                colour = "white" if value > 0.5 else "black"  # on a dark cell
                 axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=5, color=colour)
     axes.set_xticks(range(len(columns)), columns, fontsize=5)
     axes.set_yticks(range(len(rows)), list(rows), fontsize=5)
@@ -63,7 +63,7 @@ def scatters(panels: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str
     """Draw points side by side, a panel under each title, over the same vertical axis; up to three in a row."""
     # More than three in a row are too small to read in a report.
     columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
+    rows = -(-len(panels) // columns)  # rounded up
     figure = _figure(WIDTH * max(1.0, 0.75 * columns), 2.6 * rows)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in grid.flat[len(panels) :]:
@@ -87,7 +87,7 @@ def clouds(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], y:
             axes.plot(*zip(*points, strict=True), marker, label=name, **style)
         _label(axes, x, y if axes is grid[0] else "")
         axes.locator_params(axis="x", nbins=5)
-        axes.get_legend().remove()
+        axes.get_legend().remove()  # one serves for all panels, beside them
     figure.legend(*grid[0].get_legend_handles_labels(), fontsize=6, frameon=False, loc="outside right upper")
     return figure
 

@@ -83,12 +83,12 @@ def costs(run: Mapping[str, Any]) -> dict[str, Any]:
     epochs, config, names = run["epochs"], run["config"], PHASES[run["kind"]]
     seconds = {name: sum(epoch.get(f"time/{name}_s") or 0.0 for epoch in epochs) for name in names}
     if "derive_s" in run["result"]:
-        seconds["derive"] = run["result"]["derive_s"]
+        seconds["derive"] = run["result"]["derive_s"]  # behind the last epoch, so in none of them
     total = sum(seconds.values())
-    device = "CPU" if config["machine"]["device"] == "cpu" else "GPU"
+    device = "CPU" if config["machine"]["device"] == "cpu" else "GPU"  # what is counted in hours
     # Every epoch passes over the same number of images, on all processes together.
     images = len(epochs) * config.get("derived", {}).get("epoch_images", 0)
-    peak = max((epoch.get("memory/peak_bytes") or 0 for epoch in epochs), default=0)
+    peak = max((epoch.get("memory/peak_bytes") or 0 for epoch in epochs), default=0)  # null in a file becomes 0
     return {
         "seconds": seconds,
         "total_s": total,
@@ -202,7 +202,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
-    return show(value).replace("|", "\\|")
+    return show(value).replace("|", "\\|")  # a bar would end the cell of Markdown
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

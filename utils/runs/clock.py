@@ -54,7 +54,7 @@ class Clock:
 
     def waiting(self, batches: Iterable[Any], part: str = DATA) -> Iterator[Any]:
         """The same batches; the time until each of them is there counts as ``part``."""
-        left, none = iter(batches), object()
+        left, none = iter(batches), object()  # a mark of its own: a batch may be anything
         while True:
             with self.part(part):
                 batch = next(left, none)
@@ -64,12 +64,12 @@ class Clock:
 
     def seconds(self) -> dict[str, float]:
         """The seconds of every part until now."""
-        self.enter(self._part)
+        self.enter(self._part)  # brings the running part up to date
         return dict(self._seconds)
 
     def add(self, earlier: Mapping[str, float]) -> None:
         """Count what an earlier part of the same run took."""
-        for part in PARTS:
+        for part in PARTS:  # a file may name parts that there are no more
             self._seconds[part] += earlier.get(part, 0.0)
 
 

@@ -57,12 +57,14 @@ class RunContext:
     def settle(self, refusal: UsageError | None) -> None:
         """Refuse, in all processes, to go on as things are; ``refusal``: of the first, which could not lock the run."""
         state, path = self.earlier.state, self.earlier.path
+        # Of the file as each process read it: a run that was just ending may have written it anew in between.
         at = [state["position"][key] for key in ("epoch", "phase", "step")]
         complete = at[0] >= self.config.epochs and (path.parent / RESULT).is_file()
         message = None if refusal is None else str(refusal)
         self.earlier.complete, message, of_first = self.world.broadcast((complete, message, at))
         if self.earlier.complete:
             return
+        # After the check of completeness: a complete run is only read, and needs no lock.
         if message:
             raise UsageError(message)
         resume.require_same_processes(state, self.world.size)
@@ -87,13 +89,13 @@ class RunContext:
         else:
             folder, purge = self.earlier.path.parent, self.earlier.state["position"]["epoch"]
             (folder / RESULT).unlink(missing_ok=True)  # of fewer epochs
-            sweep(folder)
-            resume.forget_from(folder, purge)
+            sweep(folder)  # safe, since the folder is locked
+            resume.forget_from(folder, purge)  # epochs that were written but not saved come again
         write_json(
             folder / "config.json",
             {
                 "kind": self.kind,
-                "defaults": config.defaults(),
+                "defaults": config.defaults(),  # of this code: a report tells by them what was changed
                 "flags": resume.flags_of(config),
                 "derived": derived,
                 "processes": self.world.size,
@@ -121,6 +123,7 @@ def run_context(config: CommonConfig, kind: str) -> Iterator[RunContext]:
             with fitting(path):
                 resume.require_own_folder(earlier.state, path)
                 config = resume.continued(config, earlier.state)
+        # By the flags of the run that goes on, now that they are known.
         device = pick_device(config.device, config.gpu, world.local_rank)
         choose_kernels(deterministic=config.deterministic, tf32=config.tf32)
         with connected(world, device):

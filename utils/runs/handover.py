@@ -28,6 +28,7 @@ def carried_flags(flags: Mapping[str, Any], task: str) -> list[str]:
             words += [f"--{name}", str(flags[name])]
     if flags["flip"] is not None:
         words.append("--flip" if flags["flip"] else "--no-flip")
+    # The size of what is to be retrained, which limits were counted for, before that of the search.
     image_size = flags["deploy_image_size"] or flags["image_size"]
     if image_size is not None:
         words += ["--image_size", str(image_size)]
@@ -43,7 +44,7 @@ def retrain_command(flags: Mapping[str, Any], task: str, path: Path, rank: int) 
 
     ``flags``: those of the search; ``task``: what the network is retrained for.
     """
-    here = Path.cwd() == SCRIPT.parent
+    here = Path.cwd() == SCRIPT.parent  # then the short name is enough
     words = ["python", SCRIPT.name if here else str(SCRIPT), "--save", flags["save"], *carried_flags(flags, task)]
     return " ".join(map(pasted, [*words, "--arch", f"{path}#{rank}"]))
 

@@ -107,7 +107,7 @@ def runs_called(save: str, base: Path) -> list[Path]:
         match = re.fullmatch(re.escape(save) + "-" + TIME, folder.name)
         if match:
             runs.append((match[1], int(match[2] or 1), folder))
-    return [folder for *_, folder in sorted(runs)]
+    return [folder for *_, folder in sorted(runs)]  # by time, then by number
 
 
 def read_run(path: Path, kind: str) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def require_own_folder(state: Mapping[str, Any], path: Path) -> None:
     flags = {name: value for name, value in state["flags"].items() if name not in FREE | PLACES}
     for here, there in ((flags, config.get("flags", {})), (state["network"], config.get("derived", {}))):
         for name, value in here.items():
-            if name in there and json.loads(json.dumps(value)) != there[name]:
+            if name in there and json.loads(json.dumps(value)) != there[name]:  # tuples as the lists of the file
                 raise CheckpointError(
                     f"{show(path)} is of another run than its folder: {name} is {value} in it "
                     f"and {there[name]} in config.json"
@@ -158,7 +158,7 @@ def continued(config: Config, state: Mapping[str, Any]) -> Config:
     Raises UsageError, with both values, for a given flag that would change what the run computes.
     """
     stored, changes = state["flags"], {}
-    for name in (f.name for f in fields(config)):
+    for name in (f.name for f in fields(config)):  # a flag of which an older run knows nothing keeps its value of now
         now, before = getattr(config, name), stored.get(name)
         if name not in stored or name == "given":
             continue
@@ -209,7 +209,7 @@ def require_same_network(config: CommonConfig, state: Mapping[str, Any], path: P
 
 def require_same_processes(state: Mapping[str, Any], size: int) -> None:
     """Refuse another number of processes: the batches are made of all of them, and each has statistics of its own."""
-    before = len(state["statistics_by_rank"]) or 1
+    before = len(state["statistics_by_rank"]) or 1  # a single process gathers none
     if before != size:
         raise UsageError(
             f"the run is one of {before} processes and goes on with as many: {size} would change its batches"
@@ -217,7 +217,7 @@ def require_same_processes(state: Mapping[str, Any], size: int) -> None:
 
 
 def _comparable(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return list(value) if isinstance(value, tuple) else value  # a file may have either
 
 
 def flags_of(config: CommonConfig) -> dict[str, Any]:

@@ -42,9 +42,11 @@ def require_same_data(state: Mapping[str, Any], facts: Mapping[str, Any], run: s
     ):
         if key in state and state[key] != facts[key]:
             differing.append(f"{what}: {facts[key]}, not {state[key]}")
+    # Says least, so only where nothing else does.
     if not differing and state.get("fingerprint") and state["fingerprint"] != facts["fingerprint"]:
         differing.append("names or sizes of its files, or stored pixels or labels")
     if not differing:
+        # Last: older files have no other trace of the pixels.
         pairs = [zip(state["statistics"][key], facts["statistics"][key], strict=True) for key in ("mean", "std")]
         if any(abs(a - b) > SHIFT for pair in pairs for a, b in pair):
             differing.append("mean or deviation of its pixels")

@@ -16,7 +16,7 @@ def control_groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:
     for line in read_text(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if not controllers:
+        if not controllers:  # a line "0::/path" is of version 2, which has one tree for all
             bases, group_version = (mounted, mounted / "unified"), 2
         elif controller in controllers.split(","):
             bases, group_version = (mounted / controllers, mounted / controller), 1
@@ -24,6 +24,7 @@ def control_groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:
             continue
         inner = Path(path.strip("/"))
         groups = [inner, *inner.parents] if inner.parts else [inner]
+        # A group that lies outside of what a container may see has .. in its path.
         yield from ((base / group, group_version) for base in bases for group in groups if ".." not in group.parts)
 
 

@@ -91,9 +91,9 @@ def fitting(path: str | Path) -> Iterator[None]:
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the network inside data-parallel and compiled wrappers, in any nesting."""
     while True:
-        inner = getattr(model, "_orig_mod", None)
+        inner = getattr(model, "_orig_mod", None)  # of torch.compile
         if inner is None:
-            inner = getattr(model, "module", None)
+            inner = getattr(model, "module", None)  # of data-parallel wrappers
         if not isinstance(inner, nn.Module):
             return model
         model = inner
@@ -135,6 +135,7 @@ def _fault(expected: Tensor | None, value: Any) -> str | None:
     """What is wrong with the value for a tensor of the model; None if nothing is."""
     if expected is None:
         return "unexpected"
+    # Sparse, quantised and meta tensors have no plain numbers that could be copied.
     if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized or value.is_meta:
         return "no tensor of numbers"
     if value.is_floating_point() != expected.is_floating_point() or value.is_complex() or value.dtype is torch.bool:

@@ -42,7 +42,7 @@ def command(name: str, *refusals: type[Exception], again: str = "--resume") -> I
     try:
         yield state
     except KeyboardInterrupt:
-        _end(name, "interrupted", 130)
+        _end(name, "interrupted", 130)  # 128 + SIGINT, as shells have it
     except Stopped as stop:
         _end(name, f"{stop}; {again} goes on from here", 128 + stop.number)
     except (UsageError, *refusals) as error:
@@ -60,7 +60,7 @@ def _end(name: str, message: object, status: int, log: Any = None) -> None:
     details = ""
     if log is not None and log.folder is not None:
         try:
-            log.detail(traceback.format_exc(), quiet=True)
+            log.detail(traceback.format_exc(), quiet=True)  # for log.txt alone
             details = f" (details in {log.folder / 'log.txt'})"
         except OSError:
             pass  # the disk may be what failed

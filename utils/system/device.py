@@ -46,7 +46,7 @@ def pick_device(name: str = "auto", gpu: int | None = None, local_rank: int = 0)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device)  # NCCL and plain `cuda` tensors go by it
     return device
 
 
@@ -83,8 +83,8 @@ def keep_freed_memory(device: torch.device) -> None:
         return
     with suppress(AttributeError, OSError, TypeError):  # another C library: as it is
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)
+        mallopt(M_MMAP_MAX, 0)  # no mapping for one tensor alone, which ends when it is freed
+        mallopt(M_TRIM_THRESHOLD, -1)  # -1: the top of the heap is never given back
 
 
 def recompile_limit() -> str:
@@ -158,6 +158,7 @@ def describe_machine(device: torch.device) -> dict[str, object]:
 def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        # platform.processor() is often empty on Linux.
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -28,7 +28,7 @@ def whole_file(path: Path, suffix: str = "") -> Iterator[Path]:
             # Else a power cut after the rename may leave an empty file under the name.
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
 
@@ -41,11 +41,13 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all. Names of files that are not UTF-8 keep their bytes."""
+    # Lone surrogates stand for such bytes.
     write_whole(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))
 
 
 def write_figure(path: Path, figure: Any, **options: Any) -> None:
     """Write a matplotlib figure in the format that the name ends in, whole or not at all."""
+    # An open file tells matplotlib no format.
     write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], **options))
 
 

@@ -36,6 +36,7 @@ class FolderLock:
             # Never waited for: a second writer is a mistake, and hears of it.
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            # Better unlocked than not at all: such a disk cannot tell of another writer.
             if error.errno in WITHOUT_LOCKS:
                 return
             self.__exit__()

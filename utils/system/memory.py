@@ -47,7 +47,7 @@ def give_back() -> None:
 def _machine(root: Path) -> Iterator[int]:
     for line in read_text(root / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
-            yield int(line.split()[1]) * 1024
+            yield int(line.split()[1]) * 1024  # the file counts in KiB
 
 
 def _cgroups(root: Path) -> Iterator[int]:

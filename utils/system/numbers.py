@@ -23,6 +23,7 @@ def _checked(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable
             value = math.nan
         if not math.isfinite(value) or abs(value) > LARGEST:
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        # A number is repeated without the spaces around it; what is none at all is quoted as it came.
         if not fits(value):
             raise argparse.ArgumentTypeError(f"{text.strip()} is not {wanted}")
         return value
@@ -90,9 +91,11 @@ def save_name(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"{text!r} is a path: --save takes a name, and --result the folder of all runs"
         )
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", text)  # one spelling of letters with marks, as typed or composed
+    # No dots at the ends: a folder would be hidden, or lose them on Windows.
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in text).strip(".")
     if len(name.encode()) > LONGEST_NAME:  # cut to leave room for the mark
+        # 7: a dash and six digits; a letter cut in half goes.
         name = name.encode()[: LONGEST_NAME - 7].decode(errors="ignore")
     if name.split(".")[0].upper() in RESERVED:  # names of devices on Windows, whatever follows the dot
         name = f"_{name}"

@@ -10,6 +10,7 @@ def palette() -> list[int]:
         rest, rgb = number, [0, 0, 0]
         for bit in range(8):
             for channel in range(3):
+                # Of every three bits red, green and blue take one each; the first three are their highest bits.
                 rgb[channel] |= (rest >> channel & 1) << (7 - bit)
             rest >>= 3
         colours += rgb

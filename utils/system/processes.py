@@ -45,6 +45,7 @@ class World:
 
     def mean(self, values: Tensor) -> Tensor:
         """Average a tensor over all processes, in place; all of them get it."""
+        # Gloo has no average of its own.
         return self.all_reduce_sum(values).div_(self.size) if self.size > 1 else values
 
     def all_reduce_max(self, value: int) -> int:
@@ -90,7 +91,7 @@ class World:
         """Give the first process what every process passes in, by rank; the others get an empty list."""
         if self.size == 1:
             return [value]
-        box = [None] * self.size if self.is_main else None
+        box = [None] * self.size if self.is_main else None  # only the receiver may pass a list
         dist.gather_object(value, box, dst=0, group=self.control)
         return box or []
 
@@ -119,7 +120,7 @@ class World:
             device_ids=[device] if device.type == "cuda" else None,
             # A step runs along one path: most weights of a supernet have no gradient, in any process.
             find_unused_parameters=True,
-            **{OWN_BUFFERS: False},
+            **{OWN_BUFFERS: False},  # each process keeps statistics of its own, until average_statistics
         )
 
     @torch.no_grad()
@@ -128,7 +129,7 @@ class World:
         if self.size == 1:
             return
         for buffer in running_statistics(model).values():
-            dist.all_reduce(buffer)
+            dist.all_reduce(buffer)  # over NCCL on GPUs: the buffers lie there
             buffer /= self.size
 
 
@@ -172,7 +173,7 @@ def connected(world: World, device: torch.device) -> Iterator[None]:
     world.control = dist.new_group(backend="gloo", timeout=TIMEOUT)
     try:
         yield
-        world.barrier()
+        world.barrier()  # only after success: after a fault the others may never come
     finally:
         # Older torch (2.6) ends gloo's threads while holding the interpreter, which they may still want in order to
         # let go of what was sent last: a run that is complete would wait for ever. While this sleeps, they have it.

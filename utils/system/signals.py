@@ -53,7 +53,7 @@ def stop_requests(world: World) -> Iterator[StopRequest]:
     A SIGHUP that is ignored already, as `nohup` has it, stays so: the run is meant to outlive its terminal.
     """
     request = StopRequest(world)
-    names = ["SIGTERM", "SIGINT"]
+    names = ["SIGTERM", "SIGINT"]  # of schedulers, and of Ctrl-C
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         names.append("SIGHUP")
     with _handled_by(request.note, *names):
@@ -84,6 +84,7 @@ def _handled_by(handler, *names: str) -> Iterator[None]:
         yield
         return
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    # None is a handler that C code set: it cannot be put back, so the default takes its place.
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

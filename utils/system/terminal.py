@@ -38,7 +38,7 @@ def reason(error: BaseException) -> str:
     """Say what went wrong, in one line, with the file name where the system gives one."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {show(error.filename)}" if error.filename else error.strerror
-    return show(" ".join(str(error).split())) or type(error).__name__
+    return show(" ".join(str(error).split())) or type(error).__name__  # line ends of a message would be escaped else
 
 
 def say(text: str, stream=None) -> None:
@@ -47,7 +47,7 @@ def say(text: str, stream=None) -> None:
     A reader that went away (`| head`) is no fault: the rest of the output is dropped. Any other failure to
     write raises OSError.
     """
-    stream = stream or sys.stdout
+    stream = stream or sys.stdout  # looked up at the call, since tests and studies redirect it
     if stream is None:  # the shell closed it: `>&-`
         return
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -80,7 +80,7 @@ def open_streams() -> None:
     for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is not None:
             continue
-        null = os.open(os.devnull, os.O_RDWR)
+        null = os.open(os.devnull, os.O_RDWR)  # the lowest free number, so mostly this very one
         if null != number:
             os.dup2(null, number)
             os.close(null)

@@ -27,7 +27,7 @@ def bound_threads(environment: MutableMapping[str, str] = os.environ, root: str 
         environment["GOMP_SPINCOUNT"] = SPINS
     quota = cpu_quota(root)
     if THREADS not in environment and quota is not None and quota < visible_cpus():
-        environment[THREADS] = str(max(1, math.ceil(quota)))
+        environment[THREADS] = str(max(1, math.ceil(quota)))  # a quota of half a processor still takes one thread
 
 
 def usable_cpus(root: str | Path = "/") -> int:
