@@ -78,6 +78,7 @@ def judge(
             ranker: {name: agreement(means(values), scores, config.seed) for name, values in alone.items()}
             for ranker, scores in rankings.items()
         },
+        # With their scores, so that a table can be made anew without any training.
         "genotypes": [
             {"key": key_of(genotype), "scores": {name: scores[i] for name, scores in rankings.items()}, "alone": row}
             for i, (genotype, row) in enumerate(zip(genotypes, results, strict=True))
@@ -106,12 +107,12 @@ def noise_floor(values: Sequence[Sequence[float]]) -> dict[str, float | None] | 
     about. ``ceiling``: the tau that a perfect ranker could expect against these means if values and noise were normal,
     2/pi arcsin(sqrt(reliability)).
     """
-    by_seed, seeds = list(zip(*values, strict=True)), len(values[0])
+    by_seed, seeds = list(zip(*values, strict=True)), len(values[0])  # (seeds, genotypes)
     tau = mean_tau(by_seed)
     if tau is None or math.isnan(tau):  # the results of a seed are all equal
         return None
     r = statistics.fmean(float(np.corrcoef(a, b)[0, 1]) for a, b in combinations(by_seed, 2))
-    reliability = seeds * r / (1 + (seeds - 1) * r) if r > 0 else None
+    reliability = seeds * r / (1 + (seeds - 1) * r) if r > 0 else None  # the formula is for seeds that agree
     # Rounding may give a little more than 1.
     ceiling = None if reliability is None else 2 / math.pi * math.asin(math.sqrt(min(reliability, 1.0)))
     return {"tau": tau, "r": r, "reliability": reliability, "ceiling": ceiling}
@@ -139,7 +140,7 @@ def alone_lines(study: Mapping[str, Any], title: str = "Trained alone") -> list[
     for name in (study["measure"], "loss"):
         # The loss is kept as minus the loss, higher is better; a table has it as it is known.
         alone, floor, sign = study["alone"][name], study["floor"][name] or {}, -1 if name == "loss" else 1
-        ends = sorted(sign * alone[end] for end in ("lowest", "highest"))
+        ends = sorted(sign * alone[end] for end in ("lowest", "highest"))  # the sign turns lowest into highest
         values = [sign * alone["mean"], alone["std"], *ends, alone["noise"]]
         rows.append([f"valid/{name}", *values, *(floor.get(key) for key in ("tau", "reliability", "ceiling"))])
     head = ["", "mean", "std", "lowest", "highest", "noise", "tau between seeds", "reliability", "ceiling"]
@@ -165,6 +166,7 @@ def agreement_lines(study: Mapping[str, Any]) -> list[str]:
 def scatter(study: Mapping[str, Any], rankers: Sequence[str]) -> Any:
     """The scores of some rankers against the result of training from scratch."""
     measure, genotypes, panels = study["measure"], study["genotypes"], {}
+    # Recomputed: a study.json has results by seed.
     true = means(higher_is_better([g["alone"] for g in genotypes], measure)[measure])
     for name in rankers:
         tau = study["rankers"][name][measure]["tau"]

@@ -48,6 +48,7 @@ from utils.system.signals import StopRequest
 
 # Flags of the search script that the study sets itself.
 FIXED = {*RESERVED, "device", "searcher", "warmup_epochs", "controller_steps", "derive_samples", "top_k", "rank_by"}
+# These two are the search's to choose; the trainings then follow it.
 FIXED -= {"blocks", "sharing"}
 COMPARE = {
     "prog": "python -m studies.compare",
@@ -107,7 +108,7 @@ def prepare(config: CompareConfig, _stop: StopRequest) -> Comparison:
     changes = {"epochs": config.standalone_epochs, "child_out_filters": config.filters}
     retrained = retrain_flags(flags_of(searched), config.device, changes, words_in("retrain", config.retrain))
     with run_context(searched, "search") as run:
-        s = assemble(run)
+        s = assemble(run)  # refuses what does not fit, before a folder is made
     genotype, blocks = s.sampler.sample(1, "limits")[0], s.data.deployment.spec.blocks
     settings = {
         "evaluations": config.evaluations,
@@ -123,6 +124,7 @@ def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
     traces, seeds = search(c, log, make_pieces), c.config.seeds
     picks = {name: [pick(c, trace, 0) for trace in of_seeds] for name, of_seeds in traces.items()}
     # The median candidate stands for the space: what a search gains is more than this.
+    # Candidates are sorted by score.
     picks[MEDIAN] = [pick(c, trace, len(trace["candidates"]) // 2) for trace in traces[RANDOM]]
     folder = log.folder / "standalone"
     trainings = {
@@ -140,6 +142,7 @@ def search(c: Comparison, log: RunLog, make_pieces: Maker) -> dict[str, list[dic
     words = [*config.rest, "--device", config.device]
     # One search a seed trains the weights that all searchers of that seed share.
     weights = partial(train_weights, words, epochs, log.folder)
+    # All weights first: the pieces of searchers read the checkpoints of these.
     make_pieces([Piece(log.folder / "weights" / f"seed{seed}.json", partial(weights, seed)) for seed in config.seeds])
     updates = config.evaluations // c.searched.controller_samples
     changes = {"device": config.device, "warmup_epochs": epochs - 1}  # one epoch is left, for all updates
@@ -173,6 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a comparison; see --help."""
     words = list(sys.argv[1:] if argv is None else argv)
     before = words[: words.index("--")] if "--" in words else words
+    # --methods chooses another set of flags, so it is looked for before any parser is made.
     if any(word.partition("=")[0] == "--methods" for word in before):
         return methods.main(words)
     config = parse_study(CompareConfig, words, **COMPARE)

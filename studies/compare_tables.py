@@ -37,6 +37,7 @@ def judge(
         return {
             name: {key: paired(values[key], alone[other][key])._asdict() for key in values}
             for name, values in alone.items()
+            # The median is no searcher, and not tested against random.
             if name != other and (other == MEDIAN or name != MEDIAN)
         }
 
@@ -123,6 +124,7 @@ def picture(study: Mapping[str, Any]) -> Any:
         # genotypes of an update
         each = of_seeds[0]["asked"] // study["updates"][name]
         columns = [one["scores"] for one in of_seeds]
+        # (evaluations so far, best score).
         best[name] = [list(enumerate(accumulate(scores, max), 1)) for scores in columns]
         mean[name] = [
             [(i + each, statistics.fmean(scores[i : i + each])) for i in range(0, len(scores), each)]

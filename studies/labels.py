@@ -69,7 +69,8 @@ def prepare(config: LabelsConfig, _stop: StopRequest) -> Study:
     config.require_enough()
     require_free(parse_retrain(config.rest).given, {"task"})
     of = (config.blocks, config.sharing, config.space)
-    genotypes = draw_genotypes(config.genotypes, config.population, config.seed, *of)
+    genotypes = draw_genotypes(config.genotypes, config.population, config.seed, *of)  # the same for both tasks
+    # A search that never runs: its flags name the data.
     data = flags_of(SearchConfig(data=config.data, child_out_filters=config.filters))
     # An epoch of four views of each image is four times the work, so tasks can have numbers of their own.
     epochs = {TASKS[config.task].retrained_as: config.epochs, config.task: config.pretext_epochs or config.epochs}
@@ -96,6 +97,7 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
     rankings = {f"{other} ({name})": agreement.means(values) for name, values in of_other.items()}
     # Any ranking has to beat the number of parameters.
     rankings["parameters"] = [float(row[0]["parameters"]) for row in results[labels]]
+    # No rankings here: of these trainings only spread and noise are told.
     without = agreement.judge(config, measures[other], study.genotypes, results[other], {})
     document = {
         "study": "labels",

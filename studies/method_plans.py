@@ -86,7 +86,7 @@ def first_period(epochs: int, growth: int) -> int:
     """
     # Periods grow by a factor, so that n restarts divide the epochs in 1 + growth + ... + growth ** n parts.
     for restarts in range(RESTARTS, 0, -1):
-        periods = sum(growth**i for i in range(restarts + 1))
+        periods = sum(growth**i for i in range(restarts + 1))  # all epochs, in units of the first period
         if epochs % periods == 0:
             return epochs // periods
     return epochs
@@ -146,6 +146,7 @@ class Plan:
         if self.spreads_rounds:
             scored = max(1, NAO_ROUNDS * c.nao_pool // epochs)  # genotypes an epoch
             steps = math.ceil(scored / c.controller_samples)
+            # About as many, in steps of one size.
             words += ["--controller_steps", str(steps), "--controller_samples", str(scored // steps)]
         return words
 
@@ -210,6 +211,7 @@ def fitting_epochs(plans: Sequence[Plan], budget: Budget, folder: Path, make_pie
 
 def timed_words(plan: Plan) -> list[str]:
     """The flags of a search of two epochs, the second of which has all phases; of NAO each scores the whole pool."""
+    # --seed 0: these runs are for their times alone, whatever the seeds of the study.
     c, words = plan.searched, [*plan.adapted(2), "--derive_samples", "1", "--top_k", "1", "--seed", "0"]
     if plan.spreads_rounds:
         steps = math.ceil(c.nao_pool / c.controller_samples)

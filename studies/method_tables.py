@@ -70,6 +70,7 @@ def method_lines(study: Mapping[str, Any]) -> list[str]:
         results = [over_seeds(row[key]) for key in (measure, "less_random", "loss")]
         filters = ", ".join(map(str, sorted(set(row["filters"]))))
         rows.append([name, row["space"], *results, filters, *(_mean(row, key) for key in means)])
+        # Further than 10 % from what was wanted.
         off = [p for p, agrees in zip(row["parameters"], row["agrees"], strict=True) if not agrees]
         if off:
             misses += [f"Of {name}, {len(off)} of {len(seeds)} come no nearer than 10 %: {off} parameters.", ""]
@@ -98,10 +99,10 @@ def method_lines(study: Mapping[str, Any]) -> list[str]:
 def picture(study: Mapping[str, Any]) -> Any:
     """Every result against what it cost: the seconds of search and derivation, and the MACs of the network."""
     measure, rows = study["measure"], study["methods"]
-    searched = {
+    searched = {  # (seconds, result) of every seed
         name: list(zip(map(sum, zip(row["search_s"], row["derive_s"], strict=True)), row[measure], strict=True))
         if "search_s" in row
-        else [(0.0, value) for value in row[measure]]
+        else [(0.0, value) for value in row[measure]]  # without a search
         for name, row in rows.items()
     }
     macs = {name: list(zip(row["macs"], row[measure], strict=True)) for name, row in rows.items()}

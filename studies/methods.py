@@ -120,7 +120,7 @@ def prepare(config: MethodsConfig, _stop: StopRequest) -> Comparison:
         words_in("retrain", config.retrain),
     )
     flags = (*flags, *restart_flags(parse_retrain(flags)))
-    settings: dict[str, Any] = {
+    settings: dict[str, Any] = {  # what pieces are bound to
         "budget": str(config.budget),
         # Epochs are no setting: they follow from the budget.
         "searches": {plan.name: plan.settings() for plan in plans},
@@ -131,17 +131,20 @@ def prepare(config: MethodsConfig, _stop: StopRequest) -> Comparison:
     deployed, drawn = {}, {}
     for space in settings["depths"]:
         drawn[space] = [random_genotypes(space, config.random_genotypes, seed) for seed in config.seeds]
+        # Any genotype of a space shows what its trainings depend on, so the first one is built.
         trained, deployed[space] = settings_of(flags, drawn[space][0][0], depths[space])
         require_reachable([g for of_seed in drawn[space] for g in of_seed], deployed[space], config.params)
         del trained["network"]  # which differs from space to space
-        trained.pop("--child_out_filters", None)
+        trained.pop("--child_out_filters", None)  # every genotype has its own
         settings["trained alone"] = trained
     return Comparison(config, tuple(plans), flags, deployed, drawn, json.loads(json.dumps(settings)))
 
 
 def random_genotypes(space: str, n: int, seed: int) -> tuple[Genotype, ...]:
     """Uniform genotypes of the space, without any search; the first ones stay when more are wanted."""
+    # Of the space too: no two spaces share a draw.
     generator = torch.Generator().manual_seed(derived_seed(seed, "random genotype", space))
+    # Two encodings, as sharing by type has.
     return tuple(uniform(1, 2, "type", generator, space)[0] for _ in range(n))
 
 
@@ -182,7 +185,7 @@ def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
     picks = {name: [from_plain(winner["genotype"]) for winner in row] for name, row in searches.items()}
     for space, of_seeds in c.drawn.items():  # every seed has as many, so the first of all seeds are a pick, and so on
         picks |= {f"{DRAWN}{space} {k}": genotypes for k, genotypes in enumerate(zip(*of_seeds, strict=True))}
-    results = train(c, picks, log.folder / "standalone", make_pieces)
+    results = train(c, picks, log.folder / "standalone", make_pieces)  # a pick that two methods share is trained once
     # A task without labels is searched on, and its winners are trained on labels.
     measure = TASKS[TASKS[c.plans[0].searched.task].retrained_as].final_measure
     for space in c.drawn:

@@ -50,10 +50,10 @@ def make(pieces: Sequence[Piece], *, jobs: int, stop: StopRequest, say: Callable
     Stopped, with the pieces that are being made lost and all others kept, when a stop is requested; WorkError when a
     piece cannot be made.
     """
-    missing = [piece for piece in pieces if not read_json(piece.path)]
+    missing = [piece for piece in pieces if not read_json(piece.path)]  # none is ever half there: see write_json
     if missing:
         others = multiprocessing.active_children()
-        threads = max(1, torch.get_num_threads() // jobs)
+        threads = max(1, torch.get_num_threads() // jobs)  # together no more than the study may use
         with ProcessPoolExecutor(jobs, _context(), initializer=_prepare_process, initargs=(threads,)) as pool:
             try:
                 _make_missing(pool, missing, jobs, stop, say)
@@ -62,19 +62,20 @@ def make(pieces: Sequence[Piece], *, jobs: int, stop: StopRequest, say: Callable
                     if process not in others:
                         process.terminate()
                 raise
-    return [read_json(piece.path) for piece in pieces]
+    return [read_json(piece.path) for piece in pieces]  # from the files: new pieces read as old ones do
 
 
 def _make_missing(
     pool: ProcessPoolExecutor, pieces: Sequence[Piece], jobs: int, stop: StopRequest, say: Callable[[str], None]
 ) -> None:
     """Keep ``jobs`` pieces under way until all are made, and no more: the pool would begin what it has been given."""
-    waiting, under_way, done = list(reversed(pieces)), {}, 0
+    waiting, under_way, done = list(reversed(pieces)), {}, 0  # reversed, since pop takes the last
     while waiting or under_way:
         while waiting and len(under_way) < jobs:
             piece = waiting.pop()
             piece.path.parent.mkdir(parents=True, exist_ok=True)
             under_way[pool.submit(_make_one, piece)] = piece
+        # Wakes up for stop requests, though nothing is done.
         ready, _ = wait(under_way, timeout=LOOK_S, return_when=FIRST_COMPLETED)
         stop.check()
         for future in ready:

@@ -78,7 +78,7 @@ def prepare(config: RankingConfig, stop: StopRequest) -> Study:
     searches, plans = {}, []
     for run in config.runs:
         s = open_search(run, **changes)
-        name = show(str(run).rstrip("/").split("/")[-1])
+        name = show(str(run).rstrip("/").split("/")[-1])  # the folder, without the path
         if name in searches:
             raise UsageError(f"{name} is named twice")
         for ranker in rankers:
@@ -86,7 +86,7 @@ def prepare(config: RankingConfig, stop: StopRequest) -> Study:
         # All searches have to stand for the same trainings: same data, networks and flags.
         searches[name] = s
         plans.append(plan_of(config, s))
-        differing = difference(plans[0][2], plans[-1][2])
+        differing = difference(plans[0][2], plans[-1][2])  # of settings; what genotypes and flags follow from
         if differing:
             raise UsageError(f"{name} cannot be compared with {next(iter(searches))}: {differing}")
         if s.epoch < s.config.epochs:
@@ -116,9 +116,11 @@ def score(study: Study, n: int) -> list[dict[str, float]]:
     for search, s in study.searches.items():
         suffix = f", {search}" if len(study.searches) > 1 else ""
         for row, metrics in zip(rows, shared_metrics(s, genotypes, study.stop.check), strict=True):
+            # Minus: of every score the higher is the better.
             row[f"{BY_LOSS}{suffix}"] = -metrics["loss"]
             row[f"shared ({s.task.measure}){suffix}"] = metrics[s.task.measure]
     # Rankers without training look at one batch of images, of the first search.
+    # The data of all searches are the same, but batches need not be: one of them has to speak for all.
     s = next(iter(study.searches.values()))
     s.data.rewards.set_epoch(0)
     batch = next(iter(s.data.rewards))
@@ -139,7 +141,7 @@ def score(study: Study, n: int) -> list[dict[str, float]]:
 def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
     """Train the genotypes that are not trained yet, and write what their scores are worth."""
     config, searches = study.config, study.searches
-    scores = score(study, len(study.genotypes))
+    scores = score(study, len(study.genotypes))  # all of them before any training: a fault shows early
     folder, blocks = log.folder / "standalone", study.deployment.spec.blocks
     trainings = {g: [Training(folder, study.flags, g, blocks, seed) for seed in config.seeds] for g in study.genotypes}
     by_genotype = train_all(trainings, make_pieces)

@@ -46,9 +46,10 @@ def run_search(flags: Sequence[str], result: Path, save: str) -> Path:
     errors = io.StringIO()
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(errors):
+            # --resume auto starts a run where there is none of this name, and ends at once where it is complete.
             script.main([*flags, *QUIET, "--save", save, "--result", str(result)])
     except SystemExit as end:
-        if end.code > 128:  # stopped, with a checkpoint
+        if end.code > 128:  # 128 + the signal that stopped it, with a checkpoint
             raise
         raise WorkError(" ".join(errors.getvalue().split())) from None
     # A name can have several runs, of which the newest is the one that was just at work.
@@ -80,7 +81,7 @@ def search_method(words: Sequence[str], folder: Path, method: str, seed: int) ->
         "search_s": sum(record["time/epoch_s"] for record in records),
         "derive_s": result["derive_s"],
         "images": sum(record["images/trained"] + record.get("images/scored", 0) for record in records),
-        "derive_images": document["ranked"] * document["reward_images"],
+        "derive_images": document["ranked"] * document["reward_images"],  # each candidate on all of them
         **({"nao": result["nao"]} if "nao" in result else {}),
     }
 
@@ -136,6 +137,7 @@ def open_search(run: str | Path, **changes: Any) -> OpenSearch:
         config = SearchConfig(**{**stored, "resume": None, **changes})
     if config.space not in SPACES:
         raise UsageError(f"{show(path)} is of the space {show(config.space)}, which is none of {', '.join(SPACES)}")
+    # resume is None: flags are those of the run, but nothing goes on with it, and nothing is locked or written.
     with run_context(config, "search") as context:
         context.earlier = Earlier(path, state)  # data are compared with those of the run
         search = assemble(context)
@@ -148,7 +150,7 @@ def shared_metrics(
     s: OpenSearch, genotypes: Sequence[Genotype], done: Callable[[], None] = lambda: None
 ) -> list[dict[str, float]]:
     """The metrics of each genotype with the shared weights on all reward images; ``done`` is called now and then."""
-    s.data.rewards.set_epoch(0)
+    s.data.rewards.set_epoch(0)  # the order of the pass that a search ranks on
     return s.scorer.metrics(genotypes, s.data.rewards, done)
 
 
@@ -179,7 +181,7 @@ def search_frozen(
     run = resume.runs_called(f"seed{seed}", result / "search")[-1]
     s = open_search(run, searcher=searcher, controller_steps=updates, **changes)
     scores, reports = [], []
-    with stop_requests(World()) as stop, evaluating(s.learner.model):
+    with stop_requests(World()) as stop, evaluating(s.learner.model):  # a piece runs in one process
         batches = forever(s.data.rewards, 0)
         for update in range(updates):
             # As in the second phase of a search: propose, score on reward batches, report.
@@ -194,6 +196,7 @@ def search_frozen(
         distinct = sorted(set(drawn))
         # Rewards are of a few batches; the pick is by all reward images.
         final = [metrics["score"] for metrics in shared_metrics(s, distinct, stop.check)]
+    # Equal scores by genotype, as in a search.
     ranked = sorted(zip(final, distinct, strict=True), key=lambda pair: (-pair[0], pair[1]))
     return {
         "asked": len(scores),

@@ -71,7 +71,7 @@ def precisions(true: Sequence[float], scores: Sequence[float]) -> dict[str, floa
     shares: dict[str, float | None] = {}
     for side, sign in (("top", 1), ("bottom", -1)):
         for percent in SHARES:
-            k = int(len(x) * percent / 100 + 0.5)
+            k = int(len(x) * percent / 100 + 0.5)  # not round(), which takes halves to even numbers
             # Of tied numbers each is in with a probability, so the overlap is an expectation.
             both = _membership(sign * x, k) * _membership(sign * y, k) if k else None
             shares[f"{side}_{percent}"] = None if both is None else float(both.sum() / k)
@@ -85,7 +85,7 @@ def true_ranks(true: Sequence[float], scores: Sequence[float], k: int) -> list[i
     """
     x, y = _pair(f"the true rank of the best {k}", true, scores, least=k)
     best = np.argsort(-y, kind="stable")[:k]  # stable: equal scores in the given order
-    return [int((x > x[i]).sum()) for i in best]
+    return [int((x > x[i]).sum()) for i in best]  # how many are truly better
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
@@ -129,6 +129,7 @@ def _correlation(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of draws without a correlation
         bootstrap = stats.bootstrap((x, y), cosine, random_state=np.random.default_rng(seed), **options)
+    # Draws without a correlation are nan.
     low, high = np.nanpercentile(bootstrap.bootstrap_distribution, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
     return Correlation(float(cosine(x, y)), float(low), float(high))
 
@@ -161,4 +162,5 @@ def _membership(values: np.ndarray, k: int) -> np.ndarray:
     """The probability of each to be among the ``k`` largest, equal ones in random order: (n,), summing to k."""
     bound = np.sort(values)[-k]  # whoever has this value competes for the places that are left
     above, equal = values > bound, values == bound
+    # Those above are in for certain, those below are out: (n,).
     return above + equal * (k - above.sum()) / equal.sum()

@@ -64,7 +64,7 @@ def parse_study(
     if "--" in words:
         end = words.index("--")
         words, rest = words[:end], words[end + 1 :]
-    parser = make_parser(config, {}, **texts)
+    parser = make_parser(config, {}, **texts)  # choices of a study stand in its flags
     name = positional and positional.removesuffix("s").upper()
     # argparse would list every flag, and knows nothing of what stands behind --.
     parser.usage = f"{texts['prog']} {f'{name} [{name} ...] ' if name else ''}[flags] [-- more flags]"
@@ -127,11 +127,12 @@ def run_study(
     with command(name, GenotypeError, again="the same command") as state, stop_requests(World()) as stop:
         if launched().size > 1:
             raise UsageError("a study runs in one process: --jobs trains several networks at once")
+        # Signals are only noted: one that comes while data are read is looked at right behind that.
         study = prepare(stop)  # reads data, so it can take a while
         stop.check()
         with study_folder(config.result, config.save, study.settings) as log:
             make_pieces = partial(make, jobs=config.jobs, stop=stop, say=log.line)
-            study = plan(study, log, make_pieces)
+            study = plan(study, log, make_pieces)  # may still refuse, status 2
             state.started(log)  # what goes wrong from here on is a fault, status 1
             work(study, log, make_pieces)
     return 0

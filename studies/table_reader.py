@@ -85,21 +85,21 @@ def read_table(path: str | Path, options: Sequence[int] | None = None) -> Table:
 def _parse(lines: Iterable[Sequence[str]], options: Sequence[int] | None, name: str) -> Table:
     lines = iter(lines)
     # The name of the first column is free; those of the others are what --signal and --judged_by take.
-    _, *measures = next(lines, None) or [""]
+    _, *measures = next(lines, None) or [""]  # an empty file has no line at all
     if not measures or len(set(measures)) < len(measures) or "" in measures:
         raise UsageError(
             f"--table {name}: the first line names a column of genotypes and one measure or more, each once"
         )
     rows: dict[Encoding, int] = {}
     columns: dict[str, list[float]] = {measure: [] for measure in measures}
-    for number, line in enumerate(lines, 2):
+    for number, line in enumerate(lines, 2):  # the first line has the names
         where = f"--table {name}, line {number}"
         encoding = _encoding(line, len(measures), options, where)
         if rows and len(encoding) != len(next(iter(rows))):
             raise UsageError(f"{where}: {line[0]} has {len(encoding)} positions, the lines before have another number")
         if encoding in rows:
             raise UsageError(f"{where}: {line[0]} is there twice")
-        rows[encoding] = len(rows)
+        rows[encoding] = len(rows)  # its place in the columns
         for measure, text in zip(measures, line[1:], strict=True):
             columns[measure].append(_number(text, f"{where}: {measure}"))
     if not rows:

@@ -44,14 +44,14 @@ def cell(value: Any) -> str:
     """A value as tables have it: numbers with three digits or commas between thousands, a dash where there is none."""
     if value is None:
         return "-"
-    if not isinstance(value, float):
+    if not isinstance(value, float):  # whole numbers and texts as they are
         return str(value)
     return f"{value:.3g}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def over_seeds(values: Sequence[float]) -> str:
     """Mean and, of several, std."""
-    std = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    std = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""  # of one seed nothing is known
     return cell(statistics.fmean(values)) + std
 
 

@@ -47,7 +47,7 @@ AGREE = 0.1  # how far parameters may be from those that a study wants
 def key_of(genotype: Genotype) -> str:
     """A short name of a genotype for files."""
     text = json.dumps([genotype.space, genotype.sharing, genotype.to_lists()])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode()).hexdigest()[:12]  # 48 bits, for some hundred genotypes
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def retrain_flags(
     """
     words = [*carried_flags(searched, TASKS[searched.get("task", "classify")].retrained_as), "--device", device, *QUIET]
     for name, value in changes.items():
-        words += [] if value is None else [f"--{name}", str(value)]
+        words += [] if value is None else [f"--{name}", str(value)]  # of None the retrainer's default stands
     require_free(parse_retrain(rest).given, RESERVED)
-    return (*words, *rest)
+    return (*words, *rest)  # behind the others, so that it wins
 
 
 def assemble(context: RunContext, candidate: Candidate) -> tuple[Recipe, Task, RetrainData, Learner]:
@@ -112,7 +112,7 @@ def settings_of(flags: Sequence[str], genotype: Genotype, blocks: Sequence[int])
         "sharing": genotype.sharing,
     }
     deployment = Deployment(network.spec, genotype.sharing, facts["image_size"])
-    return json.loads(json.dumps(settings)), deployment
+    return json.loads(json.dumps(settings)), deployment  # as settings.json gives them back
 
 
 def draw_genotypes(
@@ -152,14 +152,16 @@ def train_alone(
     config: RetrainConfig = parse_retrain([*flags, "--seed", str(seed)])
     with run_context(config, "retrain") as context:
         recipe, task, data, learner = assemble(context, Candidate(genotype, tuple(blocks)))
+        # A run that is never begun: it has a position, a clock and a log, but no folder.
         run = make_run(context, learner, data.dataset, {})
         with stop_requests(context.world) as run.stop:
             # The retrainer's loop without its validation, log and checkpoints: only the last weights count.
             for _ in run.epochs(config.epochs):
+                # The position alone: neither the times of phases nor metrics of epochs are kept here.
                 run.position.begin("train")
                 metrics = train_epoch(run, learner, data.train, task, recipe, highest_drop_path=data.drop_path)
                 run.position.next_epoch()
-            metrics |= validate(run, learner, data.valid, task)
+            metrics |= validate(run, learner, data.valid, task)  # inside: a stop request ends it too
         final = task.final_measure
         if final != task.measure:  # one that takes longer, such as average precision
             names = output_names(data.dataset.classes, learner.model.num_classes)
@@ -184,9 +186,9 @@ def fitting_filters(genotype: Genotype, spec: NetworkSpec, image_size: int, para
     # Bisected in steps of two, as cells halve their channels.
     low, high = 2, WIDEST  # more filters never have fewer parameters
     while high - low > 2:
-        middle = (low + high) // 4 * 2
+        middle = (low + high) // 4 * 2  # the even number in the middle, or just below
         low, high = (middle, high) if cost(middle).parameters <= parameters else (low, middle)
-    costs = {filters: cost(filters) for filters in (low, high)}
+    costs = {filters: cost(filters) for filters in (low, high)}  # the even numbers on both sides of it
     nearest = min(costs, key=lambda filters: abs(costs[filters].parameters - parameters))
     return nearest, costs[nearest]
 
