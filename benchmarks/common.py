@@ -37,8 +37,9 @@ def seconds(work: Work, device: torch.device) -> float:
 def measure(works: Sequence[Work], repeats: int, device: torch.device, warmup: int | None = None) -> list[float]:
     """Seconds of every call of ``repeats`` rounds over the works, round after round, after ``warmup`` others."""
     warmup = (2 if len(works) == 1 else 1) if warmup is None else warmup
-    for work in [*works] * warmup:
+    for work in [*works] * warmup:  # choosing kernels, filling caches, compiling
         work()
+    # Round after round, and not work by work: what else the machine does then falls on all of them.
     return [seconds(work, device) for _ in range(repeats) for work in works]
 
 
@@ -50,14 +51,16 @@ def reference_type(device: torch.device) -> torch.dtype:
 def matrix_rate(device: torch.device, size: int = 2048, dtype: torch.dtype = torch.float32, repeats: int = 5) -> float:
     """FLOP/s of a square matrix product, the median of ``repeats``."""
     a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
-    out = torch.empty_like(a)
+    out = torch.empty_like(a)  # no allocation in the measured call
+    # A product of n x n takes n^3 multiplications and as many additions.
     return 2 * size**3 / statistics.median(measure([lambda: torch.mm(a, b, out=out)], repeats, device))
 
 
 def copy_rate(device: torch.device, mebibytes: int = 256, repeats: int = 5) -> float:
     """Bytes a second, read and written, of copying more than the caches hold; the median of ``repeats``."""
-    source = torch.ones(mebibytes << 18, device=device)
+    source = torch.ones(mebibytes << 18, device=device)  # 2^18 numbers of four bytes are a mebibyte
     target = torch.empty_like(source)
+    # Once read, once written.
     return 2 * source.nbytes / statistics.median(measure([lambda: target.copy_(source)], repeats, device))
 
 
@@ -65,11 +68,11 @@ def forget_peak(device: torch.device) -> None:
     """Let ``peak_memory`` start from now. Where a process cannot do so, it goes on from before."""
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # what torch keeps of the last row
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError, AttributeError):  # Linux with glibc alone
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
+        ctypes.CDLL(None).malloc_trim(0)  # what the last row freed is no part of this one
+        Path("/proc/self/clear_refs").write_text("5")  # 5: the kernel resets the peak of this process
 
 
 @dataclass
@@ -92,11 +95,12 @@ class Row:
     def summary(self) -> dict[str, object]:
         """Plain values; what does not apply is left out."""
         each = [s / self.per for s in self.seconds]
-        middle = statistics.median(each)
+        middle = statistics.median(each)  # a mean would follow single slow calls
         values = {"median_s": middle, "min_s": min(each), "max_s": max(each), "calls": len(each)}
         if self.images:
             values["images_per_s"] = self.images / self.per / middle
         if self.flops:
+            # Calls go through the works in turns.
             rates = [self.flops[i % len(self.flops)] / s for i, s in enumerate(self.seconds)]
             values["gflop"] = statistics.mean(self.flops) / 1e9
             values["share_of_matrix_rate"] = statistics.median(rates) / self.rate
@@ -136,6 +140,7 @@ def observe(work: Callable[[], Row], device: torch.device, size: int) -> Row:
     forget_peak(device)
     row = work()
     row.peak = peak_memory(device)
+    # A machine that others use changes its pace: taken on both sides of the row, the rate is that of its time.
     row.rate = (before + matrix_rate(device, size, dtype, 3)) / 2
     return row
 
@@ -143,7 +148,7 @@ def observe(work: Callable[[], Row], device: torch.device, size: int) -> Row:
 def duration(value: float) -> str:
     """Seconds with three digits, in s, ms or us."""
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
-        if value * factor >= 1 or unit == "us":
+        if value * factor >= 1 or unit == "us":  # the largest unit in which it is 1 or more
             break
     return f"{value * factor:.3g} {unit}"
 
@@ -183,7 +188,7 @@ def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
         unknown = [word for word in words if word not in known]
         if unknown:
             raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not among {', '.join(known)}")
-        return [name for name in known if name in words]
+        return [name for name in known if name in words]  # the order matters: see WORK in steps.py
 
     return names
 
@@ -202,7 +207,7 @@ def start(p: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[torch.d
     """The device and the precision that were asked for; exit status 2 without them."""
     try:
         device = pick_device(args.device)
-        choose_precision(args.precision, device)
+        choose_precision(args.precision, device)  # refuses now what it could not make for every row
     except UsageError as error:
         p.error(str(error))
     return device, partial(choose_precision, args.precision, device)

@@ -39,7 +39,7 @@ class PerImage(Dataset):
 
     def __init__(self, images: Images) -> None:
         self.arrays, self.labels = images.pixels.permute(0, 2, 3, 1).numpy(), images.labels.tolist()
-        crops = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
+        crops = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]  # as papers on CIFAR have it
         self.transform = transforms.Compose([*crops, transforms.ToTensor(), transforms.Normalize(*CIFAR10)])
 
     def __len__(self) -> int:
@@ -55,9 +55,10 @@ class PerImage(Dataset):
 def rates(ways: dict[str, Callable[[], int]], repeats: int) -> dict[str, float]:
     """Images a second: the median of ``repeats`` passes of each way, in turns, after one to warm up."""
     for way in ways.values():
-        way()
+        way()  # reads files into the cache of the system
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
+        # In turns: a slow moment of the machine then falls on every way.
         for name, way in ways.items():
             began = time.perf_counter()
             count = way()
@@ -81,6 +82,7 @@ def photographs(folder: Path, side: int, count: int) -> list[Path]:
     random, paths = np.random.default_rng(side), []
     for i in range(count):
         layers = [random.integers(0, 256, (side // step, side // step, 3), dtype=np.uint8) for step in (32, 4)]
+        # Blobs of 32 pixels and of 4.
         coarse, fine = (Image.fromarray(layer).resize((side, side), Image.Resampling.BICUBIC) for layer in layers)
         paths.append(folder / f"{side}_{i}.jpg")
         Image.blend(coarse, fine, 0.3).save(paths[-1], quality=90)
@@ -102,6 +104,7 @@ def by_torchvision(path: Path) -> Tensor:
 def decoders(folder: Path, side: int, count: int, repeats: int) -> dict[str, float]:
     """Three ways from a JPEG to 256x256, one image after the other in one thread, as in a worker."""
     paths, threads = photographs(folder, side, count), torch.get_num_threads()
+    # A worker has one thread: decoding is measured as it will run.
     torch.set_num_threads(1)
     ways = {
         "PIL": lambda: len([by_pil(path) for path in paths]),
@@ -139,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--json", metavar="FILE", help="write everything there too")
     args = p.parse_args(argv)
     groups = {f"32x32, batches of {args.batch_size}": small_images(args.images, args.batch_size, args.repeats)}
+    # Files, since a decoder reads them from the disk; the other groups lie in memory.
     with tempfile.TemporaryDirectory() as folder:
         for side in SIDES:
             groups[f"JPEG {side}x{side} to {SIZE}x{SIZE}"] = decoders(Path(folder), side, args.photos, args.repeats)

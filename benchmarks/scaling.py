@@ -27,8 +27,8 @@ from utils.config import DEFAULT_ARCH
 from utils.system.device import describe_machine, keep_freed_memory
 from utils.system.numbers import positive_int
 
-LIMIT = 1.1
-BASE = {"filters": 16, "blocks": 2, "batch": 32}
+LIMIT = 1.1  # time that grows as the work has 1; the rest is left to noise
+BASE = {"filters": 16, "blocks": 2, "batch": 32}  # two stages of so many normal blocks each
 TINY_BASE = {"filters": 2, "blocks": 1, "batch": 2}
 AXES = {"filters": (16, 24, 32, 48, 64), "blocks": (1, 2, 3, 4, 5, 6), "batch": (16, 32, 64, 128, 256)}
 TINY_AXES = {"filters": (2, 4, 8), "blocks": (1, 2, 3), "batch": (2, 4, 8)}
@@ -47,16 +47,17 @@ def steepest(work: Sequence[float], times: Sequence[float]) -> float:
 def marginal(work: Sequence[float], times: Sequence[float]) -> float:
     """What more work costs in the upper half of the points / in the lower half: 1 on any straight line."""
     middle = len(work) // 2
+    # Slopes of the two halves, whatever the offset: fixed costs drop out of a difference.
     upper, lower = ((times[b] - times[a]) / (work[b] - work[a]) for a, b in ((middle, -1), (0, middle)))
-    return upper / lower if lower else math.inf
+    return upper / lower if lower else math.inf  # clocks may not tell the points of a tiny run apart
 
 
 def point(s: Settings, *, filters: int, blocks: int, batch: int) -> dict[str, float]:
     """One training step of the default architecture with the full stem at 32x32: FLOPs and seconds."""
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # whatever the points before have drawn
     genotype = parse_genotype(DEFAULT_ARCH)
     net = Network(genotype=genotype, blocks=(blocks, blocks), filters=filters, num_classes=CLASSES)
-    flops = 2 * TRAINING * net.macs(32) * batch
+    flops = 2 * TRAINING * net.macs(32) * batch  # a multiply-accumulate is two operations
     net = s.place(net)
     task = Classification.retrain()
     step = step_of(s, net, task, random_batch(s, batch, 32), heads=len(net.aux_heads), clip=CLIP)
@@ -110,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     device, precision = common.start(p, args)
     keep_freed_memory(device)  # as retrainer_cifar.py does
     s = Settings(device, precision, False, args.channels_last, args.repeats, args.tiny)
-    size = s.size(2048 if device.type == "cpu" else 8192, 128)
+    size = s.size(2048 if device.type == "cpu" else 8192, 128)  # large enough for a GPU to reach its rate
     rate = common.matrix_rate(device, size, common.reference_type(device)) / 1e9
     curves, machine = {axis: curve(s, axis) for axis in args.only}, describe_machine(device)
     print(f"{machine['device_name']}, {machine['threads']} threads, torch {torch.__version__}, {precision().name}")

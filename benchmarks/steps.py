@@ -40,8 +40,10 @@ SHARED = 0.8  # of the training images train the shared weights
 def sampling(s: Settings, n: int) -> Row:
     """Times per genotype of drawing ``n`` in one pass of the controller."""
     torch.manual_seed(0)
+    # Two encodings: --sharing type.
     controller, generator = Controller(2).to(s.device), torch.Generator().manual_seed(0)
     draw = torch.no_grad()(partial(controller.sample, n, generator))
+    # Short calls: five times as many.
     times = common.measure([draw], s.size(5, 1) * s.repeats, s.device, warmup=s.size(5, 1))
     return Row(times, per=n)
 
@@ -57,6 +59,7 @@ def update(s: Settings, *, n: int = 1, recipe: str = "published") -> Row:
 
     def work() -> None:
         strategy.ask(n, generator)
+        # Rewards that differ, in percent: alike ones would teach nothing.
         strategy.tell([50.0 + k % 7 for k in range(n)])
 
     times = common.measure([work], s.size(5, 1) * s.repeats, s.device, warmup=s.size(5, 1))
@@ -71,6 +74,7 @@ def write_images(root: Path, train: int, val: int) -> None:
             folder = root / side / f"class{i % workloads.CLASSES}"
             folder.mkdir(parents=True, exist_ok=True)
             pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            # No compression: noise cannot be compressed.
             Image.fromarray(pixels).save(folder / f"{i}.png", compress_level=0)
 
 
@@ -81,15 +85,17 @@ def search_epoch(s: Settings) -> Row:
     """
     batch, images = s.size(96, 20), s.size(960, 100)
     steps = round(SHARED * images) // batch
+    # So few images leave few steps: updates and reports are cut down alike, or they would be nearly all of the epoch.
     counts = {"controller_steps": max(1, round(UPDATES * steps)), "valid_steps": max(1, round(REPORTS * steps))}
     with tempfile.TemporaryDirectory() as folder:
-        write_images(Path(folder), images, 2 * batch)
+        write_images(Path(folder), images, 2 * batch)  # val/: two batches, for the reports
         flags = {
             **{"data": folder, "dataset": "folder", "result": f"{folder}/result", "device": s.device},
             **{"precision": s.precision().name, "batch_size": batch, "child_out_filters": s.size(16, 4), **counts},
             **{"blocks": list(s.blocks), "epochs": s.repeats + 1, "derive_samples": 1, "top_k": 1, "searcher": "rl"},
         }
         words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
+        # The command talks of its epochs, and the table alone is for standard output.
         with redirect_stdout(StringIO()):
             train_search_cifar.main([*words, "--no-tensorboard"])
         [path] = Path(folder, "result").glob("search/*/metrics.jsonl")

@@ -32,6 +32,7 @@ WAYS: dict[str, dict[str, str]] = {  # the environment of each, beside the numbe
 
 def step_seconds(repeats: int) -> dict[str, float]:
     """The median seconds of both steps in this process."""
+    # Not at the top: the process that starts the others needs neither.
     import torch
 
     from benchmarks import workloads
@@ -43,6 +44,7 @@ def step_seconds(repeats: int) -> dict[str, float]:
 
 def timed(way: Mapping[str, str], threads: int, repeats: int, limit: float) -> dict[str, float] | None:
     """The same in a fresh process that waits in this way; None where it is not done within the limit."""
+    # What the user set would hold for every way.
     environment = {name: value for name, value in os.environ.items() if name not in SPINNING}
     command = [sys.executable, "-m", "benchmarks.threads", "--measure", "--repeats", str(repeats)]
     options = {"cwd": Path(__file__).resolve().parents[1], "capture_output": True, "text": True, "timeout": limit}
@@ -69,7 +71,7 @@ def busy(processes: int) -> Iterator[None]:
         yield
     finally:
         for process in spinning:
-            process.kill()
+            process.kill()  # a spinning process looks at no request
             process.join()
 
 
@@ -86,12 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--measure", action="store_true", help="time the steps of this process, as JSON")
     parser.add_argument("--json", metavar="FILE")
     flags = parser.parse_args(argv)
-    if flags.measure:
+    if flags.measure:  # the process that `timed` starts
         print(json.dumps(step_seconds(flags.repeats)))
         return 0
     cores, results = usable_cpus(), {}
     for way, environment in WAYS.items():
         results[way] = {"idle": timed(environment, cores, flags.repeats, flags.limit)}
+        # As many spinning processes as threads: every thread has to take turns with one.
         with busy(cores):
             results[way]["busy"] = timed(environment, cores, flags.repeats, flags.limit)
     print(f"{' / '.join(ROWS)}, {cores} threads, {flags.repeats} rounds, medians")

@@ -40,7 +40,7 @@ ALPHAS = 2  # a step on DARTS' alphas counts two: the weights of convolutions ne
 def random_batch(s: Settings, n: int, side: int, *, masks: bool = False) -> Batch:
     """Images of noise with random labels, or with a random label for every pixel."""
     generator = torch.Generator().manual_seed(1)
-    images = torch.randn(n, 3, side, side, generator=generator)
+    images = torch.randn(n, 3, side, side, generator=generator)  # normalised images have about this mean and deviation
     classes, shape = (MASK_CLASSES, (n, side, side)) if masks else (CLASSES, (n,))
     labels = torch.randint(classes, shape, generator=generator)
     return Batch(s.place(images), labels.to(s.device))
@@ -50,10 +50,11 @@ def step_of(
     s: Settings, model: nn.Module, task: Task, batch: Batch, *, heads: int, clip: float | None
 ) -> Callable[..., Work]:
     """Given what the model takes besides images, one training step as the engine does it."""
-    spare_norms = clip is not None
+    spare_norms = clip is not None  # a retraining does both, a step of the supernet neither
     optimizer = make_sgd(model.parameters(), LR, momentum=MOMENTUM, weight_decay=DECAY, spare_norms=spare_norms)
     precision = s.precision()
     precision.prepare(model, optimizer)
+    # No schedule: the rate stays as it is.
     learner, meter = Learner(model, model, optimizer, None, precision, clip), task.meter(s.device, heads)
 
     def step(arguments: tuple) -> None:
@@ -68,7 +69,7 @@ def step_of(
 
 def genotypes(s: Settings) -> tuple[Genotype, ...]:
     """The same list in every run, whatever the controller is."""
-    return uniform(s.size(20, 2), 2, "type", torch.Generator().manual_seed(20))
+    return uniform(s.size(20, 2), 2, "type", torch.Generator().manual_seed(20))  # two encodings: --sharing type
 
 
 def _supernet(s: Settings) -> tuple[SuperNet, Batch, list[float]]:
@@ -105,7 +106,7 @@ def derivation(s: Settings) -> Row:
     keep_freed_memory(s.device)  # as the search does by then; it holds for the rest of the process
     torch.manual_seed(0)
     net = s.place(SuperNet(blocks=(1, 1), filters=s.size(16, 4), num_classes=CLASSES, stem="quarter"))
-    batches = [random_batch(s, s.size(96, 4), 32)] * s.size(3, 1)
+    batches = [random_batch(s, s.size(96, 4), 32)] * s.size(3, 1)  # speed does not depend on what they show
     drawn = uniform(s.size(100, 2), 2, "type", torch.Generator().manual_seed(20))
     task = Classification.search()
     scorer = Scorer(net, task, *task.choose_score("loss"), s.precision(), s.device, len(net.aux_heads))
@@ -120,6 +121,7 @@ def darts_step(s: Settings) -> Row:
     spec = NetworkSpec((s.size(8, 3),), s.size(16, 4), CLASSES, stem="plain", aux=False, space="darts")
     net = s.place(SuperNet.of(spec))
     batch, task = random_batch(s, s.size(64, 4), 32), Classification.search()
+    # For normal cells and reductions.
     alphas = [(1e-3 * torch.randn(EDGES, len(COLUMNS), device=s.device)).requires_grad_() for _ in range(2)]
     optimizer = torch.optim.Adam(alphas, 3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
     step, precision = step_of(s, net, task, batch, heads=0, clip=CLIP), s.precision()
@@ -128,7 +130,7 @@ def darts_step(s: Settings) -> Row:
         with precision.autocast():
             loss = task.loss(*net(batch.images, Mixture(*(a.softmax(1) for a in alphas))), batch.labels)
         for table, gradient in zip(alphas, torch.autograd.grad(loss, alphas), strict=True):
-            table.grad = gradient
+            table.grad = gradient  # of the alphas alone: those of the weights are not touched
         optimizer.step()
         step(Mixture(*(a.detach().softmax(1) for a in alphas)), 0.0)()
 
@@ -204,7 +206,7 @@ class Yardstick(nn.Module):
 
     def __init__(self, network: nn.Module, compiled: bool) -> None:
         super().__init__()
-        self.network = torch.compile(network) if compiled else network
+        self.network = torch.compile(network) if compiled else network  # as a whole: its graph never changes
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, 3, H, W) -> logits (N, classes), or (N, classes, H, W) of a segmenter."""
@@ -217,7 +219,7 @@ def _yardstick(s: Settings, make: Callable[[], nn.Module], batch: Batch) -> tupl
     s = replace(s, channels_last=True)
     keep_freed_memory(s.device)
     torch.manual_seed(0)
-    image = torch.empty(1, *batch.images.shape[1:], device="meta")
+    image = torch.empty(1, *batch.images.shape[1:], device="meta")  # no numbers: operations follow from shapes
     flops = 2 * count_macs(make().to("meta").eval(), image) * len(batch.images)
     return s, Yardstick(s.place(make()), s.compiled), flops
 

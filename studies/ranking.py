@@ -86,7 +86,7 @@ def prepare(config: RankingConfig, stop: StopRequest) -> Study:
         # All searches have to stand for the same trainings: same data, networks and flags.
         searches[name] = s
         plans.append(plan_of(config, s))
-        differing = difference(plans[0][2], plans[-1][2])  # of settings; what genotypes and flags follow from
+        differing = difference(plans[0][2], plans[-1][2])  # of the settings alone, which everything else follows from
         if differing:
             raise UsageError(f"{name} cannot be compared with {next(iter(searches))}: {differing}")
         if s.epoch < s.config.epochs:
