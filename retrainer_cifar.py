@@ -33,6 +33,7 @@ from ops.genotype import GenotypeError
 from utils.config import RetrainConfig
 from utils.runs.context import run_context
 from utils.system.command import Command, command
+from utils.system.signals import stopped_at_once
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with command("retrainer_cifar.py", GenotypeError) as ending:
         require_retrainable(config)
         if config.evaluate:
-            use_checkpoint(config)
+            with stopped_at_once():  # nothing is trained, and so nothing can go on
+                use_checkpoint(config)
         elif config.seeds:
             train_seeds(config, partial(retrain, ending=ending))
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -25,6 +25,19 @@ class WrappedLoader:
         if name.startswith("__") or name == "loader":  # looked for while a copy is made, which has none yet
             raise AttributeError(name)
         return getattr(self.loader, name)
+
+
+class WatchedLoader(WrappedLoader):
+    """The batches of a loader; ``check`` is called before each of them, and may raise to stop."""
+
+    def __init__(self, loader: Loader, check: Callable[[], None]) -> None:
+        super().__init__(loader)
+        self.check = check
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            self.check()
+            yield batch
 
 
 class MixedLoader(WrappedLoader):

@@ -12,6 +12,7 @@ import torch
 
 from data.datasets import output_names
 from data.loaders import read_first_batch
+from data.mixing import WatchedLoader
 from engine.best import Best
 from engine.passes import Learner
 from engine.recipes import Recipe
@@ -42,8 +43,10 @@ def finish_retraining(
     names = output_names(data.dataset.classes, chosen.num_classes)
     # A seed of their own: --evaluate of this network makes the same shifts and gives the same measures.
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "shift"))
+    # Other processes wait at the end of the run: then a stop could not save, which takes all of them.
+    test = WatchedLoader(data.test, run.check_stop) if run.world.size == 1 else data.test
     with run.clock.part(EVALUATION):
-        measures = task.measures(chosen, data.test, names, generator)
+        measures = task.measures(chosen, test, names, generator)
     with run.clock.part(WRITING):
         write_json(log.folder / "measures.json", measures)
         result = retraining_facts(run, learner, data, task, measures, best) | {"recipe": asdict(recipe)}

@@ -44,7 +44,7 @@ def command(name: str, *refusals: type[Exception], again: str = "--resume") -> I
     except KeyboardInterrupt:
         _end(name, "interrupted", 130)  # 128 + SIGINT, as shells have it
     except Stopped as stop:
-        _end(name, f"{stop}; {again} goes on from here", 128 + stop.number)
+        _end(name, f"{stop}; {again} goes on from here" if stop.resumable else stop, 128 + stop.number)
     except (UsageError, *refusals) as error:
         # Until a run has a log nothing was done, and what is wrong is refused; from then on it is a fault.
         _end(name, error, 2 if state.log is None else 1, state.log)

@@ -17,11 +17,11 @@ ONCE = 1.0
 
 
 class Stopped(Exception):
-    """The run was asked to stop, by the signal of this number."""
+    """The work was asked to stop, by the signal of this number; ``resumable``: it can go on from where it stands."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, resumable: bool = True) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.number = number
+        self.number, self.resumable = number, resumable
 
 
 class StopRequest:
@@ -53,11 +53,25 @@ def stop_requests(world: World) -> Iterator[StopRequest]:
     A SIGHUP that is ignored already, as `nohup` has it, stays so: the run is meant to outlive its terminal.
     """
     request = StopRequest(world)
-    names = ["SIGTERM", "SIGINT"]  # of schedulers, and of Ctrl-C
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        names.append("SIGHUP")
-    with _handled_by(request.note, *names):
+    with _handled_by(request.note, *_stopping()):
         yield request
+
+
+@contextmanager
+def stopped_at_once() -> Iterator[None]:
+    """Raise Stopped within the body as soon as one of these signals comes: there is nothing to go on from."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise Stopped(number, resumable=False)
+
+    with _handled_by(stop, *_stopping()):
+        yield
+
+
+def _stopping() -> list[str]:
+    """The signals that stop a command: of schedulers, of Ctrl-C, and of a terminal that closes."""
+    hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return ["SIGTERM", "SIGINT", *(["SIGHUP"] if hangs_up else [])]
 
 
 @contextmanager

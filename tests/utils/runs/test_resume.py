@@ -38,6 +38,8 @@ def straight(tmp_path_factory):
         ("search", 26, signal.SIGTERM),  # in the ranking
         ("retrain", 4, signal.SIGINT),
         ("retrain", 9, signal.SIGTERM),  # after the last step of an epoch, before its evaluation
+        ("retrain", 11, signal.SIGTERM),  # in its evaluation
+        ("retrain", 26, signal.SIGINT),  # while the trained network is measured
     ],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(kind, checks, number, straight, tmp_path, monkeypatch, capsys):
