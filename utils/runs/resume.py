@@ -13,7 +13,7 @@ from utils.config import CommonConfig
 from utils.system.checkpoint import CheckpointError, fitting, load
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_text
-from utils.system.terminal import show
+from utils.system.terminal import reason, show
 
 CHECKPOINT = "checkpoint.pt"
 # What may change between the two parts of a run without changing what it computes.
@@ -88,9 +88,13 @@ def find_checkpoint(resume: str, result: str, kind: str, save: str) -> Path | No
     if resume == "auto":
         runs = runs_called(save, Path(result).expanduser() / kind)
         return next((run / CHECKPOINT for run in reversed(runs) if (run / CHECKPOINT).is_file()), None)
-    path = Path(resume).expanduser()
-    path = path / CHECKPOINT if path.is_dir() else path
-    if not path.is_file():
+    try:
+        path = Path(resume).expanduser()
+        path = path / CHECKPOINT if path.is_dir() else path
+        present = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name that is too long, the home of nobody
+        raise CheckpointError(f"--resume {show(resume)}: {reason(error)}") from error
+    if not present:
         raise CheckpointError(f"--resume {show(resume)}: there is no {show(path.name)}")
     if read_json(path.parent / "config.json").get("kind") != kind:
         raise CheckpointError(

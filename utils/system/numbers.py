@@ -21,7 +21,7 @@ def _checked(kind: type, fits: Callable[[float], bool], wanted: str) -> Callable
         except ValueError:
             # What is no number at all, and what is not finite, is refused in the same words.
             value = math.nan
-        if not math.isfinite(value) or abs(value) > LARGEST:
+        if abs(value) > LARGEST or math.isnan(value):
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
         # A number is repeated without the spaces around it; what is none at all is quoted as it came.
         if not fits(value):
