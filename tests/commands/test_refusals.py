@@ -64,6 +64,7 @@ def test_zero_is_refused_where_it_means_nothing(kind, capsys):
     ("flags", "named"),
     [
         (["--epochs", "2.5"], "2.5"),
+        (["--layers", "101"], "101"),
         (["--child_out_filters", "7"], "7"),
         (["--momentum", "1"], "1"),
         (["--drop_prob", "1"], "1"),

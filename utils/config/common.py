@@ -9,6 +9,7 @@ from utils.config.flags import EACH_SCRIPT, flag
 from utils.system import numbers
 
 BLOCKS = numbers.counts(MAX_BLOCKS, MAX_STAGES)  # normal cells of each stage
+LAYERS = numbers.whole(1, MAX_BLOCKS)  # of a stack of cells
 DATA, RUN, OPTIMISATION, NETWORK = "data", "run", "optimisation", "network"
 
 
@@ -72,7 +73,7 @@ class CommonConfig:
         None,
         "other spaces: depth of the stack of cells",
         NETWORK,
-        type=numbers.positive_int,
+        type=LAYERS,
         default_text="the space's own",
     )
     stem: str | None = flag(None, "how the image is read", NETWORK, choice=True, default_text="by data set")

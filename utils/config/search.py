@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ops.space import SLNAS
-from utils.config.common import BLOCKS, DATA, NETWORK, CommonConfig
+from utils.config.common import BLOCKS, DATA, LAYERS, NETWORK, CommonConfig
 from utils.config.flags import flag
 from utils.system import numbers
 
@@ -60,9 +60,7 @@ class SearchConfig(CommonConfig):
     )
     deploy_filters: int | None = flag(None, "its filters", LIMITS, type=numbers.filters, default_text="the search's")
     deploy_blocks: tuple[int, ...] | None = flag(None, "its blocks", LIMITS, type=BLOCKS, default_text="the search's")
-    deploy_layers: int | None = flag(
-        None, "its layers", LIMITS, type=numbers.positive_int, default_text="the space's own"
-    )
+    deploy_layers: int | None = flag(None, "its layers", LIMITS, type=LAYERS, default_text="the space's own")
     deploy_image_size: int | None = flag(None, "its images", LIMITS, type=numbers.pixels, default_text="the data's")
 
     bn_stats: str = flag("batch", "batch-norm statistics when a genotype is scored", NETWORK, choice=True)
