@@ -54,7 +54,7 @@ def rank_candidates(
     Raises UsageError where none meets the limits.
     """
     began, limits, cost = time.perf_counter(), sampler.constraints, front_cost(run.context.config)
-    rewards.set_epoch(0)
+    rewards.set_epoch(0)  # statistics are those of a batch, so which images share one has to be settled
     with run.clock.part(CONTROLLER):
         drawn = sampler.finalists(samples, "derive")  # several may be the same
     # In an order that all processes share.
@@ -66,6 +66,7 @@ def rank_candidates(
             metrics = shared_weights_metrics(run, scorer, candidates, rewards)
         else:
             metrics = untrained_metrics(run, ranker, candidates)
+    # All of them: front and spread need more than the best.
     ranked = rank(candidates, lambda genotype: metrics[genotype]["score"], len(candidates))
     finite = [candidate for candidate in ranked if math.isfinite(candidate.score)]  # a front has no place for nan
     front = []
@@ -147,6 +148,7 @@ def write_genotypes(
         "bn_stats": config.bn_stats,
         "ranked_by": config.rank_by,
         "score": scorer.name,
+        # A ranker without training looks at one batch.
         "reward_images": data.rewards.num_images if config.rank_by == SHARED else data.rewards.first_batch,
         "ranked": len(ranking.candidates),
         "canonical": config.canonical,
@@ -175,6 +177,7 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
         f"best of {len(finite)}: {score}, {best.genotype}",
         f"retrain it with:  {retrain_command(flags_of(config), scorer.task.retrained_as, path, 0)}",
     ]
+    # None of a ranker without training.
     measures = [metrics[measure] for metrics in ranking.metrics.values() if measure in metrics]
     if by_weights and scorer.score.is_share:  # whose noise is known
         # Its noise is that of a share of so many images.
@@ -192,7 +195,7 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
     points, front = (
         [(sampler.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (finite, ranking.front)
     )
-    log.picture("derived", "genotype/derived", lambda: _draw(best.genotype), config.epochs)
+    log.picture("derived", "genotype/derived", lambda: _draw(best.genotype), config.epochs)  # one epoch behind the last
     log.picture("pareto", "genotype/pareto", lambda: plots.pareto_plot(points, front, cost, axis), config.epochs)
     report.write(log, result=result, clock=run.clock)
     for line in lines:

@@ -18,7 +18,7 @@ class ProgressReport:
     def __init__(self, log: RunLog, name: str, total: int, every: int, first: int = 0, *, patience: int = 1) -> None:
         self.log, self.name, self.total, self.every = log, name, total, every
         self.steps_done, self.watch = first, FiniteWatch(patience)
-        hidden = log.silent or sys.stderr is None or not sys.stderr.isatty()
+        hidden = log.silent or sys.stderr is None or not sys.stderr.isatty()  # else its escapes would fill a file
         self.bar = tqdm(total=total, initial=first, desc=name, disable=hidden, leave=False)
 
     def __call__(self, step: int, loss: Tensor | None = None) -> None:
@@ -30,6 +30,7 @@ class ProgressReport:
         if self.steps_done % self.every == 0:
             value = self.watch.check()
             shown = "" if value is None else f"  loss {value:.4f}"
+            # A bar has it already: then for log.txt alone.
             self.log.detail(f"{self.name}  {self.steps_done}/{self.total}{shown}", quiet=not self.bar.disable)
 
     def advance(self) -> None:
@@ -42,7 +43,7 @@ class ProgressReport:
     def __exit__(self, kind: type | None, *_: object) -> None:
         self.bar.close()
         if kind is None:  # what ended the phase is not to be hidden by a loss
-            self.watch.check()
+            self.watch.check()  # those since the last look, however few
 
 
 LOSSES = ("train/loss", "shared/loss")

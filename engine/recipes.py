@@ -75,14 +75,14 @@ OTHER_FLAGS: dict[str, dict[str, Any]] = {
     "nao": {**_ALIKE, **_COSINE, "epochs": 600, "batch_size": 128},
     "enas": {
         **_ALIKE,
-        "epochs": 630,
+        "epochs": 630,  # 10 + 20 + 40 + 80 + 160 + 320: the sixth period ends with the training
         "batch_size": 144,
         "child_lr_max": 0.05,
         "child_lr_min": 1e-4,
         "lr_schedule": "cosine_restarts",
         "child_lr_T_0": 10,
         "child_lr_T_mul": 2,
-        "weight_decay": 4e-4,
+        "weight_decay": 4e-4,  # 2e-4 times the sum of squares, whose gradient has twice that
         "drop_prob": 0.4,
     },
 }
@@ -105,7 +105,7 @@ class SearchRecipe:
     reward_fraction: float = 0.2
     warmup_share: float = 0.0  # of the epochs, for --warmup_epochs
     child_use_aux_heads: bool = True
-    cutout: int | None = None
+    cutout: int | None = None  # by the data: half of a small image
     child_lr_max: float = 0.025
     child_lr_min: float = 0.0
     lr_schedule: str = "cosine"
@@ -114,20 +114,20 @@ class SearchRecipe:
     weight_decay: float = 3e-4
     nesterov: bool = False
     dropout: float = 0.0
-    drop_prob: float | None = None
+    drop_prob: float | None = None  # by the space
     path_sampling: str = "policy"
     bn_affine: bool = True
     grad_clip: float | None = None
     lr_by_step: bool = False
     lr_warmup_epochs: int = 0
-    score: str | None = None
+    score: str | None = None  # the task's measure
     controller: str = "slnas"
-    controller_lr: float = 3.5e-5
+    controller_lr: float = 3.5e-5  # as published, though it hardly moves the controller (section 9.1)
     controller_steps: int = 150
     controller_samples: int = 1
     entropy_weight: float = 1e-4
     bl_dec: float = 0.95
-    operation_bound: float = 1.1 / 2.5
+    operation_bound: float = 1.1 / 2.5  # as published, though no operation of five can get likelier than 37.6 %
     connection_bound: float = 1.1
     controller_temperature: float = 5.0
     controller_optimizer: str = "ranger"
@@ -174,8 +174,8 @@ SEARCH_RECIPES = {
         reward_fraction=0.1,
         child_lr_max=0.05,
         child_lr_min=5e-4,
-        lr_schedule="cosine_restarts",
-        weight_decay=2e-4,
+        lr_schedule="cosine_restarts",  # 150 epochs are 10 + 20 + 40 + 80
+        weight_decay=2e-4,  # 1e-4 times the sum of squares
         nesterov=True,
         dropout=0.1,
         drop_prob=0.0,
@@ -186,7 +186,7 @@ SEARCH_RECIPES = {
         controller_steps=30,
         controller_samples=10,
         entropy_weight=1e-2,  # 1e-4 of rewards in [0, 1]
-        bl_dec=0.99,
+        bl_dec=0.99,  # of each update; published of each of its ten genotypes, which is 0.904 an update
         controller_temperature=1.0,
     ),
     "nao": SearchRecipe(

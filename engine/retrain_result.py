@@ -34,7 +34,7 @@ def finish_retraining(
 ) -> None:
     """Measure the chosen network on all of val/, write report and export. The first process does it alone."""
     log, config, device = run.log, run.context.config, run.context.device
-    if not run.world.is_main:
+    if not run.world.is_main:  # the others wait at the end of the run: nothing below may need them
         return
     chosen = learner.evaluated
     if config.holdout:  # val/ was not looked at yet: the epoch was chosen on training images
@@ -70,7 +70,7 @@ def retraining_facts(
         f"last_{task.measure}": run.notes["last_top1"],
         f"best_{task.measure}": best.top1,
         "best_epoch": best.epoch,
-        "chosen_on": "holdout" if holdout else "val",
+        "chosen_on": "holdout" if holdout else "val",  # the best of val on val is too good, since it was chosen there
         "measured": "best on the holdout" if holdout else "last",
         **{f"val_{key}": measures[key] for key in task.result_measures},
         "parameters": network.num_parameters - aux,  # as papers count: the heads are gone after training

@@ -45,7 +45,7 @@ def choose_outputs(config: CommonConfig, task: Task, log: RunLog) -> tuple[Sourc
 def read_dataset(context: RunContext, source: Source, task: Task) -> Dataset:
     """The images themselves, first in the first process, which may download them. Refuses other data on resume."""
     config = context.config
-    with context.clock.part(DATA), context.world.main_first():
+    with context.clock.part(DATA), context.world.main_first():  # a second download would write over the first
         dataset = load(
             source,
             bad_images=config.bad_images,
@@ -110,6 +110,7 @@ def make_run(context: RunContext, learner: Learner, dataset: Dataset, extras: Ma
         learner.optimizer,
         learner.precision,
         flags=flags_of(context.config),
+        # From these alone --evaluate rebuilds the network, without the run and its data.
         facts={"network": learner.model.arguments(), **dataset.facts()},
         extras=extras,
     )

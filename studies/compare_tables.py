@@ -91,6 +91,7 @@ def comparison_lines(study: Mapping[str, Any]) -> list[str]:
     for name, results in study["alone"].items():
         of_seeds = study["searchers"].get(name, [])
         columns = [[one[key] for one in of_seeds if one[key] is not None] for key in facts]
+        # A pick without a search has no facts.
         means = [statistics.fmean(column) if column else None for column in columns]
         rows.append([name, over_seeds(results[measure]), over_seeds(results["loss"]), *means])
     lines = [

@@ -32,7 +32,7 @@ def judge_methods(
     rows = {}
     for name, of_seeds in results.items():
         winners = searches.get(name, ())
-        rows[name] = {
+        rows[name] = {  # a list is by seed
             "space": of_seeds[0]["genotype"]["space"],
             "genotypes": [one["genotype"] for one in of_seeds],
             measure: [one[f"valid/{measure}"] for one in of_seeds],

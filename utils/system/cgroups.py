@@ -23,7 +23,7 @@ def control_groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:
         else:
             continue
         inner = Path(path.strip("/"))
-        groups = [inner, *inner.parents] if inner.parts else [inner]
+        groups = [inner, *inner.parents] if inner.parts else [inner]  # limits of a parent hold for all below it
         # A group that lies outside of what a container may see has .. in its path.
         yield from ((base / group, group_version) for base in bases for group in groups if ".." not in group.parts)
 
