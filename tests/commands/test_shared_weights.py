@@ -6,7 +6,6 @@ import torch
 from tests.harness import (
     close_weights,
     finished,
-    genotypes,
     interrupted,
     job,
     metrics,
@@ -16,11 +15,10 @@ from tests.harness import (
     same_run,
     start,
     together,
-    weights,
 )
 
 HELPED = (
-    "--path_sampling varied --no-bn_affine --grad_clip 5 --lr_by_step --lr_warmup_epochs 1 --average_last 2 "
+    "--path_sampling varied --no-bn_affine --grad_clip 5 --lr_by_step --lr_warmup_epochs 1 "
     "--train_images 160 --batch_size 40 --image_size 16 --score loss --epochs 2 --no-tensorboard"
 ).split()
 
@@ -46,17 +44,6 @@ def test_more_epochs_are_as_if_asked_for_at_once(whole, tmp_path):
     same_run(more, only_run(tmp_path / "less", "search"), "search")
 
 
-def test_the_mean_of_the_last_epochs_ranks_and_the_last_weights_stay(whole, tmp_path):
-    last = finished("search", tmp_path, *HELPED, "--average_last", "1")
-    own, others = weights(last), weights(whole)
-    assert all(torch.equal(value, own[name]) for name, value in others.items())
-    scores = [[c["score"] for c in genotypes(folder)["candidates"]] for folder in (whole, last)]
-    assert scores[0] != scores[1], "by loss, which is not as coarse as accuracy"
-    kept = torch.load(whole / "checkpoint.pt", weights_only=True)["extras"]["last"]["kept"]
-    assert len(kept) == 2
-    assert all(torch.equal(value, kept[-1][name]) for name, value in weights(whole).items())
-
-
 def test_two_processes_train_as_one_does(whole, tmp_path, monkeypatch):
     more = [*HELPED, "--epochs", "1"]
     monkeypatch.setattr(torch.nn.functional, "batch_norm", norm_by_image)
@@ -73,7 +60,7 @@ def test_the_parts_of_a_recipe_can_be_given(tmp_path):
     folder = finished("search", tmp_path, *small, "--recipe", "tuned", "--epochs", "4")
     flags = torch.load(folder / "checkpoint.pt", weights_only=True)["flags"]
     assert flags["warmup_epochs"] == 2, "half of the epochs"
-    assert (flags["grad_clip"], flags["average_last"]) == (5, 5)
+    assert flags["grad_clip"] == 5
 
 
 def test_what_cannot_be_is_refused(capsys):
