@@ -97,7 +97,7 @@ class Scorer:
         """
         if not genotypes:
             return []
-        # All stay open at once: batches come by one time, and every genotype is run on each.
+        # All stay open at once: batches are read once, and every genotype is run on each.
         meters = [self.task.meter(self.device, self.heads) for _ in genotypes]
         with evaluating(self.supernet):
             # Which no genotype changes: once for all.

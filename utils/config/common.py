@@ -55,6 +55,7 @@ class CommonConfig:
         aliases=["droppath"],
         default_text="0.35, retraining on large images 0.5, a search of enas 0",
     )
+    # Names of the published scripts, which parse the last rate and both T but use none of them.
     child_lr_max: float = flag(0.025, "first learning rate", OPTIMISATION, type=numbers.positive)
     child_lr_min: float = flag(0.0, "the learning rate that cosine ends at", OPTIMISATION, type=numbers.non_negative)
     child_lr_T_0: int = flag(10, "epochs to the first restart", OPTIMISATION, type=numbers.positive_int)

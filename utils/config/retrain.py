@@ -24,6 +24,7 @@ RETRAIN = {
 class RetrainConfig(CommonConfig):
     """What a retraining is told."""
 
+    # Where the two scripts have other defaults: a plain value keeps what CommonConfig says of the flag.
     batch_size: int = 32
     epochs: int = 600
     child_out_filters: int = 32

@@ -29,7 +29,7 @@ class SearchConfig(CommonConfig):
     batch_size: int = 96
     epochs: int = 150
     child_out_filters: int = 48
-    blocks: tuple[int, ...] = (4, 4)
+    blocks: tuple[int, ...] = (4, 4)  # of a space that stacks cells one number, which the space fills in
     sharing: str = "type"
     space: str = SLNAS.name  # a search has no file that could name another
 
@@ -48,6 +48,7 @@ class SearchConfig(CommonConfig):
         default_text="0, tuned half of them",
     )
 
+    # Floats, so that 1.5e6 can be typed.
     max_params: float | None = flag(None, "parameters, without auxiliary heads", LIMITS, type=numbers.positive)
     max_macs: float | None = flag(None, "multiply-accumulates of one image", LIMITS, type=numbers.positive)
     max_latency_ms: float | None = flag(None, "milliseconds of a batch on --device", LIMITS, type=numbers.positive)
@@ -65,6 +66,7 @@ class SearchConfig(CommonConfig):
 
     bn_stats: str = flag("batch", "batch-norm statistics when a genotype is scored", NETWORK, choice=True)
     calibration_steps: int = flag(4, "training batches for --bn_stats recalibrate", NETWORK, type=numbers.positive_int)
+    # Strictly between 0 and 1: the shared weights and the rewards both need images.
     reward_fraction: float = flag(
         0.2, "share of train/ kept for rewards", DATA, type=numbers.fraction, default_text="0.2, --searcher darts 0.5"
     )
