@@ -69,9 +69,9 @@ def rank_candidates(
     # All of them: front and spread need more than the best.
     ranked = rank(candidates, lambda genotype: metrics[genotype]["score"], len(candidates))
     finite = [candidate for candidate in ranked if math.isfinite(candidate.score)]  # a front has no place for nan
-    front = []
-    if run.world.is_main:
-        front = pareto_front(finite, lambda r: r.score, lambda r: limits.cost(cost, r.genotype))
+    for candidate in finite:  # in all processes: a latency is handed on by the first, which measures it
+        limits.cost(cost, candidate.genotype)
+    front = pareto_front(finite, lambda r: r.score, lambda r: limits.cost(cost, r.genotype))
     return Ranking(ranked, metrics, front, time.perf_counter() - began)
 
 

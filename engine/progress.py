@@ -10,6 +10,8 @@ from tqdm import tqdm
 
 from engine.finite import FiniteWatch
 from utils.reports.log import RunLog
+from utils.system.errors import ReadingError
+from utils.system.signals import Stopped
 
 
 class ProgressReport:
@@ -42,7 +44,9 @@ class ProgressReport:
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         self.bar.close()
-        if kind is None:  # what ended the phase is not to be hidden by a loss
+        # Also where the run stops and saves: weights that are not finite must not replace a good checkpoint. Another
+        # end of the phase is not to be hidden by a loss.
+        if kind is None or issubclass(kind, Stopped | ReadingError):
             self.watch.check()  # those since the last look, however few
 
 

@@ -26,7 +26,6 @@ from utils.config import RetrainConfig
 from utils.runs import resume
 from utils.runs.context import RunContext
 from utils.system.device import keep_freed_memory
-from utils.system.errors import UsageError
 from utils.system.seeds import derived_seed
 
 
@@ -94,8 +93,6 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
     train = loaders["train"]
     spec.require_batch(task.input_side(dataset.preset.image_size), train.smallest_batch, train.split.name, train.remedy)
     if recipe.mixup or recipe.cutmix:
-        if task.retrained_as != config.task:
-            raise UsageError(f"--mixup and --cutmix mix labels, and --task {config.task} has none")
         loaders["train"] = MixedLoader(train, outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
     # By image size, as published.
     drop_path = dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob

@@ -224,13 +224,14 @@ def build_ranker(context: RunContext, sampler: GenotypeSampler, data: SearchData
     config, world = context.config, context.world
     if config.rank_by == SHARED:
         return None
-    if not world.is_main:
-        return lambda _genotype: world.of_first(None)
-    data.rewards.set_epoch(0)  # the same batch in a run that goes on
-    batch = next(iter(data.rewards))
-    shape = data.deployment.answering(data.spec)
-    score = ProxyRanker(config.rank_by, shape, config.seed, batch.images, batch.labels, task.mean_loss)
+    score = None  # in all processes but the first
+    if world.is_main:
+        data.rewards.set_epoch(0)  # the same batch in a run that goes on
+        batch = next(iter(data.rewards))
+        shape = data.deployment.answering(data.spec)
+        score = ProxyRanker(config.rank_by, shape, config.seed, batch.images, batch.labels, task.mean_loss)
     ranker: Ranker = lambda genotype: world.of_first(lambda: score(genotype))  # noqa: E731
+    # All processes take part, since drawing and scoring hand on what the first one has.
     ranker(sampler.sample(1, "limits")[0])  # refuses now what it could not rank after all epochs
     return ranker
 

@@ -19,7 +19,7 @@ from utils.system.files import read_json
 from utils.system.processes import launched
 from utils.system.terminal import tell
 
-OWN = (FREE | PLACES | {"seed", "seeds"}) - {"epochs"}  # flags that tell nothing of what a run computes
+NOT_COMPARED = (FREE | PLACES | {"seed", "seeds"}) - {"epochs"}  # flags that tell nothing of what a run computes
 
 
 def train_seeds(config: RetrainConfig, retrain: Callable[[RetrainConfig], Path]) -> None:
@@ -71,7 +71,7 @@ def summarise(folders: Mapping[int, Path], base: Path, save: str, measure: str =
 def settings(folder: Path) -> dict[str, Any]:
     """What makes runs of several seeds comparable, from config.json: flags, network, data, but nothing of places."""
     config = read_json(folder / "config.json")
-    flags = {name: value for name, value in config.get("flags", {}).items() if name not in OWN}
+    flags = {name: value for name, value in config.get("flags", {}).items() if name not in NOT_COMPARED}
     derived = {name: value for name, value in config.get("derived", {}).items() if name not in ("dataset", "skipped")}
     # Tuples become the lists of the other file.
     return json.loads(json.dumps({**flags, **derived, "processes": config.get("processes")}))

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from engine.seeds import OWN
+from engine.seeds import NOT_COMPARED
 from ops.genotype import GenotypeError
 from studies.pieces import Maker, make
 from utils.config import CommonConfig
@@ -109,7 +109,7 @@ def stated(config: CommonConfig, without: Collection[str] = ()) -> dict[str, Any
     A flag that is added later thus changes the settings of no older study.
     """
     defaults = config.defaults()
-    return {f"--{k}": v for k, v in flags_of(config).items() if k not in {*OWN, *without} and v != defaults[k]}
+    return {f"--{k}": v for k, v in flags_of(config).items() if k not in {*NOT_COMPARED, *without} and v != defaults[k]}
 
 
 def run_study(
