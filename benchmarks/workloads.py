@@ -128,7 +128,7 @@ def darts_step(s: Settings) -> Row:
 
     def work() -> None:
         with precision.autocast():
-            loss = task.loss(*net(batch.images, Mixture(*(a.softmax(1) for a in alphas))), batch.labels)
+            loss = task.loss(*net(batch.images, Mixture(*(a.softmax(1) for a in alphas))), batch.labels).mean
         for table, gradient in zip(alphas, torch.autograd.grad(loss, alphas), strict=True):
             table.grad = gradient  # of the alphas alone: those of the weights are not touched
         optimizer.step()

@@ -71,11 +71,10 @@ def validate(run: RunState, learner: Learner, loader: Loader, task: Task) -> dic
 
 def show_predictions(run: RunState, learner: Learner, data: RetrainData, task: Task, epoch: int) -> None:
     """Now and then, what the network makes of a few validation images, always the same ones, beside the truth."""
-    if run.log.writer is None or epoch % run.context.config.report_freq:
+    if run.log.writer is None or not task.draws_predictions or epoch % run.context.config.report_freq:
         return
     with run.clock.part(WRITING), run.log.decoration("the picture of predictions"):
         network, preset = learner.evaluated, data.dataset.preset
         names = output_names(data.dataset.classes, network.num_classes)
         picture = task.picture(network, read_first_batch(data.valid, SHOWN), preset, names)
-        if picture is not None:
-            run.log.figure("predictions", picture, epoch)
+        run.log.figure("predictions", picture, epoch)

@@ -91,8 +91,9 @@ def draw_measures(
 ) -> None:
     """Pictures of predictions beside the truth and of the measures, where the task has them; each may fail alone."""
     log, epochs = run.log, run.context.config.epochs
-    draw = partial(task.picture, network, read_first_batch(data.test), data.dataset.preset, names)
-    log.picture("predictions", "predictions", draw, epochs, dpi=100)
+    if task.draws_predictions:
+        draw = partial(task.picture, network, read_first_batch(data.test), data.dataset.preset, names)
+        log.picture("predictions", "predictions", draw, epochs, dpi=100)
     with log.decoration("the picture of measures"):
         picture = None if log.writer is None else task.picture_of_measures(measures, names)
         if picture is not None:

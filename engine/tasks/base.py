@@ -118,6 +118,7 @@ class Task:
     unit: ClassVar[str] = ""  # of the measure, as it is printed
     packages: ClassVar[Sequence[str]] = ()  # that measuring a finished network needs, beyond those of every run
     untrained_rankers: ClassVar[Collection[str] | None] = None  # that fit its networks; None: all
+    draws_predictions: ClassVar[bool] = False  # whether it has a ``picture``
     exportable: ClassVar[bool] = True  # whether a network alone, as one file, answers what the task is about
 
     @classmethod
@@ -224,8 +225,8 @@ class Task:
         raise NotImplementedError
 
     def picture(self, network: nn.Module, batch: Any, preset: Any, names: Sequence[str]) -> Any:
-        """A figure of what the network makes of the first images of a batch; None where there is none."""
-        return None
+        """A figure of what the network makes of the first images of a batch, of a task that ``draws_predictions``."""
+        raise NotImplementedError
 
     def picture_of_measures(self, measured: Mapping[str, Any], names: Sequence[str]) -> Any:
         """The confusion matrix where the ``measures`` hold one; else None."""

@@ -58,6 +58,7 @@ class Detection(Task):
     result_measures = ("ap", "ap50", "ap75")
     packages = ("torchmetrics", "pycocotools")
     untrained_rankers = ("parameters", "macs")  # the others compare labels of whole images
+    draws_predictions = True
     exportable = False  # boxes are chosen by rules outside of the network
 
     def loss(self, outputs: Any, aux: Sequence[Tensor], targets: Tensor) -> Loss:

@@ -86,6 +86,7 @@ class Segmentation(Task):
     measure = final_measure = measure_title = "miou"
     result_measures = ("miou", "pixel_accuracy", "loss")
     untrained_rankers = ("parameters", "macs")  # the others compare labels of whole images
+    draws_predictions = True
 
     def __init__(self, smoothing: float = 0.0) -> None:
         self.smoothing = smoothing

@@ -71,7 +71,7 @@ def test_a_stopped_study_goes_on_to_the_same_bytes(whole, tmp_path, monkeypatch)
         (["--blocks", "[0,0]"], "tile of 12 pixels"),
         (["--pretext_epochs", "2"], "other settings"),
         (["--", "--task", "rotation"], "behind --"),
-        (["--", "--mixup", "0.2"], "has none"),
+        (["--", "--mixup", "0.2"], "reads none"),
     ],
 )
 def test_wrong_use_is_refused_in_one_line_and_touches_nothing(more, words, whole, capsys):

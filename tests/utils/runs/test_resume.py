@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -11,11 +12,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import train_search_cifar
 from tests.harness import finished, metrics, only_run, same_run, start, stop_after, weights
 from utils.system import checkpoint
 
 SMALL = ["--image_size", "16", "--no-tensorboard"]
 EPOCHS = ["--epochs", "2", *SMALL]
+DARTS_DATA = "--data digits --train_images 64 --child_out_filters 4 --batch_size 16 --device cpu".split() + SMALL
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +163,29 @@ def test_sigkill_never_leaves_a_file_that_does_not_load(tmp_path):
         assert saved >= epochs  # a kill costs the epoch in progress, never one before it
         epochs = saved
     assert epochs > 1
+
+
+@pytest.mark.parametrize("kind", ["search", "retrain"])
+def test_the_checkpoint_of_another_run_is_refused_in_a_folder(kind, straight, tmp_path, capsys):
+    other = finished(kind, tmp_path / "other", *SMALL, "--epochs", "1", "--seed", "5")
+    folder = tmp_path / kind / "mine-2026-01-01-00h00m00s"
+    shutil.copytree(straight[kind], folder)
+    shutil.copy(other / "checkpoint.pt", folder / "checkpoint.pt")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    capsys.readouterr()
+    assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "3") == 2
+    assert "another run than its folder: seed is 5 in it and 2 in config.json" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_flags_that_repeat_those_of_a_run_are_checked_with_them(tmp_path, capsys):
+    darts = ["--space", "darts", "--searcher", "darts", "--layers", "3", "--order", "2"]
+    folder = tmp_path / "search"
+    flags = [*DARTS_DATA, *darts, "--result", str(tmp_path)]
+    assert train_search_cifar.main([*flags, "--epochs", "1"]) == 0
+    assert train_search_cifar.main([*flags[-2:], "--resume", "auto", "--order", "2"]) == 0
+    with pytest.raises(SystemExit) as end:
+        train_search_cifar.main([*flags[-2:], "--resume", "auto", "--order", "1"])
+    assert end.value.code == 2
+    assert "--order is 1 now but was 2" in capsys.readouterr().err
+    assert len(list(folder.iterdir())) == 1
