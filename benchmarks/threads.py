@@ -24,7 +24,7 @@ from utils.system.threads import SPINNING, SPINS, THREADS, usable_cpus
 
 ROWS = ("supernet_step", "retrain_step")
 WAYS: dict[str, dict[str, str]] = {  # the environment of each, beside the number of threads
-    "torch's default": {},
+    "torch's default": {"OMP_WAIT_POLICY": ""},  # set, so that ours stays away; empty is none to libgomp
     "bounded spin": {"GOMP_SPINCOUNT": SPINS},
     "one thread": {THREADS: "1"},
 }
@@ -35,11 +35,12 @@ def step_seconds(repeats: int) -> dict[str, float]:
     # Not at the top: the process that starts the others needs neither.
     import torch
 
-    from benchmarks import workloads
+    from benchmarks.steps import WORK
+    from benchmarks.workloads import Settings
     from engine.precision import Precision
 
-    settings = workloads.Settings(torch.device("cpu"), Precision, channels_last=True, repeats=repeats)
-    return {name: statistics.median(getattr(workloads, name)(settings).seconds) for name in ROWS}
+    settings = Settings(torch.device("cpu"), Precision, channels_last=True, repeats=repeats)
+    return {name: statistics.median(WORK[name](settings).seconds) for name in ROWS}
 
 
 def timed(way: Mapping[str, str], threads: int, repeats: int, limit: float) -> dict[str, float] | None:
