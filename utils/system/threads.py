@@ -1,7 +1,8 @@
 """How many threads torch may use, and how long they spin: settled before torch is imported, which reads it once.
 
 Threads of libgomp spin at barriers. Beside other work they take turns with what they wait for: two were 20 to 30
-times slower than one. A bounded spin costs nothing on an idle machine (benchmarks/README.md).
+times slower than one. What a bounded spin gives on a machine,
+`python -m benchmarks.threads` measures.
 """
 
 from __future__ import annotations
