@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from controller.score_cache import ScoreCache
 from data.loaders import Batch
+from engine.finite import require_finite
 from engine.precision import Precision
 from engine.tasks import Meter, Score, Task
 
@@ -112,6 +113,16 @@ class Scorer:
         # The score is made of the sums of all processes: the mean of their scores would be another number.
         results = [meter.read(self.total) for meter in meters]
         return [{**metrics, "score": self.score.of(metrics[self.score.metric])} for metrics in results]
+
+    def scores(self, genotypes: Sequence[Any], batches: Sequence[Batch], where: str) -> list[float]:
+        """The score of each genotype on the batches, or the one that it has with these weights already.
+
+        ``where``: the place in the run, for the ScoreError of a score that is not finite.
+        """
+        known, missing = self.cache.scores, self.cache.missing(genotypes)
+        for genotype, metrics in zip(missing, self.metrics(missing, batches), strict=True):
+            known[genotype] = require_finite(metrics["score"], f"{where}, genotype {genotype}")
+        return [known[genotype] for genotype in genotypes]
 
     def _add(self, genotype: Any, group: StemmedBatches, meter: Meter, done: Callable[[], None]) -> None:
         """Run a genotype on batches that are shown together, and add what each of them gives."""

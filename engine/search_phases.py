@@ -130,12 +130,9 @@ def teach_strategy(
 def score_once(run: RunState, scorer: Scorer, genotypes: Sequence[Genotype], batches: Sequence[Batch]) -> list[float]:
     """The score of each genotype on the batches, or the one that it has with these weights already."""
     # Weights do not move between two epochs of training: a score stays, though of the batches of an earlier update.
-    scores = scorer.cache.scores
     missing = scorer.cache.missing(genotypes)
     run.count("images/scored", len(missing) * sum(len(batch.images) for batch in batches))
-    for genotype, metrics in zip(missing, scorer.metrics(missing, batches), strict=True):
-        scores[genotype] = require_finite(metrics["score"], f"epoch {run.position.epoch}, genotype {genotype}")
-    return [scores[genotype] for genotype in genotypes]
+    return scorer.scores(genotypes, batches, f"epoch {run.position.epoch}")
 
 
 def report_samples(

@@ -16,7 +16,7 @@ from typing import Any
 
 import train_search_cifar as script
 from controller.genotype_sampler import GenotypeSampler
-from data.loaders import Batch, forever
+from data.loaders import forever
 from engine import search_setup as setup
 from engine.finite import require_finite
 from engine.passes import Learner
@@ -154,14 +154,6 @@ def shared_metrics(
     return s.scorer.metrics(genotypes, s.data.rewards, done)
 
 
-def scores_once(s: OpenSearch, genotypes: Sequence[Genotype], batches: Sequence[Batch], where: str) -> list[float]:
-    """The score of each genotype on the batches, or the one that it has already."""
-    scores, missing = s.scorer.cache.scores, s.scorer.cache.missing(genotypes)
-    for genotype, metrics in zip(missing, s.scorer.metrics(missing, batches), strict=True):
-        scores[genotype] = require_finite(metrics["score"], f"{where}, genotype {genotype}")
-    return [scores[genotype] for genotype in genotypes]
-
-
 def train_weights(words: Sequence[str], epochs: int, result: Path, seed: int) -> dict[str, Any]:
     """Run the search script on uniform paths alone, or go on with its run; which one it was."""
     # All epochs are a warm-up, and nothing is done that is not needed for the weights at their end.
@@ -187,7 +179,7 @@ def search_frozen(
             # As in the second phase of a search: propose, score on reward batches, report.
             genotypes = s.sampler.ask(s.config.controller_samples, "compare", update)
             of_update = list(islice(batches, s.config.reward_batches))
-            of_genotypes = scores_once(s, genotypes, of_update, f"update {update} of {searcher}")
+            of_genotypes = s.scorer.scores(genotypes, of_update, f"update {update} of {searcher}")
             limits = zip(of_genotypes, genotypes, strict=True)
             reports.append(s.sampler.strategy.tell([s.sampler.constraints.reward(*pair) for pair in limits]))
             scores += of_genotypes
