@@ -24,7 +24,6 @@ from ops.genotype import Genotype
 from utils.config import SHARED, SearchConfig
 from utils.reports import plots, report
 from utils.reports.log import write_json
-from utils.runs.clock import CONTROLLER, EVALUATION, WRITING
 from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
 from utils.system.device import keep_freed_memory
@@ -55,17 +54,15 @@ def rank_candidates(
     """
     began, limits, cost = time.perf_counter(), sampler.constraints, front_cost(run.context.config)
     rewards.set_epoch(0)  # statistics are those of a batch, so which images share one has to be settled
-    with run.clock.part(CONTROLLER):
-        drawn = sampler.finalists(samples, "derive")  # several may be the same
+    drawn = sampler.finalists(samples, "derive")  # several may be the same
     # In an order that all processes share.
     candidates = sorted(genotype for genotype in set(drawn) if limits.weight or limits.meets(genotype))
     if not candidates:
         raise UsageError(limits.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
-    with run.clock.part(EVALUATION):
-        if ranker is None:
-            metrics = shared_weights_metrics(run, scorer, candidates, rewards)
-        else:
-            metrics = untrained_metrics(run, ranker, candidates)
+    if ranker is None:
+        metrics = shared_weights_metrics(run, scorer, candidates, rewards)
+    else:
+        metrics = untrained_metrics(run, ranker, candidates)
     # All of them: front and spread need more than the best.
     ranked = rank(candidates, lambda genotype: metrics[genotype]["score"], len(candidates))
     finite = [candidate for candidate in ranked if math.isfinite(candidate.score)]  # a front has no place for nan
@@ -86,7 +83,7 @@ def shared_weights_metrics(
             progress.advance()
             run.check_stop()
 
-        metrics = scorer.metrics(candidates, run.clock.waiting(rewards), batch_done)
+        metrics = scorer.metrics(candidates, rewards, batch_done)
     if not any(math.isfinite(of_one["score"]) for of_one in metrics):
         raise ScoreError(f"any of {len(metrics)} genotypes")
     return dict(zip(candidates, metrics, strict=True))
@@ -113,9 +110,8 @@ def front_cost(config: SearchConfig) -> str:
 def write_search(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scorer: Scorer, data: SearchData) -> None:
     """Write what the search has found; the first process does it for all."""
     if run.world.is_main:
-        with run.clock.part(WRITING):
-            write_genotypes(run, ranking, sampler, scorer, data)
-            write_result(run, ranking, sampler, scorer, data.rewards)
+        write_genotypes(run, ranking, sampler, scorer, data)
+        write_result(run, ranking, sampler, scorer, data.rewards)
 
 
 def write_genotypes(
@@ -197,7 +193,7 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
     )
     log.picture("derived", "genotype/derived", lambda: _draw(best.genotype), config.epochs)  # one epoch behind the last
     log.picture("pareto", "genotype/pareto", lambda: plots.pareto_plot(points, front, cost, axis), config.epochs)
-    report.write(log, result=result, clock=run.clock)
+    report.write(log, result)
     for line in lines:
         log.line(line)
     if log.writer is not None:

@@ -74,7 +74,7 @@ def train_pass(
     loader.set_epoch(epoch, first)
     try:
         with run.progress("training", steps, learner.precision.patience) as progress:
-            for step, batch in enumerate(run.clock.waiting(loader), first):
+            for step, batch in enumerate(loader, first):
                 for group in learner.optimizer.param_groups:
                     # Groups with and without weight decay have one rate.
                     group["lr"] = learner.schedule.lr(epoch, step, steps)

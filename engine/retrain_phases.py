@@ -15,7 +15,6 @@ from engine.schedule import drop_path_ramp
 from engine.tasks import Task
 from engine.tasks.pictures import SHOWN
 from models.folding import folded
-from utils.runs.clock import WRITING
 
 
 def ramp(recipe: Recipe, highest: float, epoch: int, epochs: int, steps: int) -> list[float]:
@@ -59,7 +58,7 @@ def validate(run: RunState, learner: Learner, loader: Loader, task: Task) -> dic
     network = network.eval() if run.context.config.compile else folded(network)
     metrics = evaluate(
         network,
-        run.clock.waiting(loader),
+        loader,
         task,
         precision=learner.precision,
         meter=task.meter(run.context.device, len(network.aux_heads)),
@@ -73,7 +72,7 @@ def show_predictions(run: RunState, learner: Learner, data: RetrainData, task: T
     """Now and then, what the network makes of a few validation images, always the same ones, beside the truth."""
     if run.log.writer is None or not task.draws_predictions or epoch % run.context.config.report_freq:
         return
-    with run.clock.part(WRITING), run.log.decoration("the picture of predictions"):
+    with run.log.decoration("the picture of predictions"):
         network, preset = learner.evaluated, data.dataset.preset
         names = output_names(data.dataset.classes, network.num_classes)
         picture = task.picture(network, read_first_batch(data.valid, SHOWN), preset, names)

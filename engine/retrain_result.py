@@ -24,7 +24,6 @@ from models.network import Network
 from models.stored import trained_network
 from utils.reports import report
 from utils.reports.log import write_json
-from utils.runs.clock import EVALUATION, WRITING
 from utils.system import checkpoint
 from utils.system.seeds import derived_seed
 
@@ -45,18 +44,16 @@ def finish_retraining(
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "shift"))
     # Other processes wait at the end of the run: then a stop could not save, which takes all of them.
     test = WatchedLoader(data.test, run.check_stop) if run.world.size == 1 else data.test
-    with run.clock.part(EVALUATION):
-        measures = task.measures(chosen, test, names, generator)
-    with run.clock.part(WRITING):
-        write_json(log.folder / "measures.json", measures)
-        result = retraining_facts(run, learner, data, task, measures, best) | {"recipe": asdict(recipe)}
-        draw_measures(run, chosen, data, task, measures, names)
-        if config.export:
-            facts, images = data.dataset.facts(), read_first_batch(data.test).images
-            options = {"facts": facts, "classes": names, "images": images, "normalise": config.export_normalise}
-            result["export"] = export_network(chosen, log.folder, config.export, **options)
-            log.line(result["export"]["line"])
-        report.write(log, result=result, clock=run.clock)
+    measures = task.measures(chosen, test, names, generator)
+    write_json(log.folder / "measures.json", measures)
+    result = retraining_facts(run, learner, data, task, measures, best) | {"recipe": asdict(recipe)}
+    draw_measures(run, chosen, data, task, measures, names)
+    if config.export:
+        facts, images = data.dataset.facts(), read_first_batch(data.test).images
+        options = {"facts": facts, "classes": names, "images": images, "normalise": config.export_normalise}
+        result["export"] = export_network(chosen, log.folder, config.export, **options)
+        log.line(result["export"]["line"])
+    report.write(log, result)
     say_result(run, task, measures, result)
 
 

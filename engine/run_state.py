@@ -15,7 +15,6 @@ from engine.checkpoints import TrainingState
 from engine.progress import ProgressReport, epoch_line
 from engine.tasks import Task
 from utils.reports.log import RunLog
-from utils.runs.clock import PHASES, REST, WRITING, Clock
 from utils.runs.context import RunContext
 from utils.runs.resume import CHECKPOINT, Position
 from utils.system.device import peak_memory, synchronise
@@ -24,15 +23,13 @@ from utils.system.processes import World
 from utils.system.seeds import derived_seed
 from utils.system.signals import Stopped, StopRequest, stop_requests
 
-SECONDS = "seconds"  # the note in a checkpoint that says where the time of the run went so far
-
 
 @dataclass
 class RunState:
-    """The position of a run, its stop requests, its clock and its log.
+    """The position of a run, its stop requests and its log.
 
     ``notes``: plain values that outlive an epoch. ``epoch_seconds``: of the epochs that this process has run.
-    ``entered``: whether this process has entered a phase of this epoch; ``phase_began``: when, by the clock.
+    ``entered``: whether this process has entered a phase of this epoch; ``phase_began``: when, by time.perf_counter.
     """
 
     context: RunContext
@@ -50,11 +47,6 @@ class RunState:
         return self.context.log
 
     @property
-    def clock(self) -> Clock:
-        """Where the time of the run goes."""
-        return self.context.clock
-
-    @property
     def world(self) -> World:
         """The processes of the run."""
         return self.context.world
@@ -68,8 +60,6 @@ class RunState:
         if earlier is not None:
             self.training.restore(earlier.state, earlier.path, self.world)
             self.position, self.notes = Position.of(earlier.state["position"]), earlier.state["notes"]
-            # Taken out of the notes: the clock counts them from here on, and save() writes its sum.
-            self.clock.add(self.notes.pop(SECONDS, {}))
         self.context.open_folder(derived, self.training.precision.name)
 
     # An epoch. The script says which phases there are; the run knows which of them are done.
@@ -86,7 +76,6 @@ class RunState:
         self.entered = True
         self.position.begin(phase)  # of one that was interrupted it keeps the step
         self.phase_began = time.perf_counter()
-        self.clock.enter(PHASES.get(phase, REST))
         return True
 
     def leaves(self, metrics: Mapping[str, float]) -> None:
@@ -102,7 +91,6 @@ class RunState:
         # On top of the time before an interruption.
         metrics[name] = metrics.get(name, 0.0) + time.perf_counter() - self.phase_began
         self.phase_began = None
-        self.clock.enter(REST)
 
     def write_epoch(self, training_phase: str, num_images: int) -> dict[str, float]:
         """Write the metrics of the whole epoch to metrics.jsonl and TensorBoard; :meth:`end_epoch` is to follow.
@@ -116,8 +104,7 @@ class RunState:
         metrics["memory/peak_bytes"] = peak_memory(self.context.device)
         if precision.patience > 1:  # where losses are scaled; in all others no step is left out
             metrics["time/skipped_steps"] = precision.skipped
-        with self.clock.part(WRITING):
-            self.log.epoch(self.position.epoch, metrics)
+        self.log.epoch(self.position.epoch, metrics)
         # What is saved from here on, the best network included, goes on with the next epoch.
         self.position.next_epoch()
         self.entered = False
@@ -187,7 +174,5 @@ class RunState:
 
     def save(self, name: str = CHECKPOINT) -> None:
         """Write the complete state; all processes must call it."""
-        with self.clock.part(WRITING):
-            path = None if self.log.folder is None else self.log.folder / name
-            notes = {**self.notes, SECONDS: self.clock.seconds()}
-            self.training.save(path, self.position, notes, self.world)
+        path = None if self.log.folder is None else self.log.folder / name
+        self.training.save(path, self.position, self.notes, self.world)

@@ -18,20 +18,18 @@ from engine.scoring import Scorer, evaluating
 from engine.search_setup import SearchData
 from engine.tasks import Task
 from ops.genotype import Genotype
-from utils.runs.clock import CONTROLLER, DATA
 
 
 def sample_paths(run: RunState, sampler: GenotypeSampler, steps: int, warming_up: bool) -> list[Genotype]:
     """The genotype whose path each step of an epoch trains: from the policy, or, warming up, drawn without it."""
     epoch = run.position.epoch
-    with run.clock.part(CONTROLLER):
-        sampler.constraints.take_acceptance()  # of draws for other ends
-        # All of the epoch at once: the strategy does not move within it, and a resumed run draws the same list again.
-        if sampler.trains_policy and not warming_up:
-            paths = sampler.sample(steps, "paths", epoch)
-        else:
-            # Limits do not hold here (section 10).
-            paths = sampler.form(sampler.free_draw(steps, sampler.generator("warm-up", epoch)))
+    sampler.constraints.take_acceptance()  # of draws for other ends
+    # All of the epoch at once: the strategy does not move within it, and a resumed run draws the same list again.
+    if sampler.trains_policy and not warming_up:
+        paths = sampler.sample(steps, "paths", epoch)
+    else:
+        # Limits do not hold here (section 10).
+        paths = sampler.form(sampler.free_draw(steps, sampler.generator("warm-up", epoch)))
     if sampler.constraints.filter:  # else nothing was tested, and there is no share
         run.position.epoch_metrics["controller/accepted"] = sampler.constraints.take_acceptance()
     sampler.seen.add(paths)
@@ -101,21 +99,18 @@ def teach_strategy(
     """Phase 2: ``steps`` updates of the strategy, each by the scores of ``n`` genotypes on ``batches`` of its own."""
     if not steps:  # during the warm-up, and in a search by gradients
         return {}
-    position, clock, epoch = run.position, run.clock, run.position.epoch
+    position, epoch = run.position, run.position.epoch
     # Updates are numbered over all epochs, so that each has other batches and a resumed one those it would have had.
     all_batches = forever(rewards, (epoch * steps + position.step) * batches)
     with run.progress("strategy", steps) as progress, evaluating(scorer.supernet):
         for step in range(position.step, steps):
-            with clock.part(DATA):
-                reward_batches = list(islice(all_batches, batches))
-            with clock.part(CONTROLLER):
-                genotypes = sampler.ask(n, "propose", epoch, step)
-                sampler.seen.add(genotypes)
+            reward_batches = list(islice(all_batches, batches))
+            genotypes = sampler.ask(n, "propose", epoch, step)
+            sampler.seen.add(genotypes)
             scores = score_once(run, scorer, genotypes, reward_batches)
             limits = sampler.constraints  # soft ones make a score worth less
-            with clock.part(CONTROLLER):
-                rewards_of = [limits.reward(score, g) for score, g in zip(scores, genotypes, strict=True)]
-                position.phase_state.append(sampler.strategy.tell(rewards_of))
+            rewards_of = [limits.reward(score, g) for score, g in zip(scores, genotypes, strict=True)]
+            position.phase_state.append(sampler.strategy.tell(rewards_of))
             # The only place to stop: whatever was asked for has been told, and its row is kept for the resumed phase.
             progress(step)
             run.step_done(step)
@@ -146,9 +141,8 @@ def report_samples(
     if not steps:
         return {}
     mixes = isinstance(sampler.strategy, Relaxation)
-    with run.clock.part(CONTROLLER):
-        genotypes = [sampler.strategy.mixture()] * steps if mixes else sampler.sample(steps, "report", position.epoch)
-    batches = run.clock.waiting(forever(loader, position.epoch * steps + position.step))
+    genotypes = [sampler.strategy.mixture()] * steps if mixes else sampler.sample(steps, "report", position.epoch)
+    batches = forever(loader, position.epoch * steps + position.step)
     # By default the score is the measure itself.
     names = ["loss", measure, *(["score"] if scorer.name != measure else [])]
     with evaluating(scorer.supernet):

@@ -19,7 +19,6 @@ from engine.tasks import Task
 from models.network import Backbone
 from utils.config import CommonConfig
 from utils.reports.log import RunLog
-from utils.runs.clock import DATA
 from utils.runs.context import RunContext
 from utils.runs.resume import flags_of
 from utils.system.device import compile_blocks, memory_format
@@ -45,7 +44,7 @@ def choose_outputs(config: CommonConfig, task: Task, log: RunLog) -> tuple[Sourc
 def read_dataset(context: RunContext, source: Source, task: Task) -> Dataset:
     """The images themselves, first in the first process, which may download them. Refuses other data on resume."""
     config = context.config
-    with context.clock.part(DATA), context.world.main_first():  # a second download would write over the first
+    with context.world.main_first():  # a second download would write over the first
         dataset = load(
             source,
             bad_images=config.bad_images,

@@ -10,7 +10,6 @@ from controller.relaxation import Relaxation
 from controller.statistics import UNIFORM, skip_collapse, warnings
 from engine.run_state import RunState
 from utils.reports import plots
-from utils.runs.clock import CONTROLLER, WRITING
 
 
 def strategy_warnings(run: RunState, sampler: GenotypeSampler, metrics: Mapping[str, float], epoch: int) -> list[str]:
@@ -31,8 +30,7 @@ def strategy_warnings(run: RunState, sampler: GenotypeSampler, metrics: Mapping[
     entropy = metrics.get("controller/entropy")
     # The entropy that the strategy began with, in a run that goes on too: notes are saved with it.
     first = run.notes.setdefault("entropy", entropy)
-    with run.clock.part(CONTROLLER):
-        genotypes = sampler.sample(20, "sample", epoch)  # few: it is only looked at whether they are all alike
+    genotypes = sampler.sample(20, "sample", epoch)  # few: it is only looked at whether they are all alike
     return warnings(
         genotypes,
         entropy=entropy,
@@ -48,6 +46,6 @@ def show_strategy(run: RunState, sampler: GenotypeSampler, epoch: int) -> None:
     config = run.context.config
     if run.log.writer is None or (epoch % config.report_freq and epoch != config.epochs - 1):
         return
-    with run.clock.part(WRITING), run.log.decoration("pictures of the controller"):
+    with run.log.decoration("pictures of the controller"):
         for tag, picture in likely_pictures(sampler.strategy, plots.heat_map):
             run.log.figure(tag, picture, epoch)

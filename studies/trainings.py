@@ -152,7 +152,7 @@ def train_alone(
     config: RetrainConfig = parse_retrain([*flags, "--seed", str(seed)])
     with run_context(config, "retrain") as context:
         recipe, task, data, learner = assemble(context, Candidate(genotype, tuple(blocks)))
-        # A run that is never begun: it has a position, a clock and a log, but no folder.
+        # A run that is never begun: it has a position and a log, but no folder.
         run = make_run(context, learner, data.dataset, {})
         with stop_requests(context.world) as run.stop:
             # The retrainer's loop without its validation, log and checkpoints: only the last weights count.

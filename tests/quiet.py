@@ -12,7 +12,6 @@ from engine.passes import Learner
 from engine.run_state import RunState
 from engine.schedule import Schedule
 from utils.reports.log import RunLog
-from utils.runs.clock import Clock
 from utils.runs.context import RunContext
 from utils.system.processes import World
 
@@ -36,5 +35,5 @@ def quiet_run(learner: Learner, every: int = 50) -> RunState:
     """A run in this process alone, which has no folder and says nothing."""
     config = parse_retrain(["--report_freq", str(every)])
     log = RunLog(silent=True)
-    context = RunContext("retrain", config, World(), torch.device("cpu"), log, Clock(), ExitStack())
+    context = RunContext("retrain", config, World(), torch.device("cpu"), log, ExitStack())
     return RunState(context, TrainingState("retrain", learner.model, learner.optimizer, learner.precision, {}, {}))

@@ -110,7 +110,6 @@ def test_a_stopped_strong_run_goes_on_bit_for_bit(checks, strong, tmp_path, monk
         assert all(torch.equal(left[key], right[key]) for key in left)
     assert mine["extras"]["average"]["updates"] == theirs["extras"]["average"]["updates"]
     results = [json.loads((f / "result.json").read_text()) for f in (folder, strong)]
-    assert all(result.pop("time_s") for result in results), "seconds, which differ"
     assert results[0] == results[1]
 
 

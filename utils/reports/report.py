@@ -13,7 +13,6 @@ from typing import Any
 
 from utils.reports import plots
 from utils.reports.log import RunLog, write_json
-from utils.runs.clock import PARTS, Clock, legend, percent
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_figure, write_text
 from utils.system.terminal import complain, say, show
@@ -40,7 +39,6 @@ ROWS = {
     "epochs done": "cost.epochs",
     "seconds": "cost.total_s",
     **{f"seconds: {name}": f"cost.seconds.{name}" for name in (*PHASES["search"], "derive", *PHASES["retrain"])},
-    **{f"time, {name} (%)": f"cost.percent.{name}" for name in PARTS},
     "CPU-hours": "cost.CPU_hours",
     "GPU-hours": "cost.GPU_hours",
     "images seen": "cost.images",
@@ -92,7 +90,6 @@ def costs(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "total_s": total,
-        "percent": percent(run["result"].get("time_s", {})),
         f"{device}_hours": total * config.get("processes", 1) / 3600,
         "epochs": len(epochs),
         "images": images,
@@ -120,15 +117,14 @@ def document(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write(log: RunLog, *, result: Mapping[str, Any], clock: Clock) -> None:
+def write(log: RunLog, result: Mapping[str, Any]) -> None:
     """End a run: pictures and reports, each of which may fail alone, then result.json, which says that all is there.
 
-    A run that is killed before goes on here when it is resumed. ``clock``: of the run; it is read after the picture.
+    A run that is killed before goes on here when it is resumed.
     """
     folder = log.folder
     with log.decoration("the picture of the curves"):
         _draw_curves(read_run(folder))
-    result = {**result, "time_s": clock.seconds()}
     with log.decoration("report.json"):
         write_json(folder / "report.json", document({**read_run(folder), "result": result}))
     with log.decoration("report.md"):
@@ -159,9 +155,6 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
     # A row that no run has a value for is left out.
     rows = [[label, *(_cell(_at(d, place)) for d in documents)] for label, place in ROWS.items()]
     lines += _table(["", *names], [row for row in rows if any(row[1:])])
-    parts = {part for d in documents for part in d["cost"]["percent"]}
-    if parts:
-        lines += [legend(parts, gpu=any("GPU_hours" in d["cost"] for d in documents)), ""]
     for run, name in zip(runs, names, strict=True):
         lines += _details(run, name)
     return "\n".join(lines).rstrip() + "\n"

@@ -14,7 +14,6 @@ from utils.config import CommonConfig
 from utils.reports.log import RunLog, make_folder, write_json
 from utils.reports.report import RESULT
 from utils.runs import resume
-from utils.runs.clock import Clock
 from utils.runs.same_data import require_same_data
 from utils.system.checkpoint import fitting
 from utils.system.device import choose_kernels, describe_machine, pick_device
@@ -43,7 +42,6 @@ class RunContext:
     world: World
     device: torch.device
     log: RunLog
-    clock: Clock
     held: ExitStack
     earlier: Earlier | None = None
 
@@ -110,7 +108,7 @@ class RunContext:
 @contextmanager
 def run_context(config: CommonConfig, kind: str) -> Iterator[RunContext]:
     """Find and lock the earlier run if one is named, take the device, connect the processes."""
-    clock, world, earlier, refusal = Clock(), launched(), None, None
+    world, earlier, refusal = launched(), None, None
     with ExitStack() as held:
         path = resume.find_checkpoint(config.resume, config.result, kind, config.save) if config.resume else None
         if path is not None and world.is_main:
@@ -128,7 +126,7 @@ def run_context(config: CommonConfig, kind: str) -> Iterator[RunContext]:
         choose_kernels(deterministic=config.deterministic, tf32=config.tf32)
         with connected(world, device):
             log = RunLog(silent=not world.is_main)
-            context = RunContext(kind, config, world, device, log, clock, held, earlier)
+            context = RunContext(kind, config, world, device, log, held, earlier)
             if earlier is not None:
                 context.settle(refusal)
             elif config.resume:
