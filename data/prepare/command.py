@@ -10,7 +10,6 @@ per class and the source of every image. ``scenes`` composes images with masks a
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import shutil
 import sys
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from data.prepare.class_names import spelling_key
 from data.prepare.folder import check_out, fresh_folder
-from data.prepare.reading import Layout, read_layout
+from data.prepare.reading import read_pictures
 from data.prepare.rules import Picture, divide
 from data.prepare.scenes import make_scenes
 from data.prepare.sets import ALIASES, SETS
@@ -63,8 +62,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"--split {show(args.split)} is no rule of {args.name}; its rules: {names}")
     if args.train_ratio is not None and data.ratio is None:
         raise UsageError(f"--train_ratio means nothing for {args.name}, whose rules are: {names}")
-    if args.bad_lines is not None and (args.name != "mit67" or args.split == "80-20"):
-        raise UsageError(f"--bad_lines means nothing for {args.name} with the rule {args.split}: it reads no lists")
     args.train_ratio = args.train_ratio or data.ratio
     return args
 
@@ -79,14 +76,12 @@ def prepare(args: argparse.Namespace) -> None:
         out = check_out(args.out, source)
     except ValueError as error:  # a zero byte in a path
         raise UsageError(f"no possible path: {show(args.source)}, {show(args.out)}") from error
-    layout, notices = read_layout(args.data, source, args.split, args.bad_lines == "skip")
-    train, val = divide(args.data.rules[layout.rule], layout.pictures, args.seed, args.train_ratio)
+    pictures, notices = read_pictures(args.data, source, args.split)
+    train, val = divide(args.data.rules[args.split], pictures, args.seed, args.train_ratio)
     for line in notices:
         say(f"notice: {line}")
-    for line in layout.warnings:
-        say(f"WARNING: {line}", sys.stderr)
-    classes, sides = sorted({picture.label for picture in layout.pictures}), {"train": train, "val": val}
-    facts = record(args, source, layout, sides)
+    classes, sides = sorted({picture.label for picture in pictures}), {"train": train, "val": val}
+    facts = record(args, source, pictures, sides)
     with (
         fresh_folder(out, classes, facts) as work,
         tqdm(total=len(train + val), disable=None, unit="image", leave=False) as progress,
@@ -100,11 +95,11 @@ def prepare(args: argparse.Namespace) -> None:
     ratio = f" {args.train_ratio}" if args.train_ratio is not None else ""
     say(
         f"{args.name}: {len(classes)} classes, {len(train)} train and {len(val)} val images, "
-        f"{facts['totals']['left_out']} left out; rule {layout.rule}{ratio}, seed {args.seed}; written to {show(out)}"
+        f"{facts['totals']['left_out']} left out; rule {args.split}{ratio}, seed {args.seed}; written to {show(out)}"
     )
 
 
-def record(args: argparse.Namespace, source: Path, layout: Layout, sides: dict[str, list[Picture]]) -> dict:
+def record(args: argparse.Namespace, source: Path, pictures: list[Picture], sides: dict[str, list[Picture]]) -> dict:
     """The content of split.json."""
     totals = {side: len(chosen) for side, chosen in sides.items()}
     counts = {side: Counter(picture.label for picture in chosen) for side, chosen in sides.items()}
@@ -114,13 +109,13 @@ def record(args: argparse.Namespace, source: Path, layout: Layout, sides: dict[s
     }
     return {
         "dataset": args.name,
-        "rule": layout.rule,
+        "rule": args.split,
         "train_ratio": args.train_ratio,
         "seed": args.seed,
         "source": os.path.realpath(source),
         "images": "links" if args.link else "copies",
-        "num_classes": len({picture.label for picture in layout.pictures}),
-        "totals": {**totals, "left_out": len(layout.pictures) - sum(totals.values())},
+        "num_classes": len({picture.label for picture in pictures}),
+        "totals": {**totals, "left_out": len(pictures) - sum(totals.values())},
         "counts": {side: dict(sorted(by_label.items())) for side, by_label in counts.items()},
         "files": origins,
     }
@@ -130,15 +125,10 @@ def place(picture: Picture, target: Path, *, link: bool) -> None:
     """Copy or link one image."""
     if os.path.lexists(target):  # a file system that does not tell A.jpg from a.jpg
         raise WorkError(f"two images would be the same file here: {show(target.name)} of {show(picture.label)}")
-    if not link:
-        shutil.copyfile(picture.file, target)
-        return
-    try:
+    if link:
         os.symlink(os.path.realpath(picture.file), target)
-    except OSError as error:
-        if error.errno in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise WorkError("this file system makes no symbolic links: leave --link out") from error
-        raise
+    else:
+        shutil.copyfile(picture.file, target)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -161,8 +151,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", metavar="RULE", help="split rule, see below")
     parser.add_argument("--seed", type=numbers.seed, default=0, help="of the random split rules (default 0)")
     parser.add_argument("--link", action="store_true", help="symbolic links to the images in place of copies")
-    bad = "mit67: what to do about list lines that name no image or repeat one (default stop)"
-    parser.add_argument("--bad_lines", choices=("stop", "skip"), help=bad)
     return parser
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from data.listing import Notes, image_names, is_image_name, is_system, subfolders
@@ -17,23 +17,14 @@ MAX_DEPTH = 5  # folders between --source and the class folders; the deepest mir
 Trail = Sequence[Path]  # the folders from --source down to the one that holds the class folders, or the images
 
 
-@dataclass
-class Layout:
-    """What a reader gives. ``warnings`` speak of results that would mislead; ``rule``: the one that can be applied."""
-
-    pictures: list[Picture]
-    rule: str
-    warnings: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class DataSet:
     """What is known of a data set beforehand.
 
     ``classes``: names in index order. ``totals``: images in the downloads, by mirror. ``hints``: folders to enter.
     ``rules``: how it is divided, the default first. ``ratio``: the default of the rule ``ratio``. ``dropped``: folders
-    to leave out. ``flat``: all images lie in one folder, without class folders. ``read``: makes the layout; takes this,
-    the trail, notes, the name of the rule and whether bad lines of lists are skipped.
+    to leave out. ``flat``: all images lie in one folder, without class folders. ``read``: gives the pictures; takes
+    this, the trail, notes and the name of the rule.
     """
 
     classes: list[str]
@@ -43,26 +34,22 @@ class DataSet:
     ratio: float | None = None
     dropped: tuple[str, ...] = ()
     flat: bool = False
-    read: Callable[[DataSet, Trail, Notes, str, bool], Layout] | None = None
+    read: Callable[[DataSet, Trail, Notes, str], list[Picture]] | None = None
 
 
-def read_layout(data: DataSet, source: Path, rule: str, skip_bad_lines: bool) -> tuple[Layout, list[str]]:
-    """Read an unpacked download, with notices of what was left out.
+def read_pictures(data: DataSet, source: Path, rule: str) -> tuple[list[Picture], list[str]]:
+    """The pictures of an unpacked download, with notices of what was left out.
 
     Files that the rule does not need may be absent. Raises UsageError for a layout that is not the data set's, OSError
     for a folder that cannot be read.
     """
     notes = Notes(source)
     trail = descend(source, data, notes)
-    if data.read is None:
-        layout = Layout(pictures_by_folder(data, trail[-1], notes), rule)
-    else:
-        layout = data.read(data, trail, notes, rule, skip_bad_lines)
-    total = len(layout.pictures)
-    if total not in data.totals:
+    pictures = data.read(data, trail, notes, rule) if data.read else pictures_by_folder(data, trail[-1], notes)
+    if len(pictures) not in data.totals:
         official = " or ".join(map(str, data.totals))
-        notes.more.append(f"{total} images found; the official download has {official}")
-    return layout, notes.lines()
+        notes.more.append(f"{len(pictures)} images found; the official download has {official}")
+    return pictures, notes.lines()
 
 
 def descend(source: Path, data: DataSet, notes: Notes) -> list[Path]:
@@ -128,23 +115,16 @@ def _class_folders(data: DataSet, root: Path, notes: Notes) -> dict[str, str]:
     return folders
 
 
-def find_file(folders: Iterable[Path], name: str) -> Path | None:
-    """The first file of that name, in whatever case, directly in one of the folders; None where there is none."""
-    entries = (folder / entry for folder in folders if folder.is_dir() for entry in sorted(os.listdir(folder)))
-    return next((path for path in entries if path.name.casefold() == name.casefold() and path.is_file()), None)
+def required_file(trail: Trail, name: str, rule: str, subfolder: str = "") -> Path:
+    """The list of that name, in whatever case, that a rule needs. Raises UsageError where there is none.
 
-
-def beside(trail: Trail) -> list[Path]:
-    """Where lists lie: beside the class folders or above them, up to the parent of a source given too deep."""
-    above = [trail[0].parent] if len(trail) == 1 else []
+    It lies beside the class folders or above them, up to the parent of a source given too deep, or in a ``subfolder``.
+    """
+    folders = [*reversed(trail), *([trail[0].parent] if len(trail) == 1 else [])]
     if trail[-1].parent.name == "raw":  # PlantVillage given as `raw/color`: the map lies beside `raw`
-        above = [*trail[-1].parents][:2]
-    return [*reversed(trail), *above]
-
-
-def required_file(trail: Trail, name: str, rule: str) -> Path:
-    """The list of that name that a rule needs. Raises UsageError where there is none."""
-    path = find_file(beside(trail), name)
-    if path is None:
-        raise UsageError(f"the rule {rule} needs {name}, which is not in {some(beside(trail))}")
-    return path
+        folders += [*trail[-1].parents][:2]
+    for folder in folders:
+        for path in (*folder.iterdir(), *(folder / subfolder).glob("*")):
+            if path.name.casefold() == name.casefold() and path.is_file():
+                return path
+    raise UsageError(f"the rule {rule} needs {name}, which is not in {some(folders)}")

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,61 +42,24 @@ Sides = tuple[list[Picture], list[Picture]]
 
 
 class Rule(NamedTuple):
-    """A named rule: what it does in words, and ``divide(pictures, seed, share)``, which gives train and val."""
+    """What a rule does, in words, and which official parts are train and val; without them a share is drawn."""
 
     text: str
-    divide: Callable[[Sequence[Picture], int, Fraction], Sides]
-
-
-def by_share(pictures: Sequence[Picture], seed: int, share: Fraction) -> Sides:
-    """A share of each class, drawn by the seed, becomes train; the rest is val."""
-    train, val = [], []
-    for label, members in by_class(pictures).items():
-        if len(members) < 2:
-            raise UsageError(f"the class {label} has a single image, which cannot be on both sides")
-        count = min(max(1, int(share * len(members))), len(members) - 1)  # rounded down, one on each side
-        ordered = sorted(members, key=lambda picture: rank(seed, picture.label, picture.name))
-        train += ordered[:count]
-        val += ordered[count:]
-    return train, val
-
-
-def by_counts(num_train: int, num_val: int) -> Callable[..., Sides]:
-    """So many pictures of each class for train and for val, drawn by the seed; the rest is left out."""
-
-    def divide(pictures: Sequence[Picture], seed: int, _share: Fraction) -> Sides:
-        classes, needed = by_class(pictures), num_train + num_val
-        small = [f"{label} ({len(members)})" for label, members in classes.items() if len(members) < needed]
-        if small:
-            raise UsageError(f"the rule needs {needed} images of each class; too few in: {some(small)}")
-        train, val = [], []
-        for members in classes.values():
-            ordered = sorted(members, key=lambda picture: rank(seed, picture.label, picture.name))
-            train += ordered[:num_train]
-            val += ordered[num_train:needed]
-        return train, val
-
-    return divide
-
-
-def by_parts(train: Sequence[str], val: Sequence[str]) -> Callable[..., Sides]:
-    """Official parts: which of them are train and which val. Nothing is random."""
-    return lambda pictures, _seed, _share: tuple([p for p in pictures if p.part in parts] for parts in (train, val))
-
-
-def by_eighty(text: str) -> Rule:
-    """The rule by which four fifths of each class, drawn by the seed, are train."""
-    return Rule(text, lambda pictures, seed, _share: by_share(pictures, seed, EIGHTY))
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
 
 
 def divide(rule: Rule, pictures: Sequence[Picture], seed: int, ratio: float | None) -> Sides:
     """Apply a rule: train and val, each sorted by class and file name.
 
-    ``ratio`` is the share of train for the rule ``ratio``, strictly between 0 and 1; other rules do not look at it.
-    Raises UsageError where a class would be missing on one side, naming it.
+    ``ratio``: the share of train where it is drawn, four fifths unless given. Raises UsageError where a class would be
+    missing on one side, naming it.
     """
-    share = Fraction(repr(ratio)) if ratio is not None else EIGHTY  # exact: 0.29 of 100 is 29, not 28
-    sides = rule.divide(pictures, seed, share)
+    if rule.train:
+        sides = tuple([p for p in pictures if p.part in parts] for parts in (rule.train, rule.val))
+    else:
+        share = EIGHTY if ratio is None else Fraction(repr(ratio))  # exact: 0.29 of 100 is 29, not 28
+        sides = draw(pictures, seed, share)
     for side, chosen in zip(("train", "val"), sides, strict=True):
         missing = sorted({p.label for p in pictures} - {p.label for p in chosen})
         if missing:
@@ -103,14 +67,24 @@ def divide(rule: Rule, pictures: Sequence[Picture], seed: int, ratio: float | No
     return tuple(sorted(chosen, key=lambda picture: (picture.label, picture.name)) for chosen in sides)
 
 
-def by_class(pictures: Iterable[Picture]) -> dict[str, list[Picture]]:
-    """The pictures of each class, sorted by class."""
-    classes: dict[str, list[Picture]] = defaultdict(list)
+def draw(pictures: Sequence[Picture], seed: int, share: Fraction) -> Sides:
+    """A share of each class, drawn by the seed, becomes train; the rest is val. No leaf is on both sides."""
+    classes: dict[str, dict[str, list[Picture]]] = defaultdict(lambda: defaultdict(list))
     for picture in pictures:
-        classes[picture.label].append(picture)
-    return dict(sorted(classes.items()))
+        classes[picture.label][picture.leaf or picture.name].append(picture)
+    train, val = [], []
+    for label, leaves in classes.items():
+        if len(leaves) < 2:
+            raise UsageError(f"the class {label} has a single image or leaf, which cannot be on both sides")
+        ordered = [leaves[leaf] for leaf in sorted(leaves, key=lambda leaf: rank(seed, label, leaf))]
+        sums = list(accumulate(map(len, ordered)))
+        count = sum(pictures_so_far <= share * sums[-1] for pictures_so_far in sums)  # rounded down
+        count = min(max(1, count), len(ordered) - 1)
+        train += chain(*ordered[:count])
+        val += chain(*ordered[count:])
+    return train, val
 
 
 def rank(seed: int, label: str, name: str) -> bytes:
-    """What random rules order the pictures, or leaves, of a class by."""
+    """What the pictures, or leaves, of a class are ordered by."""
     return hashlib.sha256(f"{seed}/{label}/{name}".encode("utf-8", "surrogateescape")).digest()

@@ -3,13 +3,10 @@
 from data.prepare import flowers102, mit67, plantvillage
 from data.prepare.class_names import AID, NWPU, SPORT8
 from data.prepare.reading import DataSet
-from data.prepare.rules import Rule, by_counts, by_eighty, by_share
+from data.prepare.rules import Rule
 
-RATIO = {"ratio": Rule("--train_ratio of each class, seeded", by_share)}
-SPORT8_RULES = {
-    "80-20": by_eighty("80 % of each class, seeded, as NAS papers: 1261 / 318"),
-    "70-60": Rule("70 and 60 of each class, seeded, as the original paper: 560 / 480", by_counts(70, 60)),
-}
+RATIO = {"ratio": Rule("--train_ratio of each class, seeded")}
+SPORT8_RULES = {"80-20": Rule("80 % of each class, seeded, as NAS papers: 1261 / 318")}
 SETS = {
     "aid": DataSet(AID, (10000,), ("AID",), RATIO, ratio=0.5),
     "nwpu": DataSet(NWPU, (31500,), ("NWPU-RESISC45",), RATIO, ratio=0.2),

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from data.prepare.command import main
+from data.prepare.scenes import read_cut_outs
 from tests.cutouts import COLOURS, annotations, cutouts, disc, scenes
 from tests.miniature import refused, tree
 
@@ -66,44 +67,34 @@ def test_the_seed_decides_and_more_scenes_begin_alike(tmp_path):
 
 
 def test_no_picture_is_on_both_sides(tmp_path):
-    record = json.loads((scenes(tmp_path, number=40) / "split.json").read_text())
-    used = {side: {file for files in record["files"][side].values() for file in files} for side in ("train", "val")}
-    assert used["train"]
-    assert used["val"]
-    assert not used["train"] & used["val"]
-    assert "composed" in record["kind"]
+    names, sides = read_cut_outs(cutouts(tmp_path, each=6))
+    assert names == list(COLOURS)
+    for train, val in zip(sides["train"], sides["val"], strict=True):
+        assert (len(train), len(val)) == (4, 2)
+        assert not {picture.size for picture in train} & {picture.size for picture in val}  # all differ in size
 
 
 def test_what_cannot_be_composed_ends_in_one_line(tmp_path, capsys):
-    def ended(*words, status=2):
-        assert main(["scenes", *map(str, words)]) == status
+    def ended(*words):
+        assert main(["scenes", *map(str, words)]) == 2
 
     out = ["--out", tmp_path / "out"]
     ended("--source", tmp_path / "none", *out)
     refused(capsys, "is no folder")
     (tmp_path / "empty").mkdir()
     ended("--source", tmp_path / "empty", *out)
-    refused(capsys, "no subfolders", "--class")
+    refused(capsys, "0 subfolders")
     disc(tmp_path / "one" / "red" / "a.png", (255, 0, 0))
     ended("--source", tmp_path / "one", *out)
-    refused(capsys, "class red has 1 usable pictures")
+    refused(capsys, "class red has 1 cut-outs")
     ended("--source", tmp_path / "one", *out, "--size", 8)
-    refused(capsys, "--size 8")
+    refused(capsys, "--size")
     ended("--source", tmp_path / "one", *out, "--scenes", 1)
     refused(capsys, "--scenes")
-    Image.new("RGB", (9, 9)).save(tmp_path / "one" / "red" / "b.png")
-    Image.new("RGBA", (9, 9), (1, 2, 3, 255)).save(tmp_path / "one" / "red" / "c.png")
-    Image.new("RGBA", (9, 9), (1, 2, 3, 0)).save(tmp_path / "one" / "red" / "d.png")
+    for name, alpha in (("b", 255), ("c", 0)):
+        Image.new("RGBA", (9, 9), (1, 2, 3, alpha)).save(tmp_path / "one" / "red" / f"{name}.png")
+    disc(tmp_path / "one" / "red" / "d.png", (255, 0, 0))
+    assert main(["scenes", "--source", str(tmp_path / "one"), *map(str, out), "--scenes", "5", "--size", "16"]) == 0
+    assert "left out 2 pictures" in capsys.readouterr().out
     ended("--source", tmp_path / "one", *out)
-    printed = capsys.readouterr().out
-    assert [part for part in ("no alpha", "opaque everywhere", "transparent everywhere") if part not in printed] == []
-    assert not (tmp_path / "out").exists()
-
-
-def test_one_class_for_all_and_no_folder_is_replaced(tmp_path):
-    source = cutouts(tmp_path / "cutouts")
-    words = ["scenes", "--source", str(source), "--out", str(tmp_path / "o"), "--scenes", "4", "--size", "16"]
-    words += ["--class", "disc"]
-    assert main(words) == 0
-    assert json.loads((tmp_path / "o" / "classes.json").read_text()) == ["background", "disc"]
-    assert main(words) == 2
+    refused(capsys, "not empty")
