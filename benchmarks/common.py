@@ -3,76 +3,48 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from engine.precision import PRECISIONS, Precision, choose_precision
+from engine.precision import Precision
 from utils.reports.log import write_json
-from utils.system.device import peak_memory, pick_device, synchronise
-from utils.system.errors import UsageError
+from utils.system.device import memory_format, synchronise
 
 Work = Callable[[], object]
 
 
-def seconds(work: Work, device: torch.device) -> float:
-    """One call, from an idle device to an idle device."""
-    synchronise(device)
-    began = time.perf_counter()
-    work()
-    synchronise(device)
-    return time.perf_counter() - began
+def measure(works: Sequence[Work], repeats: int, device: torch.device, warmup: int = 1) -> list[float]:
+    """Seconds of every call of ``repeats`` rounds over the works, from an idle device to an idle device.
 
-
-def measure(works: Sequence[Work], repeats: int, device: torch.device, warmup: int | None = None) -> list[float]:
-    """Seconds of every call of ``repeats`` rounds over the works, round after round, after ``warmup`` others."""
-    warmup = (2 if len(works) == 1 else 1) if warmup is None else warmup
-    for work in [*works] * warmup:  # choosing kernels, filling caches, compiling
+    ``warmup``: rounds before them, in which kernels are chosen and caches filled.
+    """
+    for work in [*works] * warmup:
         work()
+    times = []
     # Round after round, and not work by work: what else the machine does then falls on all of them.
-    return [seconds(work, device) for _ in range(repeats) for work in works]
+    for work in [*works] * repeats:
+        synchronise(device)
+        began = time.perf_counter()
+        work()
+        synchronise(device)
+        times.append(time.perf_counter() - began)
+    return times
 
 
-def reference_type(device: torch.device) -> torch.dtype:
-    """What the matrix rate is taken in: bfloat16 where there are units for it, else float32."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
-def matrix_rate(device: torch.device, size: int = 2048, dtype: torch.dtype = torch.float32, repeats: int = 5) -> float:
-    """FLOP/s of a square matrix product, the median of ``repeats``."""
+def matrix_rate(device: torch.device, size: int, repeats: int = 3) -> float:
+    """FLOP/s of a square matrix product, the median: in bfloat16 on GPUs, which have units for it, else in float32."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
     out = torch.empty_like(a)  # no allocation in the measured call
     # A product of n x n takes n^3 multiplications and as many additions.
     return 2 * size**3 / statistics.median(measure([lambda: torch.mm(a, b, out=out)], repeats, device))
-
-
-def copy_rate(device: torch.device, mebibytes: int = 256, repeats: int = 5) -> float:
-    """Bytes a second, read and written, of copying more than the caches hold; the median of ``repeats``."""
-    source = torch.ones(mebibytes << 18, device=device)  # 2^18 numbers of four bytes are a mebibyte
-    target = torch.empty_like(source)
-    # Once read, once written.
-    return 2 * source.nbytes / statistics.median(measure([lambda: target.copy_(source)], repeats, device))
-
-
-def forget_peak(device: torch.device) -> None:
-    """Let ``peak_memory`` start from now. Where a process cannot do so, it goes on from before."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # what torch keeps of the last row
-        torch.cuda.reset_peak_memory_stats(device)
-    with suppress(OSError, AttributeError):  # Linux with glibc alone
-        ctypes.CDLL(None).malloc_trim(0)  # what the last row freed is no part of this one
-        Path("/proc/self/clear_refs").write_text("5")  # 5: the kernel resets the peak of this process
 
 
 @dataclass
@@ -90,7 +62,6 @@ class Row:
     per: int = 1
     parts: Mapping[str, float] = field(default_factory=dict)
     rate: float = math.nan
-    peak: int = 0
 
     def summary(self) -> dict[str, object]:
         """Plain values; what does not apply is left out."""
@@ -104,7 +75,7 @@ class Row:
             rates = [self.flops[i % len(self.flops)] / s for i, s in enumerate(self.seconds)]
             values["gflop"] = statistics.mean(self.flops) / 1e9
             values["share_of_matrix_rate"] = statistics.median(rates) / self.rate
-        values |= {"matrix_gflops": self.rate / 1e9, "peak_memory_bytes": self.peak}
+        values["matrix_gflops"] = self.rate / 1e9
         return values | ({"shares": dict(self.parts)} if self.parts else {})
 
 
@@ -115,7 +86,6 @@ class Settings:
     device: torch.device
     precision: Callable[[], Precision]
     compiled: bool = False
-    channels_last: bool = False
     repeats: int = 5
     tiny: bool = False
 
@@ -129,20 +99,8 @@ class Settings:
         return (1, 1) if self.tiny else (4, 4)
 
     def place(self, x: nn.Module | Tensor) -> nn.Module | Tensor:
-        """On the device, in the memory format."""
-        return x.to(self.device, memory_format=torch.channels_last if self.channels_last else torch.preserve_format)
-
-
-def observe(work: Callable[[], Row], device: torch.device, size: int) -> Row:
-    """A row with the matrix rate around it and the most memory that was in use during it."""
-    dtype = reference_type(device)
-    before = matrix_rate(device, size, dtype, 3)
-    forget_peak(device)
-    row = work()
-    row.peak = peak_memory(device)
-    # A machine that others use changes its pace: taken on both sides of the row, the rate is that of its time.
-    row.rate = (before + matrix_rate(device, size, dtype, 3)) / 2
-    return row
+        """On the device, in the memory format of a run."""
+        return x.to(self.device, memory_format=memory_format(self.device))
 
 
 def duration(value: float) -> str:
@@ -153,9 +111,14 @@ def duration(value: float) -> str:
     return f"{value * factor:.3g} {unit}"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Aligned columns: the first to the left, the others to the right."""
-    lines = [list(header), *map(list, rows)]
+def table(summaries: Mapping[str, Mapping]) -> str:
+    """Rows in aligned columns: the first to the left, the others to the right."""
+    optional = {"images_per_s": "{:,.0f}", "gflop": "{:.3g}", "share_of_matrix_rate": "{:.1%}"}
+    lines = [["work", "median", "min .. max", "images/s", "GFLOP", "share"]]
+    for name, s in summaries.items():
+        spread = f"{duration(s['min_s'])} .. {duration(s['max_s'])}"
+        values = [form.format(s[key]) if key in s else "" for key, form in optional.items()]
+        lines.append([name, duration(s["median_s"]), spread, *values])
     first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
     return "\n".join(
         "  ".join([cells[0].ljust(first), *(c.rjust(w) for c, w in zip(cells[1:], others, strict=True))]).rstrip()
@@ -163,21 +126,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def rows_table(summaries: Mapping[str, Mapping]) -> str:
-    """The table of ``benchmarks.steps``."""
-    optional = {"images_per_s": "{:,.0f}", "gflop": "{:.3g}", "share_of_matrix_rate": "{:.1%}"}
-    rows = []
-    for name, s in summaries.items():
-        spread = f"{duration(s['min_s'])} .. {duration(s['max_s'])}"
-        values = [form.format(s[key]) if key in s else "" for key, form in optional.items()]
-        rows.append([name, duration(s["median_s"]), spread, *values, f"{s['peak_memory_bytes'] / 2**20:,.0f} MiB"])
-    return table(["work", "median", "min .. max", "images/s", "GFLOP", "share", "memory"], rows)
-
-
 def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser of a measurement, which prints the text of its module."""
     raw = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(prog, description=description, formatter_class=raw, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog, description=description, formatter_class=raw, allow_abbrev=False)
+    parser.add_argument("--json", metavar="FILE", help="write everything there too")
+    return parser
 
 
 def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
@@ -191,26 +145,6 @@ def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
         return [name for name in known if name in words]  # the order matters: see WORK in steps.py
 
     return names
-
-
-def add_flags(p: argparse.ArgumentParser) -> None:
-    """The flags of measurements of networks."""
-    yes_no = argparse.BooleanOptionalAction
-    p.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (cpu)")
-    p.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the networks (fp32)")
-    p.add_argument("--channels_last", action=yes_no, default=True, help="memory format of our networks (yes)")
-    p.add_argument("--tiny", action=yes_no, default=False, help="smallest sizes: shows that it runs, not how fast")
-    p.add_argument("--json", metavar="FILE", help="write everything there too")
-
-
-def start(p: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[torch.device, Callable[[], Precision]]:
-    """The device and the precision that were asked for; exit status 2 without them."""
-    try:
-        device = pick_device(args.device)
-        choose_precision(args.precision, device)  # refuses now what it could not make for every row
-    except UsageError as error:
-        p.error(str(error))
-    return device, partial(choose_precision, args.precision, device)
 
 
 def report(path: str | None, document: Mapping) -> None:

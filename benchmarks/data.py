@@ -3,34 +3,30 @@
     python -m benchmarks.data [--images 20000] [--json FILE]
 
 Small images: PIL, crop, flip, ToTensor, Normalize and cutout one image at a time without workers, against
-TensorLoader. Photographs: ways to decode a JPEG to 256x256, then the transforms. Medians of several passes.
+TensorLoader. Photographs: the transforms alone, and as batches of workers. Medians of several passes.
 """
 
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision import io, transforms
-from torchvision.transforms import v2
+from torchvision import transforms
 
 from benchmarks.common import make_parser, report
-from data.images import Images, decode
+from data.images import Images
 from data.loaders import LargeImageLoader, TensorLoader
 from data.presets import CIFAR10, large, small
 from data.transforms import training_transform
 from utils.system.numbers import positive_int
 
-SIZE = 256  # what photographs are decoded to
-SIDES = (256, 600, 1500)  # of the photographs on disk: AID has 600, NWPU 256, PlantVillage 256, MIT67 up to thousands
+SIZE = 256  # pixels of decoded photographs
 OPTIONS = {"device": torch.device("cpu"), "seed": 0, "stream": "benchmark", "augment": True, "shuffle": True}
 
 
@@ -55,7 +51,7 @@ class PerImage(Dataset):
 def rates(ways: dict[str, Callable[[], int]], repeats: int) -> dict[str, float]:
     """Images a second: the median of ``repeats`` passes of each way, in turns, after one to warm up."""
     for way in ways.values():
-        way()  # reads files into the cache of the system
+        way()
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         # In turns: a slow moment of the machine then falls on every way.
@@ -75,46 +71,6 @@ def small_images(count: int, batch_size: int, repeats: int) -> dict[str, float]:
     ours = TensorLoader(images, small(32, CIFAR10), batch_size=batch_size, **OPTIONS)
     ways = {"per image": lambda: sum(len(labels) for _, labels in usual)}
     return rates(ways | {"whole batches": lambda: sum(len(batch.labels) for batch in ours)}, repeats)
-
-
-def photographs(folder: Path, side: int, count: int) -> list[Path]:
-    """JPEGs of smooth noise, about as detailed as photographs."""
-    random, paths = np.random.default_rng(side), []
-    for i in range(count):
-        layers = [random.integers(0, 256, (side // step, side // step, 3), dtype=np.uint8) for step in (32, 4)]
-        # Blobs of 32 pixels and of 4.
-        coarse, fine = (Image.fromarray(layer).resize((side, side), Image.Resampling.BICUBIC) for layer in layers)
-        paths.append(folder / f"{side}_{i}.jpg")
-        Image.blend(coarse, fine, 0.3).save(paths[-1], quality=90)
-    return paths
-
-
-def by_pil(path: Path) -> Tensor:
-    """A JPEG at 256x256, decoded at its full size."""
-    with Image.open(path) as image:
-        resized = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
-
-
-def by_torchvision(path: Path) -> Tensor:
-    """A JPEG at 256x256, decoded by torchvision."""
-    return v2.functional.resize(io.decode_jpeg(io.read_file(str(path)), mode=io.ImageReadMode.RGB), [SIZE, SIZE])
-
-
-def decoders(folder: Path, side: int, count: int, repeats: int) -> dict[str, float]:
-    """Three ways from a JPEG to 256x256, one image after the other in one thread, as in a worker."""
-    paths, threads = photographs(folder, side, count), torch.get_num_threads()
-    # A worker has one thread: decoding is measured as it will run.
-    torch.set_num_threads(1)
-    ways = {
-        "PIL": lambda: len([by_pil(path) for path in paths]),
-        "PIL, draft (ours)": lambda: len([decode(path, SIZE) for path in paths]),
-        "torchvision.io": lambda: len([by_torchvision(path) for path in paths]),
-    }
-    try:
-        return rates(ways, repeats)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def photo_transforms(count: int, repeats: int) -> dict[str, float]:
@@ -139,13 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--photos", type=positive_int, default=64, help="photographs in a pass (64)")
     p.add_argument("--batch_size", type=positive_int, default=96, help="of the 32x32 images (96)")
     p.add_argument("--repeats", type=positive_int, default=5, help="passes of which the median is taken (5)")
-    p.add_argument("--json", metavar="FILE", help="write everything there too")
     args = p.parse_args(argv)
     groups = {f"32x32, batches of {args.batch_size}": small_images(args.images, args.batch_size, args.repeats)}
-    # Files, since a decoder reads them from the disk; the other groups lie in memory.
-    with tempfile.TemporaryDirectory() as folder:
-        for side in SIDES:
-            groups[f"JPEG {side}x{side} to {SIZE}x{SIZE}"] = decoders(Path(folder), side, args.photos, args.repeats)
     groups[f"{SIZE}x{SIZE} to 224x224, augmented"] = photo_transforms(args.photos, args.repeats)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {args.repeats}, images/s")
     for group, ways in groups.items():

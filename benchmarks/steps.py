@@ -28,8 +28,10 @@ from benchmarks import common, workloads
 from benchmarks.common import Row, Settings
 from controller.policy import Controller, LogitScale
 from controller.reinforce import Reinforce
+from engine.precision import PRECISIONS, choose_precision
 from engine.recipes import SEARCH_RECIPES
-from utils.system.device import describe_machine
+from utils.system.device import describe_machine, pick_device
+from utils.system.errors import UsageError
 from utils.system.numbers import positive_int
 
 PHASES = ("weights", "strategy", "report")  # of an epoch, as metrics.jsonl has their seconds
@@ -117,53 +119,50 @@ WORK: dict[str, Callable[[Settings], Row]] = {
     "derive": workloads.derivation,
     "retrain_step": partial(workloads.retraining, training=True),
     "retrain_eval": partial(workloads.retraining, training=False),
-    "darts_step": workloads.darts_step,
-    "segment_step": workloads.segment_step,
-    "lraspp_step": workloads.lraspp_step,
     "shufflenet_step": partial(workloads.shufflenet, training=True),
     "shufflenet_eval": partial(workloads.shufflenet, training=False),
 }
 
 
-def machine_facts(device: torch.device, size: int, mebibytes: int) -> dict[str, object]:
-    """Rates of the machine and what it is."""
-    rates = {"matrix_fp32_gflops": common.matrix_rate(device, size) / 1e9}
-    if common.reference_type(device) == torch.bfloat16:
-        rates["matrix_bf16_gflops"] = common.matrix_rate(device, size, torch.bfloat16) / 1e9
-    rates["copy_gbytes_per_s"] = common.copy_rate(device, mebibytes) / 1e9
-    return {**rates, **describe_machine(device)}
-
-
-def run(s: Settings, only: Sequence[str]) -> dict[str, object]:
+def run(s: Settings, only: Sequence[str]) -> dict[str, dict]:
     """Measure; a line on standard error says how far it is."""
-    size = s.size(2048 if s.device.type == "cpu" else 8192, 128)
-    facts, summaries = machine_facts(s.device, size, s.size(256, 4)), {}
+    size, summaries = s.size(2048 if s.device.type == "cpu" else 8192, 128), {}  # a GPU needs more to reach its rate
     for name in only:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        summaries[name] = common.observe(partial(WORK[name], s), s.device, size).summary()
-    return {"machine": facts, "work": summaries}
+        before = common.matrix_rate(s.device, size)
+        row = WORK[name](s)
+        # A machine that others use changes its pace: taken on both sides of the row, the rate is that of its time.
+        row.rate = (before + common.matrix_rate(s.device, size)) / 2
+        summaries[name] = row.summary()
+    return summaries
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what the flags name, and print it as a table."""
-    p = common.make_parser("benchmarks.steps", __doc__)
-    compiled = "torch.compile of retrained network and yardstick"
-    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=False, help=compiled)
+    p, yes_no = common.make_parser("benchmarks.steps", __doc__), argparse.BooleanOptionalAction
+    p.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (cpu)")
+    p.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the networks (fp32)")
+    p.add_argument("--compile", action=yes_no, default=False, help="torch.compile of retrained network and yardstick")
     p.add_argument("--repeats", type=positive_int, default=5, help="rounds after the warm-up (5)")
     p.add_argument("--only", type=common.names_of(WORK), default=list(WORK), help=f"of {','.join(WORK)}")
-    common.add_flags(p)
+    p.add_argument("--tiny", action=yes_no, default=False, help="smallest sizes: shows that it runs, not how fast")
     args = p.parse_args(argv)
-    device, precision = common.start(p, args)
-    s = Settings(device, precision, args.compile, args.channels_last, args.repeats, args.tiny)
-    document = {"settings": {k: v for k, v in vars(args).items() if k != "json"}, **run(s, args.only)}
-    facts, work = document["machine"], document["work"]
-    rates = "  ".join(f"{key} {facts[key]:,.0f}" for key in facts if key.startswith(("matrix", "copy")))
-    print(f"{facts['device_name']}, {facts['threads']} threads, torch {torch.__version__}, {precision().name}: {rates}")
-    print(common.rows_table(work))
+    try:
+        device = pick_device(args.device)
+        choose_precision(args.precision, device)  # refuses now what it could not make for every row
+    except UsageError as error:
+        p.error(str(error))
+    precision = partial(choose_precision, args.precision, device)
+    machine, work = (
+        describe_machine(device),
+        run(Settings(device, precision, args.compile, args.repeats, args.tiny), args.only),
+    )
+    print(f"{machine['device_name']}, {machine['threads']} threads, torch {torch.__version__}, {precision().name}")
+    print(common.table(work))
     for name, summary in work.items():
         if "shares" in summary:
             print(f"{name}: " + "  ".join(f"{part} {share:.1%}" for part, share in summary["shares"].items()))
-    common.report(args.json, document)
+    common.report(args.json, {"settings": vars(args), "machine": machine, "work": work})
     return 0
 
 

@@ -35,11 +35,11 @@ def step_seconds(repeats: int) -> dict[str, float]:
     # Not at the top: the process that starts the others needs neither.
     import torch
 
+    from benchmarks.common import Settings
     from benchmarks.steps import WORK
-    from benchmarks.workloads import Settings
     from engine.precision import Precision
 
-    settings = Settings(torch.device("cpu"), Precision, channels_last=True, repeats=repeats)
+    settings = Settings(torch.device("cpu"), Precision, repeats=repeats)
     return {name: statistics.median(WORK[name](settings).seconds) for name in ROWS}
 
 

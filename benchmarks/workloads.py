@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import shufflenet_v2_x1_0
-from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from benchmarks.common import Row, Settings, Work, measure
 from controller.sampling import uniform
@@ -19,30 +17,25 @@ from engine.passes import Learner, evaluate, train_step
 from engine.scoring import Scorer
 from engine.tasks import Task
 from engine.tasks.classification import Classification
-from engine.tasks.segmentation import Segmentation
 from models.cost import network_cost
-from models.mixture import COLUMNS, EDGES, Mixture
 from models.network import Network
 from models.parts import count_macs
-from models.spec import NetworkSpec
 from models.supernet import SuperNet
 from ops.genotype import Genotype, parse_genotype
 from utils.config import DEFAULT_ARCH
 from utils.system.device import compile_blocks, keep_freed_memory
 
-CLASSES, MASK_CLASSES = 10, 6
+CLASSES = 10
 DROP_PATH = 0.2  # some, so that its masks are part of a step
 LR, MOMENTUM, DECAY, CLIP = 0.025, 0.9, 3e-4, 5.0
 TRAINING = 3  # a training step counts three forward passes
-ALPHAS = 2  # a step on DARTS' alphas counts two: the weights of convolutions need no gradient
 
 
-def random_batch(s: Settings, n: int, side: int, *, masks: bool = False) -> Batch:
-    """Images of noise with random labels, or with a random label for every pixel."""
+def random_batch(s: Settings, n: int, side: int) -> Batch:
+    """Images of noise with random labels."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(n, 3, side, side, generator=generator)  # normalised images have about this mean and deviation
-    classes, shape = (MASK_CLASSES, (n, side, side)) if masks else (CLASSES, (n,))
-    labels = torch.randint(classes, shape, generator=generator)
+    labels = torch.randint(CLASSES, (n,), generator=generator)
     return Batch(s.place(images), labels.to(s.device))
 
 
@@ -114,33 +107,6 @@ def derivation(s: Settings) -> Row:
     return Row(times, len(drawn) * sum(len(b.labels) for b in batches), per=len(drawn))
 
 
-def darts_step(s: Settings) -> Row:
-    """A search step of first-order DARTS: one of the alphas on a batch, then one of the weights on it."""
-    keep_freed_memory(s.device)
-    torch.manual_seed(0)
-    spec = NetworkSpec((s.size(8, 3),), s.size(16, 4), CLASSES, stem="plain", aux=False, space="darts")
-    net = s.place(SuperNet.of(spec))
-    batch, task = random_batch(s, s.size(64, 4), 32), Classification.search()
-    # For normal cells and reductions.
-    alphas = [(1e-3 * torch.randn(EDGES, len(COLUMNS), device=s.device)).requires_grad_() for _ in range(2)]
-    optimizer = torch.optim.Adam(alphas, 3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
-    step, precision = step_of(s, net, task, batch, heads=0, clip=CLIP), s.precision()
-
-    def work() -> None:
-        with precision.autocast():
-            loss = task.loss(*net(batch.images, Mixture(*(a.softmax(1) for a in alphas))), batch.labels).mean
-        for table, gradient in zip(alphas, torch.autograd.grad(loss, alphas), strict=True):
-            table.grad = gradient  # of the alphas alone: those of the weights are not touched
-        optimizer.step()
-        step(Mixture(*(a.detach().softmax(1) for a in alphas)), 0.0)()
-
-    with torch.device("meta"):  # counts all operations of all edges, and computes nothing
-        mixture = Mixture(*(torch.empty(EDGES, len(COLUMNS)) for _ in range(2)))
-        macs = count_macs(SuperNet.of(spec).eval(), torch.empty(1, 3, 32, 32), mixture)
-    flops = (ALPHAS + TRAINING) * 2 * macs * len(batch.labels)
-    return Row(measure([work], s.repeats, s.device), len(batch.labels), [flops])
-
-
 # The chosen network
 
 
@@ -187,55 +153,28 @@ def retraining(s: Settings, *, training: bool) -> Row:
     return _eval(s, net, batch, flops)
 
 
-def segment_step(s: Settings) -> Row:
-    """A training step on masks of the default architecture, behind the stem of larger images."""
-    keep_freed_memory(s.device)
-    torch.manual_seed(0)
-    batch = random_batch(s, s.size(16, 2), s.size(128, 32), masks=True)
-    spec = NetworkSpec((1, 1), s.size(16, 4), MASK_CLASSES, "quarter", aux=False, head="segment")
-    net = Network.of(parse_genotype(DEFAULT_ARCH), spec)
-    flops = 2 * net.macs(batch.images.shape[-1]) * len(batch.images)
-    return _step(s, s.place(net), Segmentation.retrain(), batch, flops, (DROP_PATH,))
-
-
-# Yardsticks of torchvision, made of the same kind of units
+# The yardstick: torchvision's network of the same kind of units
 
 
 class Yardstick(nn.Module):
-    """torchvision's network, as ours: (logits of images or of pixels, no auxiliary ones)."""
+    """torchvision's network, as ours: (logits of images, no auxiliary ones)."""
 
-    def __init__(self, network: nn.Module, compiled: bool) -> None:
+    def __init__(self, compiled: bool) -> None:
         super().__init__()
+        network = shufflenet_v2_x1_0(weights=None)
         self.network = torch.compile(network) if compiled else network  # as a whole: its graph never changes
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(N, 3, H, W) -> logits (N, classes), or (N, classes, H, W) of a segmenter."""
-        outputs = self.network(images)
-        return outputs["out"] if isinstance(outputs, dict) else outputs, []
-
-
-def _yardstick(s: Settings, make: Callable[[], nn.Module], batch: Batch) -> tuple[Settings, nn.Module, float]:
-    """Always in channels_last, where it is at its best."""
-    s = replace(s, channels_last=True)
-    keep_freed_memory(s.device)
-    torch.manual_seed(0)
-    image = torch.empty(1, *batch.images.shape[1:], device="meta")  # no numbers: operations follow from shapes
-    flops = 2 * count_macs(make().to("meta").eval(), image) * len(batch.images)
-    return s, Yardstick(s.place(make()), s.compiled), flops
+        """(N, 3, H, W) -> logits (N, classes)."""
+        return self.network(images), []
 
 
 def shufflenet(s: Settings, *, training: bool) -> Row:
     """A training step or an evaluation of ``shufflenet_v2_x1_0``."""
-    batch = random_batch(replace(s, channels_last=True), s.size(16, 2), s.size(224, 32))
-    s, net, flops = _yardstick(s, partial(shufflenet_v2_x1_0, weights=None), batch)
-    if training:
-        return _step(s, net, Classification.retrain(), batch, flops)
-    return _eval(s, net, batch, flops)
-
-
-def lraspp_step(s: Settings) -> Row:
-    """A training step on masks of LR-ASPP with ``mobilenet_v3_large``, which has the same head as ours."""
-    batch = random_batch(replace(s, channels_last=True), s.size(16, 2), s.size(128, 32), masks=True)
-    make = partial(lraspp_mobilenet_v3_large, weights=None, weights_backbone=None, num_classes=MASK_CLASSES)
-    s, net, flops = _yardstick(s, make, batch)
-    return _step(s, net, Segmentation.retrain(), batch, flops)
+    keep_freed_memory(s.device)
+    torch.manual_seed(0)
+    batch = random_batch(s, s.size(16, 2), s.size(224, 32))
+    image = torch.empty(1, *batch.images.shape[1:], device="meta")  # no numbers: operations follow from shapes
+    flops = 2 * count_macs(shufflenet_v2_x1_0(weights=None).to("meta").eval(), image) * len(batch.images)
+    net = s.place(Yardstick(s.compiled))
+    return _step(s, net, Classification.retrain(), batch, flops) if training else _eval(s, net, batch, flops)
