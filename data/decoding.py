@@ -1,4 +1,4 @@
-"""The decoding of one file: any picture as 8-bit RGB, by the rules of docs/datasets.md, in the memory that there is."""
+"""The decoding of one file: any picture as 8-bit RGB, by the rules of docs/datasets.md."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import functools
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from utils.system.errors import UsageError
-from utils.system.memory import give_back, memory_share
 from utils.system.terminal import reason, show
 
 Turn = Image.Transpose
@@ -24,8 +23,7 @@ TURNS = dict(  # by the orientation that EXIF states; 1 is upright
         start=2,
     )
 )
-HEAVY = 2**26  # bytes; pictures that take more are decoded one at a time in a process
-BYTES_PER_PIXEL, BYTES_PER_ODD_PIXEL = 12, 24  # at the peak, with all copies; odd: transparent, or not of 8 bits
+HEAVY = 5_000_000  # pixels, some 60 MB with all copies; pictures with more are decoded one at a time in a process
 _heavy = threading.Lock()
 
 
@@ -46,15 +44,15 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise DataError(f"{show(path)} cannot be decoded: {why(error)}") from None
 
 
-def decode_array(path: Path, size: int, sharers: int = 1, *, upright: bool = True) -> np.ndarray:
+def decode_array(path: Path, size: int, *, upright: bool = True) -> np.ndarray:
     """The image in a file as RGB, resized to (3, size, size), uint8; turned as its EXIF says if ``upright``.
 
     A JPEG much larger than ``size`` is decoded at a half, a quarter or an eighth (libjpeg's draft mode).
-    ``sharers``: processes that decode at the same time. Raises DataError that names the file.
+    Raises DataError that names the file.
     """
     with opened(path) as original:
         original.draft("RGB", (size, size))
-        with room_for(original, sharers):
+        with decoding(original):
             image = rgb(original, upright=upright)
             if image.size != (size, size):
                 image = image.resize((size, size), Image.Resampling.BILINEAR)
@@ -122,23 +120,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
 
 
-@contextmanager
-def room_for(image: Image.Image, sharers: int = 1) -> Iterator[None]:
-    """Decode a picture, opened but not loaded, within: a large one waits until no other large one is decoded.
-
-    Raises ValueError where it needs more than half of the memory that is available, divided among all processes that
-    decode. ``sharers``: their number, for each process that torchrun started.
-    """
-    plain = image.mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr") and "transparency" not in image.info
-    needed = image.width * image.height * (BYTES_PER_PIXEL if plain else BYTES_PER_ODD_PIXEL)
-    if needed <= HEAVY:
-        yield
-        return
-    with _heavy:
-        share = memory_share(sharers)
-        if needed > share:
-            have = f"{share / 1e9:.2f} GB may be taken here"
-            raise ValueError(f"decoding it takes about {needed / 1e9:.2f} GB, and {have}")
-        yield
-        image.im = None  # frees its pixels; Pillow before 12 cannot close an image twice
-        give_back()
+def decoding(image: Image.Image) -> AbstractContextManager:
+    """Within this a picture, opened but not loaded, is decoded: a large one waits until no other large one is."""
+    return _heavy if image.width * image.height > HEAVY else nullcontext()

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
 from torchvision import tv_tensors
 from tqdm import tqdm
 
@@ -92,9 +91,7 @@ def decode(path: Path, size: int, *, upright: bool = True) -> Tensor:
 
     Raises DataError that names the file.
     """
-    worker = get_worker_info()  # None in the main process
-    sharers = 1 if worker is None else worker.num_workers
-    return torch.from_numpy(decode_array(path, size, sharers, upright=upright))
+    return torch.from_numpy(decode_array(path, size, upright=upright))
 
 
 def decode_all(images: Images, *, keep: bool, skip_bad: bool, what: str) -> tuple[Images, list[str]]:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.augment import normalise
-from data.decoding import DataError, opened, rgb, room_for
+from data.decoding import DataError, decoding, opened, rgb
 from data.images import decode, in_order, or_error
 from data.listing import is_system
 from data.presets import Preset
@@ -41,36 +41,27 @@ class Pictures:
     irregular: int = 0
 
     def files(self) -> Iterator[tuple[str, Path]]:
-        """Names relative to the folder, and paths; in sorted order, folder by folder."""
-        if self.path.is_dir():
-            yield from self._below(self.path, "", ())
-        elif self.path.is_file():
+        """Names relative to the folder, and paths; folder by folder, each in sorted order."""
+        if self.path.is_file():
             yield self.path.name, self.path
-
-    def _below(self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Path]]:
-        try:
-            status = os.stat(folder)
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            self.refuse(DataError(f"{show(folder)} cannot be read: {error.strerror}"))
-            return
-        here = (status.st_dev, status.st_ino)
-        if here in above:  # a link to a folder around it leads round and round
-            self.irregular += 1
-            return
-        for entry in entries:
-            path = folder / entry.name
-            if entry.name.endswith(".writing"):  # our own predictions, while they are written
-                continue
-            if is_system(entry.name):
-                self.hidden += 1
-            elif entry.is_dir():
-                yield from self._below(path, f"{prefix}{entry.name}{os.sep}", (*above, here))
-            elif entry.is_file():
-                yield f"{prefix}{entry.name}", path
-            else:
+        entered = set()
+        for top, folders, names in os.walk(self.path, onerror=self._unreadable, followlinks=True):
+            if (real := os.path.realpath(top)) in entered:  # a link to a folder around it leads round and round
                 self.irregular += 1
+                folders.clear()
+                continue
+            entered.add(real)
+            self.hidden += sum(map(is_system, [*folders, *names]))
+            folders[:] = sorted(name for name in folders if not is_system(name))
+            for name in sorted(name for name in names if not is_system(name)):
+                path = Path(top, name)
+                if path.is_file():
+                    yield os.path.relpath(path, self.path), path
+                else:
+                    self.irregular += 1
+
+    def _unreadable(self, error: OSError) -> None:
+        self.refuse(DataError(f"{show(error.filename)} cannot be read: {error.strerror}"))
 
     def refuse(self, error: DataError) -> None:
         """Count a file that cannot be decoded, and say so."""
@@ -121,7 +112,7 @@ class Pictures:
 
 def _with_original(path: Path, side: int) -> tuple[Tensor, np.ndarray]:
     """A picture in a file as uint8 (3, side, side) and as it is, uint8 (H, W, 3)."""
-    with opened(path) as image, room_for(image):
+    with opened(path) as image, decoding(image):
         picture = rgb(image)
         small = picture.resize((side, side), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.asarray(small).transpose(2, 0, 1).copy()), np.asarray(picture).copy()

@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
     (root / "notes.txt").write_text("no picture")
     os.mkfifo(root / "pipe.png")
     (root / "deep" / "round").symlink_to(root)
-    return root, sorted(names, key=lambda name: name.split("/"))
+    return root, sorted(names, key=os.path.split)
 
 
 def predict(run, path, *flags) -> int:

@@ -120,12 +120,3 @@ def test_large_pictures_are_decoded_one_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "rgb", watched)
     images, bad = decode_all(Images(torch.zeros(24), 4, paths=paths), keep=True, skip_bad=True, what="x")
     assert (len(images), bad, max(most)) == (24, [], 1)
-
-
-def test_a_picture_that_never_fits_into_memory_is_refused_by_name(tmp_path, monkeypatch):
-    Image.new("RGBA", (2000, 2000)).save(tmp_path / "x.png")
-    monkeypatch.setattr(decoding, "memory_share", lambda sharers: 2**26)
-    with pytest.raises(DataError, match=r"x\.png cannot be decoded: decoding it takes about 0\.10 GB, and 0\.07 GB"):
-        decode(tmp_path / "x.png", 8)
-    monkeypatch.setattr(decoding, "memory_share", lambda sharers: 2**27)
-    assert decode(tmp_path / "x.png", 8).shape == (3, 8, 8)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from utils.system.cgroups import control_groups, read_number, read_text
@@ -24,24 +22,18 @@ def available_memory(root: str | Path = "/") -> int:
     return max(0, min(limits)) if limits else UNKNOWN
 
 
-def memory_share(sharers: int = 1, root: str | Path = "/") -> int:
-    """The bytes that one of ``sharers`` parts of this process may take.
+def memory_share(root: str | Path = "/") -> int:
+    """The bytes that the data of this process may take.
 
-    The others, and those of the processes that ``torchrun`` started on this machine, want as much, and half of
-    everything stays free for the work itself.
+    The processes that ``torchrun`` started on this machine want as much, and half of everything stays free for the
+    work itself.
     """
     try:
         processes = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     except ValueError:
         processes = 1
     # torchrun starts the processes of a machine with the same data: each may take its part.
-    return available_memory(root) // (2 * processes * max(1, sharers))
-
-
-def give_back() -> None:
-    """Return memory that was freed to the system: glibc keeps what a thread freed for that thread alone."""
-    with suppress(AttributeError, OSError, TypeError):  # another C library: as it is
-        ctypes.CDLL(None).malloc_trim(0)
+    return available_memory(root) // (2 * processes)
 
 
 def _machine(root: Path) -> Iterator[int]:

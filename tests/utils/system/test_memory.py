@@ -88,7 +88,6 @@ def test_a_share_leaves_half_and_is_divided_among_the_processes_of_the_machine(t
     assert memory_share(root=root) == 4000 * MB
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert memory_share(root=root) == 1000 * MB
-    assert memory_share(2, root=root) == 500 * MB
 
 
 def limited(monkeypatch, root: Path, allowed: int, processes: int = 1) -> None:
