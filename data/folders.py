@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,20 +98,14 @@ def is_from_above(root: Path) -> bool:
 
 
 def without_classes(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """The same files in an order that tells nothing of the folders of classes that they lie in.
+    """The same files in the order of their content, which tells nothing of the folders of classes that they lie in.
 
-    By name and size; only files that agree in both are read, and ordered by their content. Raises DataError.
+    Raises DataError.
     """
-    alike = defaultdict(list)
     try:
-        for path in paths:
-            alike[path.name, path.stat().st_size].append(path)
-        for same in alike.values():
-            if len(same) > 1:
-                same.sort(key=lambda path: hashlib.sha256(path.read_bytes()).digest())
+        return tuple(sorted(paths, key=lambda path: hashlib.sha256(path.read_bytes()).digest()))
     except OSError as error:
         raise DataError(f"{show(error.filename)} cannot be read: {reason(error)}") from None
-    return tuple(path for key in sorted(alike) for path in alike[key])
 
 
 def probe_size(paths: Sequence[Path]) -> int | None:

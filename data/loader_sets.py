@@ -9,7 +9,7 @@ from data.decoding import DataError
 from data.images import Images
 from data.loaders import Loader, make_loader
 from data.presets import Preset
-from data.splits import HOLDOUT, LESS_HOLDOUT, split_indices
+from data.splits import split_indices
 
 
 def make_search_loaders(
@@ -48,17 +48,17 @@ def make_retrain_loaders(
     ``holdout``: share of ``train`` that ``valid`` takes; with 0 it is ``val``. Each process reads ``test`` whole.
     Raises DataError where nothing is left to choose on.
     """
-    valid, splits = val, (None, None)
+    valid = val
     if holdout:
         rest, held_out = split_indices(train.labels, holdout, seed=options["seed"])
         if not len(held_out):
             raise DataError(f"--holdout {holdout} leaves no image of {len(train)} to choose on")
-        train, valid, splits = train.subset(rest), train.subset(held_out), (LESS_HOLDOUT, HOLDOUT)
+        train, valid = train.subset(rest), train.subset(held_out)
     world = {"rank": rank, "world_size": world_size}
     plain = {"augment": False, "shuffle": False, **options}
     moved = {"augment": True, "shuffle": True, **augmentation, **options}
     return {
-        "train": make_loader(train, preset, stream="train", split=splits[0], **world, **moved),
-        "valid": make_loader(valid, preset, stream="valid", split=splits[1], **world, **plain),
+        "train": make_loader(train, preset, stream="train", **world, **moved),
+        "valid": make_loader(valid, preset, stream="valid", **world, **plain),
         "test": make_loader(val, preset, stream="test", rank=0, world_size=1, **plain),
     }

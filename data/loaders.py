@@ -17,10 +17,17 @@ from torchvision.transforms import v2
 from data.augment import crop, cut_out, draw, normalise
 from data.decoding import DataError
 from data.images import BOXES, LABELS, Images
-from data.policies import each, make_policy
 from data.presets import Preset
-from data.splits import SPLITS, Split, balanced_sizes
-from data.transforms import Samples, collate, dense_transform, evaluation_transform, training_transform
+from data.splits import SPLITS, balanced_sizes
+from data.transforms import (
+    POLICIES,
+    Samples,
+    collate,
+    dense_transform,
+    each,
+    evaluation_transform,
+    training_transform,
+)
 from data.workers import read_batches
 from utils.system.seeds import derived_seed
 
@@ -58,17 +65,16 @@ class Loader:
         shuffle: bool,
         rank: int = 0,
         world_size: int = 1,
-        split: Split | None = None,
     ) -> None:
         self.images, self.preset, self.device = images, preset, device
         self.seed, self.stream, self.augment, self.shuffle = seed, stream, augment, shuffle
         self.rank, self.world_size = rank, world_size
-        self.split = split or SPLITS.get(stream, Split(stream, "more images there"))
+        self.split = SPLITS.get(stream, stream)
         # Of all processes together: each takes its share of every batch.
         self.sizes = balanced_sizes(len(images), batch_size, world_size)
         if augment and len(images) < world_size:
             raise DataError(
-                f"{self.split.name} has {len(images)} images for {world_size} processes to train on, and each needs "
+                f"{self.split} has {len(images)} images for {world_size} processes to train on, and each needs "
                 f"one in every step: start fewer processes"
             )
         self.epoch, self.start = 0, 0
@@ -90,13 +96,6 @@ class Loader:
     def first_batch(self) -> int:
         """How many images the first process gets in its first batch of a pass."""
         return self.sizes[0] // self.world_size
-
-    @property
-    def remedy(self) -> str:
-        """What would give every process a batch of two images or more."""
-        if len(self.images) >= 2 * self.world_size:
-            return "a larger --batch_size"
-        return self.split.remedy + (", fewer processes" if self.world_size > 1 else "")
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the pass that iterating yields, from batch ``start`` on."""
@@ -136,7 +135,7 @@ class TensorLoader(Loader):
     ) -> None:
         super().__init__(images, preset, **options)
         # Evaluation shows images as they are.
-        self.policy = make_policy(policy, large=False) if self.augment else None
+        self.policy = POLICIES[policy](False) if self.augment else None
         self.erase = v2.RandomErasing(erasing) if self.augment and erasing else None
         self.pixels, self.labels = images.pixels.to(self.device), images.labels.to(self.device)
 

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-
-class Split(NamedTuple):
-    """What a message calls a split of the data, and which change would give it more images."""
-
-    name: str
-    remedy: str
-
-
-# By the name of the stream that a loader draws from.
+# What messages call the images of a loader, by the name of the stream that it draws from.
 SPLITS = {
-    "train": Split("train/", "more images there"),
-    "weights": Split("train/ without the reward part", "more images there, a smaller --reward_fraction"),
-    "calibration": Split("train/ without the reward part", "more images there, a smaller --reward_fraction"),
-    "rewards": Split("the reward part of train/", "more images there, a larger --reward_fraction"),
-    "valid": Split("val/", "more images there"),
-    "test": Split("val/", "more images there"),
+    "train": "train/",
+    "weights": "train/ without the reward part",
+    "calibration": "train/ without the reward part",
+    "rewards": "the reward part of train/",
+    "valid": "val/",
+    "test": "val/",
 }
-LESS_HOLDOUT = Split("train/ without the holdout", "more images there, a smaller --holdout")
-HOLDOUT = Split("the holdout of train/", "more images there, a larger --holdout")
 
 
 def split_indices(labels: Tensor, fraction: float, *, seed: int) -> tuple[Tensor, Tensor]:

@@ -31,10 +31,6 @@ BORDER = 2  # zero pixels around an image of 28x28, which make it 32x32 and keep
 DAMAGES = (RuntimeError, OSError, EOFError, ValueError, LookupError, AssertionError)  # what a torchvision class raises
 
 
-class DownloadError(DataError):
-    """A download that did not succeed."""
-
-
 @dataclass(frozen=True)
 class Known:
     """What is known of a data set before it is read.
@@ -186,7 +182,7 @@ def _read(name: str, home: Path, side: dict[str, object], download: bool, log: C
     from torchvision import datasets
 
     known = TORCHVISION[name]
-    cls, before, existed = getattr(datasets, known.torch_class), socket.getdefaulttimeout(), home.exists()
+    cls, before = getattr(datasets, known.torch_class), socket.getdefaulttimeout()
     advice = f"put {', '.join(known.files)} into {home / known.put_in}"
     try:
         return cls(str(home), **side)
@@ -199,16 +195,7 @@ def _read(name: str, home: Path, side: dict[str, object], download: bool, log: C
         with redirect_stdout(StringIO()):
             return cls(str(home), **side, download=True)
     except (*DAMAGES, HTTPException, tarfile.TarError) as error:
-        _remove_empty(home, known.folder, existed)
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DownloadError(f"{name} could not be downloaded to {home}: {reason:.300}; {advice}") from None
+        raise DataError(f"{name} could not be downloaded to {home}: {reason:.300}; {advice}") from None
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _remove_empty(home: Path, folder: str, existed: bool) -> None:
-    """Take away the empty folders that a download without success made."""
-    made = [home / folder, (home / folder).parent] if "/" in folder else []
-    for path in [*made, *([] if existed else [home])]:
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()

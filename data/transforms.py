@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from data.images import BOXES, LABELS, MASKS, DataError, Images, Target
-from data.policies import make_policy
 from data.presets import Preset
 
 COARSE_SIZES = (256, 128, 64, 32)
 COARSE_PROBABILITIES = (0.55, 0.15, 0.15, 0.15)
 SCALE = (0.25, 1.0)  # share of the area that a training crop of an image with masks or boxes shows
 SMALLEST_BOX = 2  # pixels; what a crop leaves less of is no object any more
+
+
+def _autoaugment(large: bool) -> v2.Transform:
+    return v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET if large else v2.AutoAugmentPolicy.CIFAR10)
+
+
+# By name, what makes a policy: a transform of one image, uint8 (3, S, S), with a random choice in it. It is given
+# whether images are large ones, for which AutoAugment has a policy of its own.
+POLICIES: dict[str, Callable[[bool], v2.Transform | None]] = {
+    "none": lambda _large: None,
+    "autoaugment": _autoaugment,
+    "randaugment": lambda _large: v2.RandAugment(),
+    "trivialaugment": lambda _large: v2.TrivialAugmentWide(),
+}
+
+
+def each(transform: v2.Transform, images: Tensor, seeds: Tensor) -> Tensor:
+    """The transform of every image (n, ...), each with its own seed (n,), so that it depends on nothing else."""
+    if not len(images):
+        return images
+    changed = []
+    with torch.random.fork_rng(devices=[]):
+        for image, seed in zip(images, seeds.tolist(), strict=True):
+            torch.random.default_generator.manual_seed(seed)
+            changed.append(transform(image))
+    return torch.stack(changed)  # (n, ...)
 
 
 class ResolutionJitter(torch.nn.Module):
@@ -40,7 +67,7 @@ def training_transform(
     preset: Preset, resolution_jitter: bool = False, policy: str = "none", erasing: float = 0.0
 ) -> v2.Transform:
     """uint8 (3, D, D) -> normalised float32 (3, S, S): random resized crop, colours or a policy, grey, mirror."""
-    chosen = make_policy(policy, large=True)
+    chosen = POLICIES[policy](True)
     return v2.Compose(
         ([ResolutionJitter()] if resolution_jitter else [])
         + [

@@ -12,8 +12,8 @@ from controller.relaxation import RELAXATIONS
 from controller.sampling import PATHS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES
 from data.datasets import KINDS
-from data.policies import POLICIES
 from data.sources import BAD_IMAGES, CACHES
+from data.transforms import POLICIES
 from engine.precision import BACKENDS, OPT_LEVELS, PRECISIONS
 from engine.recipes import OTHER_FLAGS, RECIPES, SEARCH_RECIPES, choose_recipe
 from engine.schedule import SCHEDULES

@@ -82,19 +82,18 @@ class NetworkSpec:
                 f"{self.stem} stem divide it: masks and boxes would not lie on the pixels"
             )
 
-    def require_batch(
-        self, image_size: int, smallest_batch: int, part: str = "the data", remedy: str = "a larger --batch_size"
-    ) -> None:
+    def require_batch(self, image_size: int, smallest_batch: int, split: str = "the data") -> None:
         """Refuse, with SizeError, a batch that leaves a batch norm a single value to take statistics of.
 
-        Nodes of the last reduction cell halve maps that are halved already, but not those of a stack. ``part``: of the
-        data, which the batch is of; ``remedy``: what makes its batches larger.
+        Nodes of the last reduction cell halve maps that are halved already, but not those of a stack. ``split``: of the
+        data, which the batch is of.
         """
         side = -(-self.smallest_map(image_size) // 2)
         if self.search_space.stacked:  # auxiliary heads end in a convolution over the whole map
             side = 1 if self.aux else self.smallest_map(image_size)
         if smallest_batch * side * side < 2:
             raise SizeError(
-                f"a batch of {smallest_batch} image of {part} at size {image_size} leaves batch norm with "
-                f"{smallest_batch} value a channel on {side}x{side} maps: use {remedy}, larger images or fewer stages"
+                f"a batch of {smallest_batch} image of {split} at size {image_size} leaves batch norm with "
+                f"{smallest_batch} value a channel on {side}x{side} maps: "
+                "use more images, a larger --batch_size, fewer processes, larger images or fewer stages"
             )

@@ -26,9 +26,9 @@ from data.dense.masks import IGNORED, mask_fault, mask_ids
 from data.dense.source import KNOWN, few_classes, list_dense, looked_at, recognise, turned_notice
 from data.images import BOXES, MASKS, Images, decode, decode_all
 from data.listing import Notes, class_folders, image_names, is_image_name
-from utils.system.errors import UsageError, WorkError
-from utils.system.signals import interrupts
-from utils.system.terminal import OneLineParser, complain, reason, say, show, some
+from utils.system.command import short_command
+from utils.system.errors import UsageError
+from utils.system.terminal import OneLineParser, reason, say, show, some
 
 COMMAND = "data.check"
 DECODED = 32  # side in pixels that an image is brought to when it is only tried
@@ -43,15 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with train/<class>/ and val/<class>/")
-    try:
-        with interrupts():
-            return check(parser.parse_args(argv).folder)
-    except UsageError as error:
-        complain(COMMAND, error)
-        return 2
-    except (WorkError, OSError, KeyboardInterrupt) as error:
-        complain(COMMAND, "interrupted" if isinstance(error, KeyboardInterrupt) else reason(error))
-        return 1
+    return short_command(COMMAND, lambda: check(parser.parse_args(argv).folder))
 
 
 def check(folder: Path) -> int:

@@ -26,9 +26,9 @@ from data.prepare.rules import Picture, divide
 from data.prepare.scenes import make_scenes
 from data.prepare.sets import ALIASES, SETS
 from utils.system import numbers
+from utils.system.command import short_command
 from utils.system.errors import UsageError, WorkError
-from utils.system.signals import interrupts
-from utils.system.terminal import OneLineParser, complain, reason, say, show
+from utils.system.terminal import OneLineParser, say, show
 
 COMMAND = "data.prepare"
 
@@ -36,20 +36,14 @@ COMMAND = "data.prepare"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 fault while reading or writing, 2 wrong use or bad input."""
     words = sys.argv[1:] if argv is None else argv
-    try:
-        with interrupts():
-            if words and words[0] == "scenes":
-                make_scenes(words[1:])
-            else:
-                prepare(parse(words))
-    except UsageError as error:
-        complain(COMMAND, error)
-        return 2
-    except (WorkError, OSError, KeyboardInterrupt) as error:
-        what = "interrupted" if isinstance(error, KeyboardInterrupt) else reason(error)
-        complain(COMMAND, f"{what}; nothing was left behind")
-        return 1
-    return 0
+
+    def work() -> None:
+        if words and words[0] == "scenes":
+            make_scenes(words[1:])
+        else:
+            prepare(parse(words))
+
+    return short_command(COMMAND, work, "; nothing was left behind")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

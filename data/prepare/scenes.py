@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from torchvision.ops import masks_to_boxes
 from tqdm import tqdm
 
-from data.decoding import DataError, opened
+from data.decoding import opened
 from data.dense.layouts import SIDES
 from data.listing import Notes, is_image_name, subfolders
 from data.prepare.folder import check_out, fresh_folder
@@ -61,34 +61,28 @@ def read_cut_outs(source: Path) -> tuple[list[str], dict[str, Classes]]:
     """Class names and the cut-outs of each side; no picture is on both. Raises UsageError for a class with under 2."""
     if not source.is_dir():
         raise UsageError(f"--source {show(source)} is no folder")
-    names, left_out = subfolders(source, Notes(source)), 0
+    names = subfolders(source, Notes(source))
     if not 0 < len(names) < 255:
         raise UsageError(f"{show(source)} has {len(names)} subfolders, whose names are classes: it takes 1 to 254")
     sides: dict[str, Classes] = {side: [] for side in SIDES}
     for name in tqdm(names, desc="cut-outs", disable=None, leave=False):
-        members = []
-        for file in sorted(file for file in (source / name).rglob("*") if is_image_name(file.name)):
-            try:
-                members.append(cut_out(file))
-            except DataError:
-                left_out += 1
+        files = sorted(file for file in (source / name).rglob("*") if is_image_name(file.name))
+        members = [picture for picture in map(cut_out, files) if picture]
         if len(members) < 2:
             raise UsageError(f"class {show(name)} has {len(members)} cut-outs, and each side needs one of its own")
         sides["val"].append(members[::EVERY])
         sides["train"].append([picture for i, picture in enumerate(members) if i % EVERY])
-    if left_out:
-        say(f"notice: left out {left_out} pictures, damaged or without a shape that is cut out by their alpha")
     return names, sides
 
 
-def cut_out(file: Path) -> Image.Image:
-    """The opaque part of a picture, RGBA. Raises DataError for one that is opaque, or transparent, everywhere."""
+def cut_out(file: Path) -> Image.Image | None:
+    """The opaque part of a picture, RGBA; None for one that is opaque, or transparent, everywhere."""
     with opened(file) as original:
         picture = original.convert("RGBA")
-        opaque = picture.getchannel("A").point(lambda alpha: 255 * (alpha >= 128))
-        picture = picture.crop(opaque.getbbox() or (0, 0, 0, 0))
-        if 0 in picture.size or picture.getchannel("A").getextrema()[0] >= 128:
-            raise DataError(f"{show(file)} is no cut-out")
+    alpha = picture.getchannel("A").point(lambda value: 255 * (value >= 128))
+    if alpha.getextrema() != (0, 255):
+        return None
+    picture = picture.crop(alpha.getbbox())
     picture.thumbnail((KEPT, KEPT))
     return picture
 

@@ -128,10 +128,10 @@ def test_a_batch_of_one_that_batch_norm_cannot_take(kind, capsys):
 @pytest.mark.parametrize(
     ("kind", "train", "flags", "part", "remedy"),
     [
-        ("search", (2, 1), [], "the reward part of train/", "a larger --reward_fraction"),
-        ("search", (9,), [], "val/", "use more images there, larger images"),
-        ("retrain", (1,), [], "train/", "use more images there, larger images"),
-        ("retrain", (2,), ["--holdout", "0.5"], "train/ without the holdout", "a smaller --holdout"),
+        ("search", (2, 1), [], "the reward part of train/", "more images"),
+        ("search", (9,), [], "val/", "more images"),
+        ("retrain", (1,), [], "train/", "more images"),
+        ("retrain", (2,), ["--holdout", "0.5"], "train/", "more images"),
         ("retrain", (9,), ["--batch_size", "1"], "train/", "a larger --batch_size"),
     ],
 )

@@ -7,9 +7,8 @@ from PIL import Image
 from data.images import Images
 from data.loaders import TensorLoader, make_loader
 from data.mixing import MixedLoader
-from data.policies import POLICIES, each, make_policy
 from data.presets import IMAGENET, large, small
-from data.transforms import Samples, training_transform
+from data.transforms import POLICIES, Samples, each, training_transform
 
 CPU = torch.device("cpu")
 PRESET = small(16, IMAGENET, cutout=0)
@@ -103,7 +102,7 @@ def test_the_draws_of_a_batch_depend_on_its_epoch_and_number_alone(kinds):
 @pytest.mark.parametrize("name", CHANGING)
 @pytest.mark.parametrize("is_large", [False, True])
 def test_what_a_policy_makes_of_an_image_depends_on_its_seed_alone(name, is_large):
-    policy, images = make_policy(name, large=is_large), noise().pixels
+    policy, images = POLICIES[name](is_large), noise().pixels
     seeds = torch.arange(24) * 7919
     state = torch.get_rng_state()
     together = each(policy, images, seeds)
@@ -114,12 +113,6 @@ def test_what_a_policy_makes_of_an_image_depends_on_its_seed_alone(name, is_larg
     assert torch.equal(each(policy, images[order], seeds[order]), together[order])
     assert not torch.equal(each(policy, images, seeds + 1), together)
     assert each(policy, images[:0], seeds[:0]).shape == (0, 3, 16, 16)
-
-
-def test_no_policy_and_an_unknown_one():
-    assert make_policy("none", large=False) is None
-    with pytest.raises(ValueError, match="rotations"):
-        make_policy("rotations", large=False)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from controller.reinforce import ADVANTAGES, OPTIMIZERS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES, make_strategy
 from data.datasets import KINDS, find_dataset
-from data.policies import POLICIES, make_policy
+from data.transforms import POLICIES
 from engine.configuration import parse_retrain, parse_search
 from engine.flags_page import PAGE, flags_page
 from engine.precision import OPT_LEVELS, PRECISIONS, choose_precision
@@ -104,7 +104,7 @@ def use_of(name: str, monkeypatch) -> object:
         "stem": lambda: (build_stems("toy", 4, "conv"), stem_size("toy", 32)),
         "antialias": lambda: build_operation(next(iter(OPERATIONS)), 4, 8, stride=2, antialias="toy"),
         "bn_stats": lambda: SuperNet((0,), 4, 3, bn_stats="toy"),
-        "augment": lambda: make_policy("toy", large=False),
+        "augment": lambda: POLICIES["toy"](False),
         "dataset": lambda: find_dataset("digits", "toy"),
         "sharing": lambda: Genotype.widest(num_cells("toy", (1, 1)), "toy").require_fit((1, 1)),
         "recipe of a search": lambda: SEARCH_RECIPES["toy"],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from utils.system.errors import UsageError
-from utils.system.signals import Stopped
-from utils.system.terminal import complain, open_streams
+from utils.system.errors import UsageError, WorkError
+from utils.system.signals import Stopped, interrupts
+from utils.system.terminal import complain, open_streams, reason
 
 
 class Command:
@@ -54,6 +54,22 @@ def command(name: str, *refusals: type[Exception], again: str = "--resume") -> I
     finally:
         if state.log is not None:
             state.log.close()
+
+
+def short_command(name: str, work: Callable[[], int | None], after_fault: str = "") -> int:
+    """The exit status of a command without a run: what ``work`` returns, 1 for a fault, 2 for wrong use.
+
+    ``after_fault``: what else is said of a fault.
+    """
+    try:
+        with interrupts():
+            return work() or 0
+    except UsageError as error:
+        complain(name, error)
+        return 2
+    except (WorkError, OSError, KeyboardInterrupt) as error:
+        complain(name, ("interrupted" if isinstance(error, KeyboardInterrupt) else reason(error)) + after_fault)
+        return 1
 
 
 def _end(name: str, message: object, status: int, log: Any = None) -> None:
