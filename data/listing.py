@@ -6,6 +6,7 @@ Everything comes back sorted by code point, so nothing depends on the order of t
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,32 +28,29 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
+SYSTEM = "hidden or system entries"
+NESTED = "folders inside class folders, with the images in them"
+OTHER = "files that are no images by their extension, or no regular files"
+
+
 @dataclass
 class Notes:
     """What was seen and left out while listing below ``root``; `lines` words it for the user.
 
-    ``system``: hidden and system entries. ``nested``: folders inside class folders. ``other``: files that are no
-    images. These hold paths; ``more`` holds lines that are worded already.
+    ``left_out``: paths by what they are, SYSTEM, NESTED or OTHER; ``more``: lines that are worded already.
     """
 
     root: Path
-    system: set[str] = field(default_factory=set)
-    nested: set[str] = field(default_factory=set)
-    other: set[str] = field(default_factory=set)
+    left_out: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     more: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """One line for each kind of thing that was left out."""
-        kinds = (
-            (self.system, "ignored {} hidden or system entries"),
-            (self.nested, "left out {} folders inside class folders, with the images in them"),
-            (self.other, "left out {} files that are no images by their extension, or no regular files"),
-        )
         lines = []
-        for paths, text in kinds:
+        for what, paths in self.left_out.items():
             if paths:
-                names = [os.path.relpath(path, self.root) for path in sorted(paths)]
-                lines.append(f"{text.format(len(paths))}: {some(names)}")
+                names = some(os.path.relpath(path, self.root) for path in sorted(paths))
+                lines.append(f"left out {len(paths)} {what}: {names}")
         return lines + self.more
 
 
@@ -62,7 +60,7 @@ def entries(folder: Path, notes: Notes) -> Iterator[os.DirEntry]:
         everything = sorted(listing, key=lambda entry: entry.name)
     for entry in everything:
         if is_system(entry.name):
-            notes.system.add(entry.path)
+            notes.left_out[SYSTEM].add(entry.path)
         else:
             yield entry
 
@@ -88,9 +86,9 @@ def image_names(folder: Path, notes: Notes) -> list[str]:
     names = []
     for entry in entries(folder, notes):
         if os.path.isdir(entry.path):
-            notes.nested.add(entry.path)
+            notes.left_out[NESTED].add(entry.path)
         elif is_image_name(entry.name) and os.path.isfile(entry.path):
             names.append(entry.name)
         else:
-            notes.other.add(entry.path)
+            notes.left_out[OTHER].add(entry.path)
     return names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -19,9 +18,7 @@ from utils.system.terminal import reason, show, some
 
 Annotation = Mapping[str, Any]
 JSON_NAMES = ("annotations.json", "_annotations.coco.json")  # in the folder of a side; the second is Roboflow's
-# What an annotation holds that is not empty, as JSON writes it.
-KEYS = {MASKS: "segmentation", BOXES: "bbox"}
-HELD = {targets: rb'"%s"\s*:\s*(?!\s|null|\[\s*\])' % key.encode() for targets, key in KEYS.items()}
+KEYS = {MASKS: "segmentation", BOXES: "bbox"}  # where an annotation holds them
 
 
 class Field(NamedTuple):
@@ -106,11 +103,12 @@ def coco_json(root: Path, side: str) -> tuple[Path, list[Path]]:
 
 
 def holds(root: Path, targets: str) -> bool:
-    """Whether the annotations of train seem to have masks or boxes. Nothing is read of what cannot be."""
+    """Whether an annotation of train has a mask or a box. Nothing is read of what cannot be."""
     try:
-        return re.search(HELD[targets], coco_json(root, "train")[0].read_bytes()) is not None
-    except (OSError, DataError):
+        annotations = _document(coco_json(root, "train")[0])["annotations"]
+    except DataError:
         return False
+    return any(isinstance(annotation, dict) and annotation.get(KEYS[targets]) for annotation in annotations)
 
 
 def _document(path: Path) -> Mapping[str, list]:

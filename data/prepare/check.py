@@ -25,7 +25,7 @@ from data.dense.layouts import SIDES, Listed
 from data.dense.masks import IGNORED, mask_fault, mask_ids
 from data.dense.source import KNOWN, few_classes, list_dense, looked_at, recognise, turned_notice
 from data.images import BOXES, MASKS, Images, decode, decode_all
-from data.listing import Notes, class_folders, image_names, is_image_name
+from data.listing import OTHER, Notes, class_folders, image_names, is_image_name
 from utils.system.command import short_command
 from utils.system.errors import UsageError
 from utils.system.terminal import OneLineParser, reason, say, show, some
@@ -78,8 +78,8 @@ def _contents(folder: Path) -> tuple[dict[str, list[str]], list[str], list[str]]
         for label in classes[side]:
             paths += [f"{side}/{label}/{name}" for name in image_names(folder / side / label, notes)]
     # A link whose target is gone is no file to training, and yet it was meant to be an image.
-    broken = {path for path in notes.other if is_image_name(path) and os.path.islink(path)}
-    notes.other -= broken
+    broken = {path for path in notes.left_out[OTHER] if is_image_name(path) and os.path.islink(path)}
+    notes.left_out[OTHER] -= broken
     paths += [os.path.relpath(path, folder).replace(os.sep, "/") for path in broken]
     return classes, sorted(paths, key=lambda path: path.split("/")), notes.lines()
 

@@ -55,16 +55,12 @@ ROWS = {
 }
 
 
-class ReportError(UsageError):
-    """A folder that is not that of a run, in one line."""
-
-
 def read_run(folder: Path) -> dict[str, Any]:
     """Read the files of a run folder: config, epochs (a list), result, genotypes; what is missing is empty."""
     config = read_json(folder / "config.json")
     kind = config.get("kind")
     if kind not in PHASES or not {"flags", "machine"} <= config.keys():
-        raise ReportError(f"{folder} is no run folder: it has no config.json of a search or a retraining")
+        raise UsageError(f"{folder} is no run folder: it has no config.json of a search or a retraining")
     epochs = []
     path = folder / "metrics.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
@@ -217,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(text.removesuffix("\n"))
         else:
             write_text(args.output, text)
-    except (ReportError, OSError) as error:
+    except (UsageError, OSError) as error:
         complain("utils.report", error)
         return 2
     return 0
