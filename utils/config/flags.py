@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields
 from typing import Any
 
 EACH_SCRIPT = MISSING  # the default of a flag of both scripts for which each of them states one of its own
@@ -25,27 +25,17 @@ class Flag:
     default: Any
     help: str
     group: str
-    type: Callable[[str], Any]
-    choice: bool | Iterable[str]
-    aliases: tuple[str, ...]
-    default_text: str | None
-    metavar: str | None
+    _: KW_ONLY
+    type: Callable[[str], Any] = str
+    choice: bool | Iterable[str] = False
+    aliases: Sequence[str] = ()
+    default_text: str | None = None
+    metavar: str | None = None
 
 
-def flag(
-    default: Any,
-    help: str,
-    group: str,
-    *,
-    type: Callable[[str], Any] = str,
-    choice: bool | Iterable[str] = False,
-    aliases: Sequence[str] = (),
-    default_text: str | None = None,
-    metavar: str | None = None,
-) -> Any:
-    """A field that is a flag; see :class:`Flag`. A subclass that only wants another default assigns it."""
-    declared = Flag(default, help, group, type, choice, tuple(aliases), default_text, metavar)
-    return field(default=default, metadata={KEY: declared})
+def flag(default: Any, help: str, group: str, **options: Any) -> Any:
+    """A field that is a flag; ``options``: of :class:`Flag`. A subclass that only wants another default assigns it."""
+    return field(default=default, metadata={KEY: Flag(default, help, group, **options)})
 
 
 def flags_in(config: type) -> dict[str, Flag]:
