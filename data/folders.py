@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,12 +15,10 @@ from data.fingerprint import of_files
 from data.images import Images, read_sides
 from data.listing import Notes, class_folders, image_names
 from data.sources import Parts, Source
-from utils.system.files import read_json
-from utils.system.terminal import reason, show
+from utils.system.terminal import reason, show, some
 
 SIDES = ("train", "val")
 PROBES = 8
-FROM_ABOVE = r"(?<![a-z])(aid|nwpu|resisc)"  # in names of folders of images that were taken from above
 Listed = tuple[tuple[Path, ...], tuple[int, ...]]  # files of a side and, in the same order, class indices
 
 
@@ -34,14 +30,12 @@ def folder(root: Path, image_size: int | None) -> Source:
     classes, sides, notices = list_folder(root)
     size = image_size or probe_size(sides["train"][0])
     preset = presets.small(size) if size is not None and size <= presets.SMALL_LIMIT else presets.large(size or 224)
-    if is_from_above(root):
-        preset = replace(preset, no_up=presets.FROM_ABOVE)
 
     def read(*, bad_images: str, cache: str, labels: bool, log: Callable[[str], None], **_options) -> Parts:
         images = {}
         for side, (paths, indices) in sides.items():
-            if not labels:  # and no order that would tell the classes
-                paths, indices = without_classes(paths), (0,) * len(paths)
+            if not labels:  # which load() takes away
+                paths = without_classes(paths)
             images[side] = Images(torch.tensor(indices), preset.decoded_size, paths=paths)
         options = {"must_keep": preset.is_small, "bad_images": bad_images, "cache": cache, "log": log}
         (train, val), skipped = read_sides(images, **options)
@@ -66,12 +60,12 @@ def list_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Listed], tuple[s
     for here, there in (SIDES, SIDES[::-1]):
         lonely = sorted(set(names[here]) - set(names[there]))
         if lonely:
-            raise DataError(f"{root}: {_named(lonely)} in {here}/ but not in {there}/")
+            raise DataError(f"{root}: {len(lonely)} classes in {here}/ but not in {there}/: {some(lonely)}")
     listed = {}
     for side, by_class in names.items():
         empty = [name for name in classes if not by_class[name]]
         if empty:
-            raise DataError(f"{root / side}: {_named(empty)} without images")
+            raise DataError(f"{root / side}: {len(empty)} classes without images: {some(empty)}")
         files = [(root / side / name / file, i) for i, name in enumerate(classes) for file in by_class[name]]
         listed[side] = tuple(zip(*files, strict=True))
     return classes, listed, tuple(notes.lines())
@@ -84,17 +78,6 @@ def _side(folder: Path, notes: Notes) -> dict[str, list[str]]:
     if not names:
         raise DataError(f"{folder} has no class folders: images belong in {folder.name}/<class>/")
     return names
-
-
-def _named(names: Sequence[str]) -> str:
-    listed = ", ".join(repr(name) for name in names[:5]) + (" ..." if len(names) > 5 else "")
-    return f"class {listed}" if len(names) == 1 else f"{len(names)} classes ({listed})"
-
-
-def is_from_above(root: Path) -> bool:
-    """Whether the name of a folder, or what prepared it wrote of it, says that its images were taken from above."""
-    prepared = str(read_json(root / "split.json").get("dataset"))
-    return any(re.search(FROM_ABOVE, name.lower()) for name in (root.name, prepared))
 
 
 def without_classes(paths: Sequence[Path]) -> tuple[Path, ...]:

@@ -4,9 +4,6 @@ from dataclasses import dataclass, replace
 
 SMALL_LIMIT = 64  # the largest side in pixels that is treated as the 32x32 sets are
 
-SIGNS = "since some signs look alike when they are turned"  # digits, and letters too
-FROM_ABOVE = "since images from above have no up"
-
 Triple = tuple[float, float, float]
 
 CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -21,8 +18,7 @@ class Preset:
 
     ``image_size``: side in pixels. ``mean``, ``std``: of the channels in [0, 1]; None: to be computed from the
     training images. ``cutout``: side of the square that is blanked, 0 for none. ``flip``: whether a mirrored
-    image is as good as the original. ``drop_prob``: drop path at the end of its ramp, in retraining. ``no_up``: why
-    nobody could tell how an image was turned, in words; empty where that shows.
+    image is as good as the original. ``drop_prob``: drop path at the end of its ramp, in retraining.
     """
 
     image_size: int
@@ -31,7 +27,6 @@ class Preset:
     cutout: int
     flip: bool
     drop_prob: float
-    no_up: str = ""
 
     @property
     def is_small(self) -> bool:
@@ -50,12 +45,11 @@ def small(
     *,
     flip: bool = True,
     cutout: int | None = None,
-    no_up: str = "",
 ) -> Preset:
     """Small images, such as the 32x32 sets. Cutout takes half the side unless given."""
     mean, std = statistics or (None, None)
     cutout = image_size // 2 if cutout is None else cutout
-    return Preset(image_size, mean, std, cutout, flip, drop_prob=0.35, no_up=no_up)
+    return Preset(image_size, mean, std, cutout, flip, drop_prob=0.35)
 
 
 def large(image_size: int = 224) -> Preset:

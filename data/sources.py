@@ -74,5 +74,5 @@ def digits(image_size: int | None) -> Source:
         fingerprint = of_tensors(grey, everything.labels)
         return Parts(everything.subset(rest), everything.subset(held_out), fingerprint=fingerprint)
 
-    preset = presets.small(image_size or 32, flip=False, cutout=0, no_up=presets.SIGNS)
+    preset = presets.small(image_size or 32, flip=False, cutout=0)
     return Source("digits", tuple("0123456789"), (1438, 359), preset, (), read)

@@ -126,8 +126,7 @@ def source(name: str, root: Path, image_size: int | None) -> Source:
     known, home = TORCHVISION[name], _home(name, root)
     if home.exists() and not home.is_dir():
         raise DataError(f"{home} is a file, not a folder for {name}")
-    no_up = "" if known.flip else presets.SIGNS  # what has no mirror image is writing
-    preset = presets.small(image_size or 32, known.statistics, flip=known.flip, no_up=no_up)
+    preset = presets.small(image_size or 32, known.statistics, flip=known.flip)
 
     def read(*, download: bool, log: Callable[[str], None], **_options) -> Parts:
         require_room(sum(known.counts) * 3 * preset.image_size**2)

@@ -46,24 +46,21 @@ def filled(outline: Any, size: Size, name: str) -> np.ndarray:
 
     width, height = size
     try:
+        runs = outline
         if not isinstance(outline, Mapping):
-            polygons = mask.frPyObjects([list(polygon) for polygon in outline], height, width)
-            return mask.decode(mask.merge(polygons)).astype(bool)
-        counts = outline["counts"]  # lengths of runs, column by column, the first outside; or letters for them
-        if not isinstance(counts, str):
-            outline = mask.frPyObjects(outline, height, width)
+            runs = mask.merge(mask.frPyObjects([list(polygon) for polygon in outline], height, width))
+        elif not isinstance(outline["counts"], str):  # lengths of runs, column by column, the first outside
             # pycocotools reads what lies behind runs that end too early.
-            sound = all(isinstance(run, int) for run in counts) and sum(counts) == width * height
-            return mask.decode(outline).astype(bool) if sound else _no_runs(size, name)
-        inside = mask.decode(outline)
-        # The library does not notice runs that end too early: written again, they would differ.
-        return inside.astype(bool) if mask.encode(inside)["counts"] == counts.encode() else _no_runs(size, name)
+            if not all(isinstance(run, int) for run in outline["counts"]) or sum(outline["counts"]) != width * height:
+                raise ValueError
+            runs = mask.frPyObjects(outline, height, width)
+        inside = mask.decode(runs)
+        # Of letters for runs it does not notice this: written again, they would differ.
+        if runs is outline and mask.encode(inside)["counts"] != runs["counts"].encode():
+            raise ValueError
+        return inside.astype(bool)
     except (ValueError, OverflowError, TypeError):
-        return _no_runs(size, name)
-
-
-def _no_runs(size: Size, name: str):
-    raise DataError(f"{name}: its runs do not fill the image of {times(size)} pixels")
+        raise DataError(f"{name}: its runs do not fill the image of {times(size)} pixels") from None
 
 
 def outline_fault(outline: Any, size: Size) -> str | None:

@@ -100,11 +100,11 @@ class Rotation(Pretext):
 
     @classmethod
     def warning(cls, data: str, preset: Preset) -> str | None:
-        """That nobody could tell how images of this kind were turned."""
-        if not preset.no_up:
+        """That nobody could tell how signs were turned: what has no mirror image is writing."""
+        if preset.flip:
             return None
         return (
-            f"warning: --task {cls.name} asks of {data} what cannot be answered, {preset.no_up}: "
+            f"warning: --task {cls.name} asks of {data} what cannot be answered where signs look alike when turned: "
             f"use --task {Jigsaw.name}"
         )
 

@@ -101,13 +101,13 @@ def test_unequal_or_empty_classes_are_refused_by_name(tmp_path, side):
     root = folder(tmp_path)
     for extra in ("c", "d"):
         save(root / side / extra / "x.png")
-    with pytest.raises(DataError, match=rf"2 classes \('c', 'd'\) in {side}/ but not in"):
+    with pytest.raises(DataError, match=rf"2 classes in {side}/ but not in .*: c, d"):
         find(root)
     root = folder(tmp_path / "second")
     for other in ("train", "val"):
         save(root / other / "hollow" / "x.png")
     (root / side / "hollow" / "x.png").rename(root / side / "hollow" / "x.txt")
-    with pytest.raises(DataError, match=rf"{side}: class 'hollow' without images"):
+    with pytest.raises(DataError, match=rf"{side}: 1 classes without images: hollow"):
         find(root)
 
 

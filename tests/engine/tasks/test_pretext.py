@@ -195,15 +195,6 @@ def folder(root):
     return root
 
 
-@pytest.mark.parametrize(("name", "warned"), [("AID_50", True), ("nwpu-20", True), ("maiden", False), ("plain", False)])
-def test_rotations_of_images_from_above_are_warned_of(name, warned, tmp_path):
-    source = find_dataset(str(folder(tmp_path / name)))
-    assert bool(Rotation.warning(source.name, source.preset)) is warned
-    (tmp_path / name / "split.json").write_text('{"dataset": "aid"}')  # as its preparation writes it
-    source = find_dataset(str(tmp_path / name))
-    assert "from above" in Rotation.warning(source.name, source.preset)
-
-
 def test_other_data_are_not_warned_of(tmp_path):
     for name in ("fashion-mnist", "cifar10"):
         source = find_dataset(str(tmp_path / name))
