@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 from tqdm import tqdm
 
 from data.decoding import DataError, decode_array
-from data.dense.masks import Drawing, decode_mask
+from data.dense.masks import Outlines, decode_mask
 from utils.system.memory import memory_share
 
 LABELS, MASKS, BOXES = "labels", "masks", "boxes"  # what a task reads of an image besides its pixels
@@ -37,7 +37,7 @@ class Images:
     size: int
     pixels: Tensor | None = None
     paths: tuple[Path, ...] = ()
-    masks: tuple[Path | Drawing, ...] = ()
+    masks: tuple[Path | Outlines, ...] = ()
     boxes: tuple[np.ndarray, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
     as_stored: tuple[bool, ...] = ()

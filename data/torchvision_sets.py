@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import math
 import os
 import re
 import socket
 import tarfile
+import zlib
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -13,17 +16,19 @@ from http.client import HTTPException
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from data import presets
 from data.decoding import DataError
 from data.fingerprint import of_tensors
-from data.idx import IDX_FILES, find_idx, read_idx
 from data.images import Images, require_room
 from data.presets import Triple
 from data.sources import Parts, Source, resized
+from utils.system.terminal import reason, show
 
+IDX_FILES = tuple(f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
 DIGITS = tuple("0123456789")
 GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
@@ -194,7 +199,33 @@ def _read(name: str, home: Path, side: dict[str, object], download: bool, log: C
         with redirect_stdout(StringIO()):
             return cls(str(home), **side, download=True)
     except (*DAMAGES, HTTPException, tarfile.TarError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{name} could not be downloaded to {home}: {reason:.300}; {advice}") from None
+        raise DataError(f"{name} could not be downloaded to {home}: {reason(error):.300}; {advice}") from None
     finally:
         socket.setdefaulttimeout(before)
+
+
+def find_idx(folder: Path) -> list[Path]:
+    """Those of the four files that lie in a folder, in the order of IDX_FILES; unpacked ones before packed ones."""
+    spellings = [[name, name.replace("-idx", ".idx")] for name in IDX_FILES]
+    candidates = [[folder / f"{name}{end}" for end in ("", ".gz") for name in names] for names in spellings]
+    files = [next((path for path in paths if path.is_file()), None) for paths in candidates]
+    return [path for path in files if path]
+
+
+def read_idx(files: list[Path]) -> list[np.ndarray]:
+    """Images and labels for training, then those for testing, uint8. Raises DataError for damaged files."""
+    return [_read_idx_file(path, axes) for path, axes in zip(files, (3, 1, 3, 1), strict=True)]
+
+
+def _read_idx_file(path: Path, axes: int) -> np.ndarray:
+    """The array in a file: 0, 0, 8 for bytes, the number of axes, four bytes for the length of each, then values."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{show(path)} is damaged: {reason(error)}; remove it to have it downloaded again") from None
+    head = 4 + 4 * axes
+    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, head, 4)]
+    if content[:4] != bytes((0, 0, 8, axes)) or len(content) != head + math.prod(shape):
+        what = f"no whole idx file of bytes with {axes} axes"
+        raise DataError(f"{show(path)} is damaged, {what}; remove it to have it downloaded again")
+    return np.frombuffer(bytearray(content), np.uint8, offset=head).reshape(shape)

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from data.decoding import DataError
 from data.dense.layouts import BACKGROUND, SIDES, Entry, Fault, Listed, background_notices, boxed, refuse
-from data.dense.masks import IGNORED, Size, upright_size
-from data.dense.outlines import Outlines, is_number, outline_fault
+from data.dense.masks import IGNORED, Outlines, Size, is_number, outline_fault, upright_size
 from data.images import BOXES, MASKS
 from utils.system.terminal import reason, show, some
 

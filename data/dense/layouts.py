@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from data.decoding import DataError
-from data.dense.masks import IGNORED, Drawing, Size, mask_ids, times, upright_size
+from data.dense.masks import IGNORED, Outlines, Size, mask_ids, times, upright_size
 from data.images import BOXES
 from data.listing import Notes, image_names
 from utils.system.terminal import reason, show
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     """An image with its mask, or its boxes (m, 5), and the width and height that its annotations state."""
 
     path: Path
-    mask: Path | Drawing | None = None
+    mask: Path | Outlines | None = None
     boxes: np.ndarray | None = None
     stated: Size | None = None
 
@@ -157,7 +157,7 @@ def _pairs(folder: Path, notes: Notes, fault: Fault) -> list[Entry]:
     return pairs
 
 
-def class_ids(masks: Sequence[Path | Drawing], fault: Fault, enough: int = IGNORED) -> set[int]:
+def class_ids(masks: Sequence[Path | Outlines], fault: Fault, enough: int = IGNORED) -> set[int]:
     """The class ids that occur in masks, which are read until ``enough`` are known."""
     present: set[int] = set()
     for mask in masks:

@@ -192,7 +192,10 @@ def require_own_network(config: CommonConfig, state: Mapping[str, Any], path: Pa
     if ignored:
         raise UsageError(f"--evaluate trains nothing: --{ignored[0]} has no part in it")
     with fitting(path):
-        require_same_network(config, state, path)
+        settled = settled_flags(state)
+    for name, value in settled.items():
+        if name in config.given and _comparable(getattr(config, name)) != _comparable(value):
+            raise UsageError(f"--{name} is {getattr(config, name)} but {show(path)} holds a network with {value}")
 
 
 def trained_task(config: CommonConfig, state: Mapping[str, Any], path: Path) -> str:
@@ -202,13 +205,6 @@ def trained_task(config: CommonConfig, state: Mapping[str, Any], path: Path) -> 
     if "task" in config.given and config.task != task:
         raise UsageError(f"--task is {config.task} but {show(path)} was trained for {task}")
     return task
-
-
-def require_same_network(config: CommonConfig, state: Mapping[str, Any], path: Path) -> None:
-    """Refuse a given flag that a finished network contradicts, since it could only be ignored. Raises UsageError."""
-    for name, value in settled_flags(state).items():
-        if name in config.given and _comparable(getattr(config, name)) != _comparable(value):
-            raise UsageError(f"--{name} is {getattr(config, name)} but {show(path)} holds a network with {value}")
 
 
 def require_same_processes(state: Mapping[str, Any], size: int) -> None:

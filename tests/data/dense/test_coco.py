@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.dense.outlines import Outlines, filled, outline_fault
+from data.dense.masks import Outlines, filled, outline_fault
 from data.images import DataError
 from data.prepare.check import main as check
 from tests.outlined import SIZE, change, compressed, objects, read, square
