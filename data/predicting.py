@@ -44,6 +44,8 @@ class Pictures:
         """Names relative to the folder, and paths; folder by folder, each in sorted order."""
         if self.path.is_file():
             yield self.path.name, self.path
+        if not self.path.is_dir():
+            return
         entered = set()
         for top, folders, names in os.walk(self.path, onerror=self._unreadable, followlinks=True):
             if (real := os.path.realpath(top)) in entered:  # a link to a folder around it leads round and round

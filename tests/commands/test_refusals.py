@@ -126,16 +126,16 @@ def test_a_batch_of_one_that_batch_norm_cannot_take(kind, capsys):
 
 
 @pytest.mark.parametrize(
-    ("kind", "train", "flags", "part", "remedy"),
+    ("kind", "train", "flags", "part"),
     [
-        ("search", (2, 1), [], "the reward part of train/", "more images"),
-        ("search", (9,), [], "val/", "more images"),
-        ("retrain", (1,), [], "train/", "more images"),
-        ("retrain", (2,), ["--holdout", "0.5"], "train/", "more images"),
-        ("retrain", (9,), ["--batch_size", "1"], "train/", "a larger --batch_size"),
+        ("search", (2, 1), [], "the reward part of train/"),
+        ("search", (9,), [], "val/"),
+        ("retrain", (1,), [], "train/"),
+        ("retrain", (2,), ["--holdout", "0.5"], "train/"),
+        ("retrain", (9,), ["--batch_size", "1"], "train/"),
     ],
 )
-def test_a_part_too_small_for_a_batch_is_named_with_what_helps(kind, train, flags, part, remedy, capsys, tmp_path):
+def test_a_part_too_small_for_a_batch_is_named_with_what_helps(kind, train, flags, part, capsys, tmp_path):
     for label, count in zip("ab", train, strict=False):
         paths = [tmp_path / "toy" / "train" / label / f"{i}.png" for i in range(count)]
         for path in (*paths, tmp_path / "toy" / "val" / label / "x.png"):
@@ -145,8 +145,7 @@ def test_a_part_too_small_for_a_batch_is_named_with_what_helps(kind, train, flag
     tiny = [*tiny, "--blocks", "[1,1]", "--train_images", str(sum(train))]
     error = refusal(kind, capsys, *tiny, "--data", str(tmp_path / "toy"), *flags)
     assert f"a batch of 1 image of {part} at size 32" in error
-    assert remedy in error
-    assert ("--batch_size" in error) == ("--batch_size" in remedy)
+    assert "use more images, a larger --batch_size" in error
 
 
 @pytest.mark.parametrize("kind", KINDS)
