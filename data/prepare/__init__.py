@@ -1,1 +1,1 @@
-"""The commands that prepare data sets from official downloads and check prepared folders; loading needs none of it."""
+"""The command that prepares data sets from official downloads; loading needs none of it."""

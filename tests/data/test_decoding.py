@@ -10,10 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from data import decoding
+from data import check, decoding
 from data.datasets import find_dataset, load
 from data.images import DataError, Images, decode, decode_all
-from data.prepare import check
 
 SIDE = 6
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from data.check import main as check
 from data.dense.masks import Outlines, filled, outline_fault
 from data.images import DataError
-from data.prepare.check import main as check
 from tests.outlined import SIZE, change, compressed, objects, read, square
 
 if find_spec("pycocotools") is None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from data.check import main as check
 from data.dense.layouts import SIDES
 from data.images import DataError
-from data.prepare.check import main as check
 from tests.cutouts import annotations
 from tests.spoiling import bbox, read, save, spoil_json, spoil_xml, voc_list, voc_mask
 

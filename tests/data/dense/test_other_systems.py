@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data.check import main as check
 from data.dense.layouts import SIDES
 from data.images import DataError
-from data.prepare.check import main as check
 from tests.spoiling import bbox, read, save, spoil_json, spoil_xml, voc_mask
 
 
