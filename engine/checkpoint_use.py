@@ -35,10 +35,7 @@ def require_retrainable(config: RetrainConfig) -> None:
     """Refuse what a retraining cannot do, and packages that it would miss in the end. Raises UsageError."""
     task = TASKS[config.task]
     if not task.uses_labels:
-        raise UsageError(
-            f"--task {config.task} is for searches: retrain what one found on labels, without it; "
-            "python -m studies.labels trains networks on both and compares them"
-        )
+        raise UsageError(f"--task {config.task} is for searches: retrain what one found on labels, without it")
     if config.predict and not config.evaluate:
         raise UsageError("--predict needs --evaluate CHECKPOINT: the network to predict with")
     if config.export:

@@ -89,7 +89,6 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
         seed=config.seed,
         workers=config.workers,
     )
-    loaders = {name: task.wrap(loader) for name, loader in loaders.items()}  # studies train on tasks without labels too
     train = loaders["train"]
     spec.require_batch(task.input_side(dataset.preset.image_size), train.smallest_batch, train.split)
     if recipe.mixup or recipe.cutmix:

@@ -1,185 +1,222 @@
-"""Which searcher finds better networks: all on the same shared weights, with equal evaluations and candidates.
+"""Which method finds better networks: each as its own search of the same budget, then the same training of the winners.
 
-    python -m studies.compare --save first --searchers rl,random,evolution --seeds 0,1,2,3,4 --standalone_epochs 12 \\
-        -- --data digits --blocks "[1,1]" --child_out_filters 16 --epochs 20 --recipe tuned
+    python -m studies.compare --methods slnas,enas,darts,nao,random,evolution --save first --budget 2e5 \\
+        --params 0.3e6 --train_epochs 12 -- --data digits --batch_size 96
 
-For each seed the search script trains shared weights on uniform paths, every searcher searches on them while they do
-not change, and what it picks is trained from scratch (docs/studies.md, section 18). What stands behind ``--`` is for
-the search script, and ``--retrain "FLAGS"`` for the retrainer. With ``--methods`` each method searches on weights of
-its own: see studies/methods.py.
+For each seed every method searches in its own way, and its winner is trained from scratch, as wide as gives all of
+them the same parameters; so is a random genotype of each space (docs/studies.md, section 18). What stands behind
+``--`` is for all searches, ``--enas "FLAGS"`` and its like for one of them, ``--retrain "FLAGS"`` for the retrainer.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from controller.strategies import STRATEGIES
-from engine.configuration import parse_search
+import torch
+
+from controller.sampling import uniform
+from engine.configuration import parse_retrain, parse_search
+from engine.recipes import RECIPES
 from engine.tasks import TASKS
+from models.deployment import Deployment
+from models.parts import Cost
 from ops.genotype import Genotype
-from studies import methods
-from studies.compare_tables import MEDIAN, RANDOM, judge, write_comparison
+from ops.space import SPACES
+from studies.compare_report import DRAWN, judge, write_comparison
+from studies.methods import METHODS, Plan, make_plan, restart_flags
 from studies.pieces import Maker, Piece, make_rows
-from studies.searches import assemble, search_frozen, train_weights
-from studies.study import (
-    STUDY,
-    TRAININGS,
-    StudyConfig,
-    names_in,
-    parse_study,
-    require_free,
-    run_study,
-    stated,
-    words_in,
-)
-from studies.trainings import RESERVED, Training, retrain_flags, settings_of, train_all
-from utils.config import SearchConfig
+from studies.searches import as_plain, from_plain, search_method
+from studies.study import STUDY, TRAININGS, StudyConfig, names_in, parse_study, run_study, words_in
+from studies.trainings import Training, agrees, fitting_filters, retrain_flags, settings_of, train_all
+from utils.config import BLOCKS
 from utils.config.flags import flag
 from utils.reports.log import RunLog
-from utils.runs.context import run_context
 from utils.runs.resume import flags_of
 from utils.system import numbers
-from utils.system.errors import UsageError, WorkError
+from utils.system.errors import UsageError
+from utils.system.seeds import derived_seed
 from utils.system.signals import StopRequest
 
-# Flags of the search script that the study sets itself.
-FIXED = {*RESERVED, "device", "searcher", "warmup_epochs", "controller_steps", "derive_samples", "top_k", "rank_by"}
-# These two are the search's to choose; the trainings then follow it.
-FIXED -= {"blocks", "sharing"}
+SEARCHED = tuple(name for name, space in SPACES.items() if space.searched)
+SEARCHES, SIZES = "searches", "size of networks"
 COMPARE = {
     "prog": "python -m studies.compare",
-    "about": "Compare searchers on the same shared weights, by what they pick trained from scratch. With --methods, "
-    "compare whole methods, each in its own search: see --methods all --help.",
-    "example": "python -m studies.compare --save first --standalone_epochs 12 -- --data digits --blocks '[1,1]' "
-    "--child_out_filters 16 --epochs 20 --recipe tuned",
+    "about": "Compare methods: each its own search of the same budget, then the same training of what they find.",
+    "example": "python -m studies.compare --methods slnas,random --save first --budget 2e5 --train_epochs 12 -- "
+    "--data digits",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig(StudyConfig):
-    """The flags of a comparison of searchers."""
+    """The flags of a comparison of methods."""
 
-    searchers: str = flag("rl,random,evolution", "names with commas; random is what others must win", STUDY)
+    methods: str = flag(",".join(METHODS), "names with commas", STUDY)
     seeds: tuple[int, ...] = flag(
-        (0, 1, 2, 3, 4), "of weights, searchers and trainings; more can be added later", STUDY, type=numbers.seeds,
-        default_text="0,1,2,3,4",
-    )  # fmt: skip
-    evaluations: int = flag(480, "genotypes that each searcher may ask for", STUDY, type=numbers.positive_int)
-    candidates: int = flag(100, "genotypes drawn from it at its end, and ranked", STUDY, type=numbers.positive_int)
-    standalone_epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
-    filters: int | None = flag(
-        None, "of the networks", TRAININGS, type=numbers.filters, default_text="those of the search"
+        (0, 1, 2), "of searches and trainings; more can be added later", STUDY, type=numbers.seeds, default_text="0,1,2"
     )
+    budget: float = flag(2e5, "images that each search passes through its shared weights", SEARCHES,
+                         type=numbers.positive)  # fmt: skip
+    space: str = flag("slnas", "of random and evolution", SEARCHES, choice=SEARCHED)
+    slnas: str = flag("", "more flags for this search, as one word", SEARCHES, metavar='"FLAGS"')
+    enas: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
+    darts: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
+    nao: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
+    random: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
+    evolution: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
+
+    search_filters: int = flag(16, "of the shared weights", SIZES, type=numbers.filters)
+    blocks: tuple[int, ...] = flag((1, 1), "of slnas, searched and trained", SIZES, type=BLOCKS)
+    enas_layers: int = flag(3, "of enas, likewise: two more cells", SIZES, type=numbers.positive_int)
+    darts_layers: int = flag(5, "of darts, likewise", SIZES, type=numbers.positive_int)
+    random_genotypes: int = flag(
+        1, "trained a seed and space without a search; their median counts", SIZES, type=numbers.positive_int
+    )
+    params: float = flag(0.3e6, "of every network that is trained, to 10 %", SIZES, type=numbers.positive)
+
+    train_recipe: str = flag("published", "--recipe of the trainings", TRAININGS, choice=RECIPES)
+    train_epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
     retrain: str = flag("", "more flags for the retrainer, as one word", TRAININGS, metavar='"FLAGS"')
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is to be done: searchers by name, the flags of both scripts, and the settings that results depend on."""
+    """What is to be done. ``flags``: of the trainings but for the width; the rest by space.
+
+    ``deployed``: the network that is trained; ``drawn``: genotypes of every seed, without any search.
+    """
 
     config: CompareConfig
-    searchers: tuple[str, ...]
-    searched: SearchConfig
-    retrained: tuple[str, ...]
-    blocks: tuple[int, ...]
+    plans: tuple[Plan, ...]
+    flags: tuple[str, ...]
+    deployed: Mapping[str, Deployment]
+    drawn: Mapping[str, Sequence[Sequence[Genotype]]]
     settings: Mapping[str, Any]
 
 
 def prepare(config: CompareConfig, _stop: StopRequest) -> Comparison:
     """Refuse what cannot be compared, before anything is made."""
-    searchers = names_in("searchers", config.searchers, STRATEGIES)
-    if RANDOM not in searchers:
-        raise UsageError(f"--searchers {config.searchers}: the others are compared with {RANDOM}, which is missing")
-    if len(config.seeds) < 2:
-        raise UsageError(f"--seeds {config.seeds[0]}: a paired comparison needs 2 seeds or more")
-    # What stands behind -- is parsed twice: with the study's device as it will run, alone for what was given.
-    searched = parse_search([*config.rest, "--device", config.device])
-    require_free(parse_search(config.rest).given, FIXED)
-    # Searchers are told the scores of an update together, so that only whole updates are equal budgets.
-    if config.evaluations % searched.controller_samples:
-        raise UsageError(
-            f"--evaluations {config.evaluations} is no multiple of the {searched.controller_samples} genotypes of an "
-            "update (--controller_samples)"
-        )
-    changes = {"epochs": config.standalone_epochs, "child_out_filters": config.filters}
-    retrained = retrain_flags(flags_of(searched), config.device, changes, words_in("retrain", config.retrain))
-    with run_context(searched, "search") as run:
-        s = assemble(run)  # refuses what does not fit, before a folder is made
-    genotype, blocks = s.sampler.sample(1, "limits")[0], s.data.deployment.spec.blocks
-    settings = {
-        "evaluations": config.evaluations,
-        "candidates": config.candidates,
-        "search": {"--epochs": searched.epochs, **stated(searched)},
-        "trained alone": settings_of(retrained, genotype, blocks)[0],
+    plans, depths = [], {"slnas": config.blocks, "enas": (config.enas_layers,), "darts": (config.darts_layers,)}
+    for name in names_in("methods", config.methods, METHODS):
+        space = METHODS[name].space or config.space
+        # Stages of blocks are what our space has; the others are one stack of cells.
+        [depth, *_] = blocks = depths[space]
+        stacked = ["--layers", str(depth), "--deploy_layers", str(depth)]
+        size = ["--blocks", json.dumps(blocks)] if space == "slnas" else stacked
+        size += ["--child_out_filters", str(config.search_filters), "--device", config.device]
+        further = words_in(name, getattr(config, name))
+        plans.append(make_plan(name, space, size, config.rest, further, config.budget))
+    flags = retrain_flags(
+        flags_of(parse_search(config.rest)),  # data alone: a method's recipe has no part in the trainings
+        config.device,
+        {"recipe": config.train_recipe, "epochs": config.train_epochs},
+        words_in("retrain", config.retrain),
+    )
+    flags = (*flags, *restart_flags(parse_retrain(flags)))
+    settings: dict[str, Any] = {  # what pieces are bound to
+        "budget": f"images={config.budget:g}",  # as studies of before state it, which go on
+        # Epochs are no setting: they follow from the budget.
+        "searches": {plan.name: plan.settings() for plan in plans},
+        "parameters": config.params,
+        **({} if config.random_genotypes == 1 else {"random genotypes a seed": config.random_genotypes}),
+        "depths": {plan.space: list(depths[plan.space]) for plan in plans},
     }
-    return Comparison(config, searchers, searched, retrained, blocks, settings)
+    deployed, drawn = {}, {}
+    for space in settings["depths"]:
+        drawn[space] = [random_genotypes(space, config.random_genotypes, seed) for seed in config.seeds]
+        # Any genotype of a space shows what its trainings depend on, so the first one is built.
+        trained, deployed[space] = settings_of(flags, drawn[space][0][0], depths[space])
+        require_reachable([g for of_seed in drawn[space] for g in of_seed], deployed[space], config.params)
+        del trained["network"]  # which differs from space to space
+        trained.pop("--child_out_filters", None)  # every genotype has its own
+        settings["trained alone"] = trained
+    return Comparison(config, tuple(plans), flags, deployed, drawn, json.loads(json.dumps(settings)))
+
+
+def random_genotypes(space: str, n: int, seed: int) -> tuple[Genotype, ...]:
+    """Uniform genotypes of the space, without any search; the first ones stay when more are wanted."""
+    # Of the space too: no two spaces share a draw.
+    generator = torch.Generator().manual_seed(derived_seed(seed, "random genotype", space))
+    # Two encodings, as sharing by type has.
+    return tuple(uniform(1, 2, "type", generator, space)[0] for _ in range(n))
+
+
+def require_reachable(genotypes: Sequence[Genotype], deployment: Deployment, parameters: float) -> None:
+    """Refuse a number of parameters that most networks of a space cannot have to 10 %. Raises UsageError."""
+    # Few filters are a coarse measure: single genotypes may miss, and are named in study.md.
+    fits = [fitting_filters(g, deployment.spec, deployment.image_size, parameters) for g in genotypes]
+    misses = [(filters, cost) for filters, cost in fits if not agrees(cost, parameters)]
+    if 2 * len(misses) > len(genotypes):
+        filters, cost = misses[0]
+        raise UsageError(
+            f"--params {parameters:g}: networks of the space {deployment.spec.space} come no nearer than "
+            f"{cost.parameters}, with {filters} filters; choose others, or another depth"
+        )
 
 
 def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
-    """Search, train what was picked, and write what came out."""
-    traces, seeds = search(c, log, make_pieces), c.config.seeds
-    picks = {name: [pick(c, trace, 0) for trace in of_seeds] for name, of_seeds in traces.items()}
-    # The median candidate stands for the space: what a search gains is more than this.
-    # Candidates are sorted by score.
-    picks[MEDIAN] = [pick(c, trace, len(trace["candidates"]) // 2) for trace in traces[RANDOM]]
-    folder = log.folder / "standalone"
-    trainings = {
-        name: [Training(folder, c.retrained, g, c.blocks, seed) for g, seed in zip(genotypes, seeds, strict=True)]
-        for name, genotypes in picks.items()
-    }
-    results = train_all(trainings, make_pieces)
-    measure = TASKS[c.searched.task].measure
-    write_comparison(log, judge(c.settings, seeds, measure, traces, results))
-
-
-def search(c: Comparison, log: RunLog, make_pieces: Maker) -> dict[str, list[dict[str, Any]]]:
-    """Train shared weights for every seed, then let every searcher search on them: its traces, one a seed."""
-    config, epochs = c.config, c.searched.epochs
-    words = [*config.rest, "--device", config.device]
-    # One search a seed trains the weights that all searchers of that seed share.
-    weights = partial(train_weights, words, epochs, log.folder)
-    # All weights first: the pieces of searchers read the checkpoints of these.
-    make_pieces([Piece(log.folder / "weights" / f"seed{seed}.json", partial(weights, seed)) for seed in config.seeds])
-    updates = config.evaluations // c.searched.controller_samples
-    changes = {"device": config.device, "warmup_epochs": epochs - 1}  # one epoch is left, for all updates
-    of = (changes, updates, config.candidates)
+    """Search, train the winners and the random genotypes, and write what came out."""
+    seeds = c.config.seeds
     pieces = {
-        searcher: [
+        plan.name: [
             Piece(
-                log.folder / "traces" / f"{searcher}-seed{seed}.json",
-                partial(search_frozen, log.folder, seed, searcher, *of),
+                log.folder / "searches" / f"{plan.name}-seed{seed}.json",
+                partial(search_method, plan.adapted(plan.epochs), log.folder, plan.name, seed),
             )
-            for seed in config.seeds
+            for seed in seeds
         ]
-        for searcher in c.searchers
+        for plan in c.plans
     }
-    traces = make_rows(pieces, make_pieces)
-    # A searcher that asks for fewer genotypes, or gives fewer candidates, could not be compared with the others.
-    for searcher, row in traces.items():
-        for trace in row:
-            if (trace["asked"], trace["drawn"]) != (config.evaluations, config.candidates):
-                raise WorkError(f"{searcher} asked for {trace['asked']} genotypes and drew {trace['drawn']}")
-    return traces
+    searches = make_rows(pieces, make_pieces)
+    picks = {name: [from_plain(winner["genotype"]) for winner in row] for name, row in searches.items()}
+    for space, of_seeds in c.drawn.items():  # every seed has as many, so the first of all seeds are a pick, and so on
+        picks |= {f"{DRAWN}{space} {k}": genotypes for k, genotypes in enumerate(zip(*of_seeds, strict=True))}
+    results = train(c, picks, log.folder / "standalone", make_pieces)  # a pick that two methods share is trained once
+    # A task without labels is searched on, and its winners are trained on labels.
+    measure = TASKS[TASKS[c.plans[0].searched.task].retrained_as].final_measure
+    for space in c.drawn:
+        numbered = [results.pop(f"{DRAWN}{space} {k}") for k in range(c.config.random_genotypes)]
+        results[DRAWN + space] = medians(numbered, measure)
+    write_comparison(log, judge(c.settings, seeds, measure, searches, results))
 
 
-def pick(c: Comparison, trace: Mapping[str, Any], place: int) -> Genotype:
-    """One of the candidates of a searcher, by its place in the order of their scores."""
-    cells = trace["candidates"][place]["cells"]
-    return Genotype.from_lists(cells, c.searched.sharing, c.searched.space).canonical()
+def train(
+    c: Comparison, picks: Mapping[str, Sequence[Genotype]], folder: Path, make_pieces: Maker
+) -> dict[str, list[dict[str, Any]]]:
+    """Train every pick from scratch, with the seed of its search: the results by name, one a seed."""
+
+    def width(genotype: Genotype) -> tuple[int, Cost]:
+        deployed = c.deployed[genotype.space]
+        return fitting_filters(genotype, deployed.spec, deployed.image_size, c.config.params)
+
+    def training(genotype: Genotype, seed: int) -> Training:
+        flags = (*c.flags, "--child_out_filters", str(width(genotype)[0]))
+        return Training(folder, flags, genotype, c.deployed[genotype.space].spec.blocks, seed, timed=True)
+
+    def sized(genotype: Genotype, result: Mapping[str, Any]) -> dict[str, Any]:
+        filters, cost = width(genotype)
+        size = {"filters": filters, "macs": cost.macs, "agrees": agrees(cost, c.config.params)}
+        return {**result, **size, "genotype": as_plain(genotype)}
+
+    rows = train_all({name: list(map(training, row, c.config.seeds)) for name, row in picks.items()}, make_pieces)
+    return {name: list(map(sized, picks[name], row)) for name, row in rows.items()}
+
+
+def medians(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> list[Mapping[str, Any]]:
+    """Of trainings of several genotypes, each once a seed, the median one of every seed; of two, the worse."""
+    by_seed = zip(*results, strict=True)
+    return [sorted(row, key=lambda one: one[f"valid/{measure}"])[(len(row) - 1) // 2] for row in by_seed]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a comparison; see --help."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    before = words[: words.index("--")] if "--" in words else words
-    # --methods chooses another set of flags, so it is looked for before any parser is made.
-    if any(word.partition("=")[0] == "--methods" for word in before):
-        return methods.main(words)
-    config = parse_study(CompareConfig, words, **COMPARE)
+    """Run a comparison of methods; see --help."""
+    config = parse_study(CompareConfig, sys.argv[1:] if argv is None else argv, **COMPARE)
     return run_study("studies.compare", config, partial(prepare, config), work)
 
 

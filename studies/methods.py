@@ -1,228 +1,172 @@
-"""Which method finds better networks: each as its own search of the same budget, then the same training of the winners.
+"""What a comparison runs: the methods by name, the flags of their searches, and how many epochs fit into a budget.
 
-    python -m studies.compare --methods slnas,enas,darts,nao,random,evolution --save first --budget seconds=600 \\
-        --params 0.3e6 --train_epochs 12 -- --data digits --batch_size 96
-
-For each seed every method searches in its own way, and its winner is trained from scratch, as wide as gives all of
-them the same parameters; so is a random genotype of each space (docs/studies.md, section 18.1). What stands behind
-``--`` is for all searches, ``--enas "FLAGS"`` and its like for one of them, ``--retrain "FLAGS"`` for the retrainer.
+A budget is so many images that pass through the shared weights of each search (docs/studies.md, section 18).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from controller.sampling import uniform
-from engine.configuration import parse_retrain, parse_search
-from engine.recipes import RECIPES
-from engine.tasks import TASKS
-from models.deployment import Deployment
-from models.parts import Cost
-from ops.genotype import Genotype
-from ops.space import SPACES
-from studies.method_plans import METHODS, Budget, Plan, budget, fitting_epochs, make_plan, restart_flags
-from studies.method_tables import DRAWN, judge_methods, write_methods
-from studies.pieces import Maker, Piece, make_rows
-from studies.searches import as_plain, from_plain, search_method
-from studies.study import STUDY, TRAININGS, StudyConfig, names_in, parse_study, run_study, words_in
-from studies.trainings import Training, agrees, fitting_filters, retrain_flags, settings_of, train_all
-from utils.config import BLOCKS
-from utils.config.flags import flag
-from utils.reports.log import RunLog
-from utils.runs.resume import flags_of
-from utils.system import numbers
+from controller.strategies import GRADIENT
+from engine.configuration import parse_search
+from studies.searches import OpenSearch, assemble
+from studies.study import require_free, stated
+from studies.trainings import RESERVED
+from utils.config import CommonConfig, SearchConfig
+from utils.runs.context import run_context
 from utils.system.errors import UsageError
-from utils.system.seeds import derived_seed
-from utils.system.signals import StopRequest
 
-TEN_MINUTES = Budget("seconds", 600.0)
-SEARCHED = tuple(name for name, space in SPACES.items() if space.searched)
-SEARCHES, SIZES = "searches", "size of networks"
-ABOUT = {
-    "prog": "python -m studies.compare --methods NAMES",
-    "about": "Compare methods: each its own search of the same budget, then the same training of what they find.",
-    "example": "python -m studies.compare --methods slnas,random --save first --budget images=2e5 --train_epochs 12 -- "
-    "--data digits",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodsConfig(StudyConfig):
-    """The flags of a comparison of methods."""
-
-    methods: str = flag(",".join(METHODS), "names with commas", STUDY)
-    seeds: tuple[int, ...] = flag(
-        (0, 1, 2), "of searches and trainings; more can be added later", STUDY, type=numbers.seeds, default_text="0,1,2"
-    )
-    budget: Budget = flag(  # noqa: RUF009 - a tuple, which cannot change
-        TEN_MINUTES, "of each search: seconds=600 or images=2e6", SEARCHES, type=budget, default_text="seconds=600"
-    )
-    space: str = flag("slnas", "of random and evolution", SEARCHES, choice=SEARCHED)
-    slnas: str = flag("", "more flags for this search, as one word", SEARCHES, metavar='"FLAGS"')
-    enas: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
-    darts: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
-    nao: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
-    random: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
-    evolution: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
-
-    search_filters: int = flag(16, "of the shared weights", SIZES, type=numbers.filters)
-    blocks: tuple[int, ...] = flag((1, 1), "of slnas, searched and trained", SIZES, type=BLOCKS)
-    enas_layers: int = flag(3, "of enas, likewise: two more cells", SIZES, type=numbers.positive_int)
-    darts_layers: int = flag(5, "of darts, likewise", SIZES, type=numbers.positive_int)
-    random_genotypes: int = flag(
-        1, "trained a seed and space without a search; their median counts", SIZES, type=numbers.positive_int
-    )
-    params: float = flag(0.3e6, "of every network that is trained, to 10 %", SIZES, type=numbers.positive)
-
-    train_recipe: str = flag("published", "--recipe of the trainings", TRAININGS, choice=RECIPES)
-    train_epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
-    retrain: str = flag("", "more flags for the retrainer, as one word", TRAININGS, metavar='"FLAGS"')
+MOST = 10**5  # epochs: more are a typing error
+RESTARTS = 3  # of the learning rate, as in the published ENAS: after 10, 30 and 70 of 150 epochs
+NAO_ROUNDS = 5  # of a search, as published: every 30 of 150 epochs
+# Flags of the search script that the study sets itself.
+FIXED = {*RESERVED, "device", "space", "searcher", "epochs", "layers", "deploy_blocks", "deploy_layers"}
+FIXED |= {"deploy_filters", "deploy_image_size", "tensorboard", "report_freq"}
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What is to be done. ``flags``: of the trainings but for the width; the rest by space.
+class EpochImages:
+    """How many images the epochs of a search pass through the shared weights at most.
 
-    ``deployed``: the network that is trained; ``drawn``: genotypes of every seed, without any search.
+    ``warm``: an epoch of the warm-up, in which the strategy rests; ``full``: any other; ``fixed``: what comes once,
+    however many epochs there are.
     """
 
-    config: MethodsConfig
-    plans: tuple[Plan, ...]
-    flags: tuple[str, ...]
-    deployed: Mapping[str, Deployment]
-    drawn: Mapping[str, Sequence[Sequence[Genotype]]]
-    settings: Mapping[str, Any]
+    warm: int
+    full: int
+    fixed: int = 0
+
+    def of(self, epochs: int, warmup: int) -> int:
+        """The images of ``epochs``, of which the first ``warmup`` are a warm-up."""
+        warmup = min(warmup, epochs)
+        return self.fixed + warmup * self.warm + (epochs - warmup) * self.full
 
 
-def prepare(config: MethodsConfig, _stop: StopRequest) -> Comparison:
-    """Refuse what cannot be compared, before anything is made."""
-    plans, depths = [], {"slnas": config.blocks, "enas": (config.enas_layers,), "darts": (config.darts_layers,)}
-    for name in names_in("methods", config.methods, METHODS):
-        space = METHODS[name].space or config.space
-        # Stages of blocks are what our space has; the others are one stack of cells.
-        [depth, *_] = blocks = depths[space]
-        stacked = ["--layers", str(depth), "--deploy_layers", str(depth)]
-        size = ["--blocks", json.dumps(blocks)] if space == "slnas" else stacked
-        size += ["--child_out_filters", str(config.search_filters), "--device", config.device]
-        further = words_in(name, getattr(config, name))
-        plans.append(make_plan(name, space, size, config.rest, further, config.budget))
-    flags = retrain_flags(
-        flags_of(parse_search(config.rest)),  # data alone: a method's recipe has no part in the trainings
-        config.device,
-        {"recipe": config.train_recipe, "epochs": config.train_epochs},
-        words_in("retrain", config.retrain),
-    )
-    flags = (*flags, *restart_flags(parse_retrain(flags)))
-    settings: dict[str, Any] = {  # what pieces are bound to
-        "budget": str(config.budget),
-        # Epochs are no setting: they follow from the budget.
-        "searches": {plan.name: plan.settings() for plan in plans},
-        "parameters": config.params,
-        **({} if config.random_genotypes == 1 else {"random genotypes a seed": config.random_genotypes}),
-        "depths": {plan.space: list(depths[plan.space]) for plan in plans},
-    }
-    deployed, drawn = {}, {}
-    for space in settings["depths"]:
-        drawn[space] = [random_genotypes(space, config.random_genotypes, seed) for seed in config.seeds]
-        # Any genotype of a space shows what its trainings depend on, so the first one is built.
-        trained, deployed[space] = settings_of(flags, drawn[space][0][0], depths[space])
-        require_reachable([g for of_seed in drawn[space] for g in of_seed], deployed[space], config.params)
-        del trained["network"]  # which differs from space to space
-        trained.pop("--child_out_filters", None)  # every genotype has its own
-        settings["trained alone"] = trained
-    return Comparison(config, tuple(plans), flags, deployed, drawn, json.loads(json.dumps(settings)))
+def epochs_within(budget: float, images: EpochImages, warmup: Callable[[int], int]) -> int:
+    """The most epochs that take no more images than ``budget``, 0 where not one does. ``warmup``: of so many epochs."""
+    # Images grow with the epochs, whatever the warm-up, so they can be bisected.
+    return bisect_right(range(1, MOST), budget, key=lambda epochs: images.of(epochs, warmup(epochs)))
 
 
-def random_genotypes(space: str, n: int, seed: int) -> tuple[Genotype, ...]:
-    """Uniform genotypes of the space, without any search; the first ones stay when more are wanted."""
-    # Of the space too: no two spaces share a draw.
-    generator = torch.Generator().manual_seed(derived_seed(seed, "random genotype", space))
-    # Two encodings, as sharing by type has.
-    return tuple(uniform(1, 2, "type", generator, space)[0] for _ in range(n))
+def first_period(epochs: int, growth: int) -> int:
+    """The epochs to the first restart, such that the last period ends with the last epoch.
+
+    With as many restarts as that allows, up to the published three.
+    """
+    # Periods grow by a factor, so that n restarts divide the epochs in 1 + growth + ... + growth ** n parts.
+    for restarts in range(RESTARTS, 0, -1):
+        periods = sum(growth**i for i in range(restarts + 1))  # all epochs, in units of the first period
+        if epochs % periods == 0:
+            return epochs // periods
+    return epochs
 
 
-def require_reachable(genotypes: Sequence[Genotype], deployment: Deployment, parameters: float) -> None:
-    """Refuse a number of parameters that most networks of a space cannot have to 10 %. Raises UsageError."""
-    # Few filters are a coarse measure: single genotypes may miss, and are named in study.md.
-    fits = [fitting_filters(g, deployment.spec, deployment.image_size, parameters) for g in genotypes]
-    misses = [(filters, cost) for filters, cost in fits if not agrees(cost, parameters)]
-    if 2 * len(misses) > len(genotypes):
-        filters, cost = misses[0]
-        raise UsageError(
-            f"--params {parameters:g}: networks of the space {deployment.spec.space} come no nearer than "
-            f"{cost.parameters}, with {filters} filters; choose others, or another depth"
-        )
+def restart_flags(config: CommonConfig) -> list[str]:
+    """The flag that lets restarts of the learning rate end with the last epoch, unless that was given."""
+    if config.lr_schedule != "cosine_restarts" or "child_lr_T_0" in config.given:
+        return []
+    return ["--child_lr_T_0", str(first_period(config.epochs, config.child_lr_T_mul))]
 
 
-def plan_epochs(c: Comparison, log: RunLog, make_pieces: Maker) -> Comparison:
-    """With a budget of seconds it is not known how many epochs fit before the first ones are timed."""
-    if c.config.budget.kind != "seconds":
-        return c
-    return replace(c, plans=fitting_epochs(c.plans, c.config.budget, log.folder / "timing", make_pieces))
+@dataclass(frozen=True)
+class Method:
+    """A way to search: flags of the search script, and the space, None where it is to be chosen."""
+
+    words: tuple[str, ...]
+    space: str | None = None
 
 
-def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
-    """Search, train the winners and the random genotypes, and write what came out."""
-    seeds = c.config.seeds
-    pieces = {
-        plan.name: [
-            Piece(
-                log.folder / "searches" / f"{plan.name}-seed{seed}.json",
-                partial(search_method, plan.adapted(plan.epochs), log.folder, plan.name, seed),
+METHODS = {
+    "slnas": Method(("--searcher", "rl", "--recipe", "tuned"), "slnas"),
+    "enas": Method(("--searcher", "rl", "--recipe", "enas"), "enas"),
+    "darts": Method(("--searcher", "darts", "--recipe", "darts"), "darts"),
+    "nao": Method(("--searcher", "nao", "--recipe", "nao"), "enas"),
+    # It learns nothing from scores, so its shared weights get all of the budget.
+    "random": Method(("--searcher", "random", "--recipe", "tuned", "--controller_steps", "0")),
+    "evolution": Method(("--searcher", "evolution", "--recipe", "tuned")),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The search of a method: its flags, but for epochs and what follows from them, and how many epochs there are."""
+
+    name: str
+    space: str
+    words: tuple[str, ...]
+    searched: SearchConfig
+    epochs: int = 0
+
+    @property
+    def spreads_rounds(self) -> bool:
+        """Whether this is NAO, and no flag says how often it scores its pool."""
+        return self.name == "nao" and "controller_steps" not in self.searched.given
+
+    def settings(self) -> dict[str, Any]:
+        """The flags that results depend on, but for those that follow from the budget."""
+        follows = {"epochs", "child_lr_T_0", "warmup_epochs"}
+        follows |= {"controller_steps", "controller_samples"} if self.spreads_rounds else set()
+        return stated(self.searched, without=follows - self.searched.given)
+
+    def adapted(self, epochs: int) -> list[str]:
+        """The flags for a search of so many epochs: restarts and rounds are spread over them as published."""
+        c = self.searched
+        words = [*self.words, "--epochs", str(epochs), *restart_flags(replace(c, epochs=epochs))]
+        if self.spreads_rounds:
+            scored = max(1, NAO_ROUNDS * c.nao_pool // epochs)  # genotypes an epoch
+            steps = math.ceil(scored / c.controller_samples)
+            # About as many, in steps of one size.
+            words += ["--controller_steps", str(steps), "--controller_samples", str(scored // steps)]
+        return words
+
+    def warmup(self, epochs: int) -> int:
+        """The epochs of the warm-up of a search of so many."""
+        return parse_search(self.adapted(epochs)).warmup_epochs
+
+    def within(self, budget: float, images: EpochImages) -> Plan:
+        """The same with as many epochs as fit. Raises UsageError where not one does."""
+        epochs = epochs_within(budget, images, self.warmup)
+        if not epochs:
+            raise UsageError(
+                f"--budget {budget:g} is too small for one epoch of {self.name}, which takes "
+                f"{images.of(1, self.warmup(1))} images"
             )
-            for seed in seeds
-        ]
-        for plan in c.plans
-    }
-    searches = make_rows(pieces, make_pieces)
-    picks = {name: [from_plain(winner["genotype"]) for winner in row] for name, row in searches.items()}
-    for space, of_seeds in c.drawn.items():  # every seed has as many, so the first of all seeds are a pick, and so on
-        picks |= {f"{DRAWN}{space} {k}": genotypes for k, genotypes in enumerate(zip(*of_seeds, strict=True))}
-    results = train(c, picks, log.folder / "standalone", make_pieces)  # a pick that two methods share is trained once
-    # A task without labels is searched on, and its winners are trained on labels.
-    measure = TASKS[TASKS[c.plans[0].searched.task].retrained_as].final_measure
-    for space in c.drawn:
-        numbered = [results.pop(f"{DRAWN}{space} {k}") for k in range(c.config.random_genotypes)]
-        results[DRAWN + space] = medians(numbered, measure)
-    write_methods(log, judge_methods(c.settings, seeds, measure, searches, results))
+        return replace(self, epochs=epochs)
 
 
-def train(
-    c: Comparison, picks: Mapping[str, Sequence[Genotype]], folder: Path, make_pieces: Maker
-) -> dict[str, list[dict[str, Any]]]:
-    """Train every pick from scratch, with the seed of its search: the results by name, one a seed."""
+def make_plan(
+    name: str, space: str, size: Sequence[str], rest: Sequence[str], further: Sequence[str], budget: float
+) -> Plan:
+    """The plan of a method's search, with as many epochs as a budget of images holds. Refuses what cannot be.
 
-    def width(genotype: Genotype) -> tuple[int, Cost]:
-        deployed = c.deployed[genotype.space]
-        return fitting_filters(genotype, deployed.spec, deployed.image_size, c.config.params)
-
-    def training(genotype: Genotype, seed: int) -> Training:
-        flags = (*c.flags, "--child_out_filters", str(width(genotype)[0]))
-        return Training(folder, flags, genotype, c.deployed[genotype.space].spec.blocks, seed, timed=True)
-
-    def sized(genotype: Genotype, result: Mapping[str, Any]) -> dict[str, Any]:
-        filters, cost = width(genotype)
-        size = {"filters": filters, "macs": cost.macs, "agrees": agrees(cost, c.config.params)}
-        return {**result, **size, "genotype": as_plain(genotype)}
-
-    rows = train_all({name: list(map(training, row, c.config.seeds)) for name, row in picks.items()}, make_pieces)
-    return {name: list(map(sized, picks[name], row)) for name, row in rows.items()}
+    ``size``: flags of the supernet and of the device; ``rest``: of all searches, ``further``: of this one.
+    """
+    require_free(parse_search(rest).given, FIXED)
+    require_free(parse_search(further).given, FIXED, f"--{name}")
+    words = (*METHODS[name].words, "--space", space, *size, *rest, *further)
+    plan = Plan(name, space, words, parse_search(words))
+    # Two epochs stand for any number: data, networks and limits are the same.
+    with run_context(parse_search(plan.adapted(2)), "search") as run:
+        s = assemble(run)
+        s.sampler.sample(1, "limits")
+    return plan.within(budget, images_of(s, plan))
 
 
-def medians(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> list[Mapping[str, Any]]:
-    """Of trainings of several genotypes, each once a seed, the median one of every seed; of two, the worse."""
-    by_seed = zip(*results, strict=True)
-    return [sorted(row, key=lambda one: one[f"valid/{measure}"])[(len(row) - 1) // 2] for row in by_seed]
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run a comparison of methods; see --help."""
-    config = parse_study(MethodsConfig, argv, **ABOUT)
-    return run_study("studies.compare", config, partial(prepare, config), work, plan_epochs)
+def images_of(s: OpenSearch, plan: Plan) -> EpochImages:
+    """How many images the epochs of a search pass through the shared weights at most."""
+    c = plan.searched
+    # Of the largest batches; a task without labels shows several views of every image.
+    weights, rewards, valid = (
+        loader.views * max(loader.sizes) for loader in (s.data.weights, s.data.rewards, s.data.valid)
+    )
+    every = s.data.weights.views * s.data.weights.num_images + c.valid_steps * valid  # trained on, and for the report
+    if c.searcher in GRADIENT:  # before every step on the weights one on the architecture
+        further = 3 * weights if c.order == 2 else 0
+        return EpochImages(every, every + len(s.data.weights) * (rewards + further))
+    if plan.spreads_rounds:
+        return EpochImages(every, every, NAO_ROUNDS * c.nao_pool * c.reward_batches * rewards)
+    return EpochImages(every, every + c.controller_steps * c.controller_samples * c.reward_batches * rewards)

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from controller.sampling import POPULATIONS
 from models.deployment import Deployment
 from models.proxies import PROXIES, ProxyRanker
 from ops.genotype import Genotype
-from studies.agreement import AgreementConfig, agreement_lines, alone_lines, judge, mean_tau, scatter
 from studies.pieces import Maker
+from studies.ranking_report import BEST, BY_LOSS, judge, write_ranking
 from studies.searches import OpenSearch, open_search, shared_metrics
-from studies.study import STUDY, TRAININGS, difference, names_in, parse_study, run_study
-from studies.tables import as_words, cell, write_study
+from studies.study import STUDY, TRAININGS, StudyConfig, difference, names_in, parse_study, run_study
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
 from utils.config.flags import flag
 from utils.reports.log import RunLog
@@ -32,7 +32,6 @@ from utils.system.errors import UsageError, WorkError
 from utils.system.signals import StopRequest
 from utils.system.terminal import show, tell
 
-BY_LOSS = "shared (loss)"
 RANKING = {
     "prog": "python -m studies.ranking",
     "about": "Compare rankings of genotypes with trainings from scratch.",
@@ -42,12 +41,19 @@ RANKING = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankingConfig(AgreementConfig):
+class RankingConfig(StudyConfig):
     """The flags of a study of rankings."""
 
     runs: tuple[str, ...] = ()
+    genotypes: int = flag(30, "how many are trained; more can be added later", STUDY, type=numbers.positive_int)
+    population: str = flag("uniform", "how they are drawn", STUDY, choice=POPULATIONS)
+    seed: int = flag(0, "of genotypes, untrained networks and intervals", STUDY, type=numbers.seed)
     rankers: str = flag("all", "without training: all, none, or names with commas", STUDY)
     data: str | None = flag(None, "where the data of the searches lie", STUDY, default_text="where they were")
+
+    seeds: tuple[int, ...] = flag((0, 1), "of the trainings; more can be added later", TRAININGS, type=numbers.seeds,
+                                  default_text="0,1")  # fmt: skip
+    epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
     filters: int | None = flag(
         None, "of the networks", TRAININGS, type=numbers.filters, default_text="those of the search"
     )
@@ -71,7 +77,8 @@ class Study:
 
 def prepare(config: RankingConfig, stop: StopRequest) -> Study:
     """Open the searches and choose the genotypes; refuses what cannot be compared, before anything is made."""
-    config.require_enough()
+    if config.genotypes < BEST:  # fewer than true ranks are given of
+        raise UsageError(f"--genotypes {config.genotypes}: the statistics of a ranking need {BEST} or more")
     words = {"none": (), "all": tuple(PROXIES)}
     rankers = words[config.rankers] if config.rankers in words else names_in("rankers", config.rankers, PROXIES, words)
     changes = {"device": config.device, **({} if config.data is None else {"data": config.data})}
@@ -156,49 +163,9 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
         "study": "ranking",
         "settings": study.settings,
         "runs": runs,
-        **judge(config, measure, study.genotypes, results, rankings),
-        "between": mean_tau([column for name, column in rankings.items() if name.startswith(BY_LOSS)]),
+        **judge(measure, config.seeds, config.seed, study.genotypes, results, rankings),
     }
     write_ranking(log, document)
-
-
-def ranking_lines(study: Mapping[str, Any]) -> list[str]:
-    """study.md, line by line."""
-    n, seeds, settings = len(study["genotypes"]), study["seeds"], study["settings"]
-    lines = [
-        "# Rankings against trainings from scratch",
-        "",
-        f"{n} {settings['population']} genotypes, each trained alone with seeds {seeds}: {as_words(settings)}.",
-        "",
-        *alone_lines(study),
-        *agreement_lines(study),
-    ]
-    if study["between"] is not None:
-        lines += [
-            "",
-            f"The shared weights of two searches rank these genotypes alike with a tau of {cell(study['between'])},",
-            "by loss, the mean over all pairs. Where they agree with one another but not with what is trained alone, a",
-            "bias of sharing limits the ranking, and more weights of the same kind would not mend it.",
-        ]
-    return lines
-
-
-def write_ranking(log: RunLog, study: Mapping[str, Any]) -> None:
-    """Write the study; its picture has the shared weights of each search by loss, and the best ranker without them."""
-    measure, taus = study["measure"], {}
-    for name, by_result in study["rankers"].items():
-        taus[name] = {key: by_result[key]["tau"] for key in (measure, "loss")}
-    shared = [name for name in taus if name.startswith(BY_LOSS)]
-    others = [name for name in taus if not name.startswith("shared (") and taus[name][measure] is not None]
-    best = sorted(others, key=lambda name: -taus[name][measure][0])[:1]
-    write_study(
-        log,
-        study,
-        picture="ranking.png",
-        draw=lambda: scatter(study, shared + best),
-        lines=ranking_lines(study),
-        summary=[f"{name}: tau {cell(t[measure])} by {measure}, {cell(t['loss'])} by loss" for name, t in taus.items()],
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,4 @@
-"""Run the search script, open its runs, and search on shared weights that do not change any more.
-
-Functions that are the work of pieces (studies/pieces.py) take and give plain values.
-"""
+"""Run the search script, and open its runs: what their winners are, and what their shared weights say of genotypes."""
 
 from __future__ import annotations
 
@@ -10,17 +7,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import train_search_cifar as script
 from controller.genotype_sampler import GenotypeSampler
-from data.loaders import forever
 from engine import search_setup as setup
-from engine.finite import require_finite
 from engine.passes import Learner
-from engine.scoring import Scorer, evaluating
+from engine.scoring import Scorer
 from engine.search_setup import SearchData
 from engine.tasks import TASKS, Task
 from ops.genotype import Genotype, read_candidate
@@ -31,8 +25,6 @@ from utils.runs.context import Earlier, RunContext, run_context
 from utils.system import checkpoint
 from utils.system.errors import UsageError, WorkError
 from utils.system.files import read_json
-from utils.system.processes import World
-from utils.system.signals import stop_requests
 from utils.system.terminal import show
 
 QUIET = ("--no-tensorboard", "--resume", "auto")
@@ -152,52 +144,3 @@ def shared_metrics(
     """The metrics of each genotype with the shared weights on all reward images; ``done`` is called now and then."""
     s.data.rewards.set_epoch(0)  # the order of the pass that a search ranks on
     return s.scorer.metrics(genotypes, s.data.rewards, done)
-
-
-def train_weights(words: Sequence[str], epochs: int, result: Path, seed: int) -> dict[str, Any]:
-    """Run the search script on uniform paths alone, or go on with its run; which one it was."""
-    # All epochs are a warm-up, and nothing is done that is not needed for the weights at their end.
-    only = ["--warmup_epochs", str(epochs), "--searcher", "random", "--derive_samples", "1", "--top_k", "1"]
-    return {"run": run_search([*words, *only, "--seed", str(seed)], result, f"seed{seed}").name}
-
-
-def search_frozen(
-    result: Path, seed: int, searcher: str, changes: Mapping[str, Any], updates: int, candidates: int
-) -> dict[str, Any]:
-    """Let a searcher ask for genotypes and learn from their scores, then rank what it draws on all reward images.
-
-    ``changes``: of the flags that the weights were trained under. ``scores``: of every genotype that was proposed, in
-    order; ``asked`` and ``distinct`` count them. ``told``: what the searcher reports of each update. ``candidates``:
-    the different ones among those drawn, best score first.
-    """
-    run = resume.runs_called(f"seed{seed}", result / "search")[-1]
-    s = open_search(run, searcher=searcher, controller_steps=updates, **changes)
-    scores, reports = [], []
-    with stop_requests(World()) as stop, evaluating(s.learner.model):  # a piece runs in one process
-        batches = forever(s.data.rewards, 0)
-        for update in range(updates):
-            # As in the second phase of a search: propose, score on reward batches, report.
-            genotypes = s.sampler.ask(s.config.controller_samples, "compare", update)
-            of_update = list(islice(batches, s.config.reward_batches))
-            of_genotypes = s.scorer.scores(genotypes, of_update, f"update {update} of {searcher}")
-            limits = zip(of_genotypes, genotypes, strict=True)
-            reports.append(s.sampler.strategy.tell([s.sampler.constraints.reward(*pair) for pair in limits]))
-            scores += of_genotypes
-            stop.check()
-        drawn = s.sampler.finalists(candidates, "derive")
-        distinct = sorted(set(drawn))
-        # Rewards are of a few batches; the pick is by all reward images.
-        final = [metrics["score"] for metrics in shared_metrics(s, distinct, stop.check)]
-    # Equal scores by genotype, as in a search.
-    ranked = sorted(zip(final, distinct, strict=True), key=lambda pair: (-pair[0], pair[1]))
-    return {
-        "asked": len(scores),
-        "distinct": len(s.scorer.cache),
-        "scores": scores,
-        "told": reports,
-        "drawn": len(drawn),
-        "candidates": [
-            {"score": require_finite(score, f"a candidate of {searcher}"), "cells": genotype.to_lists()}
-            for score, genotype in ranked
-        ],
-    }

@@ -117,12 +117,11 @@ def run_study(
     config: StudyConfig,
     prepare: Callable[[StopRequest], Study],
     work: Callable[[Study, RunLog, Maker], None],
-    plan: Callable[[Study, RunLog, Maker], Study] = lambda study, _log, _make: study,
 ) -> int:
     """A study from its flags to its files. Exits with 2 for what is refused and 1 for a fault during the work.
 
-    ``prepare`` refuses what cannot be, before anything is made; ``plan`` may still do so with a few pieces; ``work``
-    makes the rest of the pieces and writes what they say. The same command goes on with a study that was stopped.
+    ``prepare`` refuses what cannot be, before anything is made; ``work`` makes the pieces and writes what they say. The
+    same command goes on with a study that was stopped.
     """
     with command(name, GenotypeError, again="the same command") as state, stop_requests(World()) as stop:
         if launched().size > 1:
@@ -131,10 +130,8 @@ def run_study(
         study = prepare(stop)  # reads data, so it can take a while
         stop.check()
         with study_folder(config.result, config.save, study.settings) as log:
-            make_pieces = partial(make, jobs=config.jobs, stop=stop, say=log.line)
-            study = plan(study, log, make_pieces)  # may still refuse, status 2
             state.started(log)  # what goes wrong from here on is a fault, status 1
-            work(study, log, make_pieces)
+            work(study, log, partial(make, jobs=config.jobs, stop=stop, say=log.line))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How rankings of genotypes agree with trainings from scratch: the flags, judging and tables of such studies.
+"""What a study of rankings says, and its files: study.json, the tables of study.md, and ranking.png.
 
 ``alone``: results by measure, (genotypes, seeds), higher is better (docs/studies.md, section 17).
 """
@@ -8,43 +8,21 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from controller.sampling import POPULATIONS
 from ops.genotype import Genotype
-from studies.statistics import SHARES, kendall_tau, precisions, spearman_rho, true_ranks
-from studies.study import STUDY, TRAININGS, StudyConfig
-from studies.tables import cell, table
+from studies.statistics import kendall_tau, true_ranks
+from studies.tables import as_words, cell, table, write_study
 from studies.trainings import key_of
-from utils.config.flags import flag
 from utils.reports import plots
-from utils.system import numbers
-from utils.system.errors import UsageError
+from utils.reports.log import RunLog
 
+BY_LOSS = "shared (loss)"  # a ranking by the shared weights; of several searches a name follows
 BEST = 5  # by score, whose true ranks are given
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgreementConfig(StudyConfig):
-    """The flags of every study of rankings."""
-
-    genotypes: int = flag(30, "how many are trained; more can be added later", STUDY, type=numbers.positive_int)
-    population: str = flag("uniform", "how they are drawn", STUDY, choice=POPULATIONS)
-    seed: int = flag(0, "of genotypes, untrained networks and intervals", STUDY, type=numbers.seed)
-
-    seeds: tuple[int, ...] = flag((0, 1), "of the trainings; more can be added later", TRAININGS, type=numbers.seeds,
-                                  default_text="0,1")  # fmt: skip
-    epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
-
-    def require_enough(self) -> None:
-        """Refuse fewer genotypes than true ranks are given of. Raises UsageError."""
-        if self.genotypes < BEST:
-            raise UsageError(f"--genotypes {self.genotypes}: the statistics of a ranking need {BEST} or more")
 
 
 def higher_is_better(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> dict[str, list[list[float]]]:
@@ -61,23 +39,34 @@ def means(values: Sequence[Sequence[float]]) -> list[float]:
 
 
 def judge(
-    config: AgreementConfig,
     measure: str,
+    seeds: Sequence[int],
+    seed: int,
     genotypes: Sequence[Genotype],
     results: Sequence[Sequence[Mapping[str, Any]]],
     rankings: Mapping[str, Sequence[float]],
 ) -> dict[str, Any]:
-    """What study.json has of trainings and how each ranking, scores of the genotypes by name, agrees with them."""
+    """What study.json has of trainings and how each ranking, scores of the genotypes by name, agrees with them.
+
+    ``results``: of every genotype and seed of ``seeds``; ``seed``: of the intervals.
+    """
     alone = higher_is_better(results, measure)
     return {
-        "seeds": list(config.seeds),
+        "seeds": list(seeds),
         "measure": measure,
         "alone": {name: spread(values) for name, values in alone.items()},
         "floor": {name: noise_floor(values) for name, values in alone.items()},
         "rankers": {
-            ranker: {name: agreement(means(values), scores, config.seed) for name, values in alone.items()}
+            ranker: {
+                name: {
+                    "tau": kendall_tau(means(values), scores, seed=seed),
+                    "true_ranks": true_ranks(means(values), scores, BEST),
+                }
+                for name, values in alone.items()
+            }
             for ranker, scores in rankings.items()
         },
+        "between": mean_tau([scores for ranker, scores in rankings.items() if ranker.startswith(BY_LOSS)]),
         # With their scores, so that a table can be made anew without any training.
         "genotypes": [
             {"key": key_of(genotype), "scores": {name: scores[i] for name, scores in rankings.items()}, "alone": row}
@@ -118,23 +107,52 @@ def noise_floor(values: Sequence[Sequence[float]]) -> dict[str, float | None] | 
     return {"tau": tau, "r": r, "reliability": reliability, "ceiling": ceiling}
 
 
-def agreement(true: Sequence[float], scores: Sequence[float], seed: int) -> dict[str, Any]:
-    """How a ranking agrees with results."""
-    return {
-        "tau": kendall_tau(true, scores, seed=seed),
-        "rho": spearman_rho(true, scores, seed=seed),
-        **precisions(true, scores),
-        "true_ranks": true_ranks(true, scores, BEST),
-    }
-
-
 def mean_tau(rankings: Sequence[Sequence[float]]) -> float | None:
     """How alike several rankings of the same genotypes are: the mean tau over their pairs; None for a single one."""
     taus = [float(stats.kendalltau(a, b).statistic) for a, b in combinations(rankings, 2)]
     return statistics.fmean(taus) if taus else None
 
 
-def alone_lines(study: Mapping[str, Any], title: str = "Trained alone") -> list[str]:
+def write_ranking(log: RunLog, study: Mapping[str, Any]) -> None:
+    """Write the study; its picture has the shared weights of each search by loss, and the best ranker without them."""
+    measure, taus = study["measure"], {}
+    for name, by_result in study["rankers"].items():
+        taus[name] = {key: by_result[key]["tau"] for key in (measure, "loss")}
+    shared = [name for name in taus if name.startswith(BY_LOSS)]
+    others = [name for name in taus if not name.startswith("shared (") and taus[name][measure] is not None]
+    best = sorted(others, key=lambda name: -taus[name][measure][0])[:1]
+    write_study(
+        log,
+        study,
+        picture="ranking.png",
+        draw=lambda: scatter(study, shared + best),
+        lines=ranking_lines(study),
+        summary=[f"{name}: tau {cell(t[measure])} by {measure}, {cell(t['loss'])} by loss" for name, t in taus.items()],
+    )
+
+
+def ranking_lines(study: Mapping[str, Any]) -> list[str]:
+    """study.md, line by line."""
+    n, seeds, settings = len(study["genotypes"]), study["seeds"], study["settings"]
+    lines = [
+        "# Rankings against trainings from scratch",
+        "",
+        f"{n} {settings['population']} genotypes, each trained alone with seeds {seeds}: {as_words(settings)}.",
+        "",
+        *alone_lines(study),
+        *agreement_lines(study),
+    ]
+    if study["between"] is not None:
+        lines += [
+            "",
+            f"The shared weights of two searches rank these genotypes alike with a tau of {cell(study['between'])},",
+            "by loss, the mean over all pairs. Where they agree with one another but not with what is trained alone, a",
+            "bias of sharing limits the ranking, and more weights of the same kind would not mend it.",
+        ]
+    return lines
+
+
+def alone_lines(study: Mapping[str, Any]) -> list[str]:
     """Spread and noise of the results of trainings from scratch."""
     rows = []
     for name in (study["measure"], "loss"):
@@ -144,7 +162,7 @@ def alone_lines(study: Mapping[str, Any], title: str = "Trained alone") -> list[
         values = [sign * alone["mean"], alone["std"], *ends, alone["noise"]]
         rows.append([f"valid/{name}", *values, *(floor.get(key) for key in ("tau", "reliability", "ceiling"))])
     head = ["", "mean", "std", "lowest", "highest", "noise", "tau between seeds", "reliability", "ceiling"]
-    lines = [f"## {title}", "", *table(head, rows)]
+    lines = ["## Trained alone", "", *table(head, rows)]
     if len(study["seeds"]) < 2:
         lines += ["One seed: nothing is known of the noise, and no tau below has a floor to be read against.", ""]
     return lines
@@ -152,14 +170,12 @@ def alone_lines(study: Mapping[str, Any], title: str = "Trained alone") -> list[
 
 def agreement_lines(study: Mapping[str, Any]) -> list[str]:
     """How each ranker agrees with the results, a table for each of them."""
-    ends, lines = [f"{side}_{percent}" for side in ("top", "bottom") for percent in SHARES], []
-    head = ["score", "Kendall's tau", "Spearman's rho", *(e.replace("_", " ") + " %" for e in ends), "true ranks"]
+    lines = []
     for name, order in ((study["measure"], "highest"), ("loss", "lowest")):
-        rows = []
-        for ranker, by_result in study["rankers"].items():
-            a = by_result[name]
-            rows.append([ranker, *(a[key] for key in ("tau", "rho", *ends)), " ".join(map(str, a["true_ranks"]))])
-        lines += [f"## Against the mean {name}, the {order} first", "", *table(head, rows)]
+        of_rankers = {ranker: by_result[name] for ranker, by_result in study["rankers"].items()}
+        rows = [[ranker, a["tau"], " ".join(map(str, a["true_ranks"]))] for ranker, a in of_rankers.items()]
+        lines += [f"## Against the mean {name}, the {order} first", ""]
+        lines += table(["score", "Kendall's tau", f"true ranks of its best {BEST}"], rows)
     return [*lines, f"What the columns are: docs/studies.md, section 17; ranks are of {len(study['genotypes'])}."]
 
 

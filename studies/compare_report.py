@@ -1,4 +1,4 @@
-"""What a comparison of methods says, and its files: study.json, the tables of study.md, and methods.png."""
+"""What a comparison of methods says, and its files: study.json, the tables of study.md, and compare.png."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from studies.statistics import paired
 from studies.tables import as_words, cell, over_seeds, table, write_study
 from utils.reports import plots
 from utils.reports.log import RunLog
 
+RANDOM = "random"  # the search that learns nothing
 DRAWN = "random genotype, "  # and the space: what is trained without a search
-
-
 OF_SEARCH = ("epochs", "search_s", "derive_s", "images", "derive_images")
 
 
-def judge_methods(
+def judge(
     settings: Mapping[str, Any],
     seeds: Sequence[int],
     measure: str,
@@ -27,7 +27,7 @@ def judge_methods(
     """The content of study.json: lists are by seed.
 
     ``searches``: of each method, see :func:`studies.searches.search_method`; ``results``: trainings of what these
-    found and of the random genotypes, see :func:`studies.methods.train`.
+    found and of the random genotypes, see :func:`studies.compare.train`.
     """
     rows = {}
     for name, of_seeds in results.items():
@@ -41,25 +41,32 @@ def judge_methods(
             "train_s": [one["seconds"] for one in of_seeds],
             **{key: [one[key] for one in winners] for key in (*OF_SEARCH, "nao") if winners and key in winners[0]},
         }
-    # What a method adds to its space, seed by seed.
-    for row in rows.values():
-        chance = rows[DRAWN + row["space"]]
-        row["less_random"] = [a - b for a, b in zip(row[measure], chance[measure], strict=True)]
-    return {"study": "methods", "settings": settings, "seeds": list(seeds), "measure": measure, "methods": rows}
+    for name, row in rows.items():
+        chance = DRAWN + row["space"]
+        row["less_random"] = [a - b for a, b in zip(row[measure], rows[chance][measure], strict=True)]
+        # Seed by seed: what a method adds to its space, and what it adds to a search that learns nothing.
+        others = [other for other in (chance, RANDOM) if name in searches and other in rows and other != name]
+        row["against"] = {
+            other: {key: paired(row[key], rows[other][key])._asdict() for key in (measure, "loss")}
+            for other in (others if len(seeds) > 1 else ())
+        }
+    return {"study": "compare", "settings": settings, "seeds": list(seeds), "measure": measure, "methods": rows}
 
 
-def write_methods(log: RunLog, study: Mapping[str, Any]) -> None:
+def write_comparison(log: RunLog, study: Mapping[str, Any]) -> None:
     """Write the study, and say what the winners of each method reached."""
-    measure = study["measure"]
-    summary = (
-        f"{name}: {measure} alone {over_seeds(row[measure])}, {_mean(row, 'parameters')} parameters"
-        for name, row in study["methods"].items()
-    )
-    lines, draw = method_lines(study), partial(picture, study)
-    write_study(log, study, picture="methods.png", draw=draw, lines=lines, summary=summary)
+    measure, summary = study["measure"], []
+    for name, row in study["methods"].items():
+        line = f"{name}: {measure} alone {over_seeds(row[measure])}, {_mean(row, 'parameters')} parameters"
+        for other, tests in row["against"].items():
+            test = tests[measure]
+            line += f"; less {other} {test['mean']:+.3g}, p {cell(test['t_p'])} (t, {test['pairs']} pairs)"
+        summary.append(line)
+    lines, draw = comparison_lines(study), partial(picture, study)
+    write_study(log, study, picture="compare.png", draw=draw, lines=lines, summary=summary)
 
 
-def method_lines(study: Mapping[str, Any]) -> list[str]:
+def comparison_lines(study: Mapping[str, Any]) -> list[str]:
     """study.md, line by line."""
     settings, measure, seeds = study["settings"], study["measure"], study["seeds"]
     head = ["", "space", f"{measure} alone", "less random", "loss alone", "filters", "parameters", "MACs", "epochs"]
@@ -74,6 +81,13 @@ def method_lines(study: Mapping[str, Any]) -> list[str]:
         off = [p for p, agrees in zip(row["parameters"], row["agrees"], strict=True) if not agrees]
         if off:
             misses += [f"Of {name}, {len(off)} of {len(seeds)} come no nearer than 10 %: {off} parameters.", ""]
+    tests = [
+        [name, other, key, f"{test['mean']:+.4g}", test["std"], test["t_p"], test["wilcoxon_p"]]
+        for name, row in study["methods"].items()
+        for other, by_result in row["against"].items()
+        for key, test in by_result.items()
+    ]
+    tests_head = ["", "less", "result", "mean difference", "std", "p (Student's t)", "p (Wilcoxon)"]
     by_seed = [[name, *row[measure]] for name, row in study["methods"].items()]
     return [
         "# Methods, each as its own search of the same budget",
@@ -83,9 +97,10 @@ def method_lines(study: Mapping[str, Any]) -> list[str]:
         f"{as_words(settings['trained alone'])}.",
         "",
         *table(head, rows),
-        "Results are mean ± std over seeds, and all else is a mean (docs/studies.md, section 18.1).",
+        "Results are mean ± std over seeds, and all else is a mean (docs/studies.md, section 18).",
         "",
         *misses,
+        *(["## Differences, seed by seed", "", *table(tests_head, tests)] if tests else []),
         "## Searches",
         "",
         *(f"- {name}: {as_words(words)}" for name, words in settings["searches"].items()),
