@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sampler = build_sampler(context, data.deployment)
         architect = build_architect(context, learner, sampler, task)  # of a search by gradients, else None
         scorer = build_scorer(context, learner, task, data.calibration)
-        ranker = build_ranker(context, sampler, data, task)  # None: the scorer ranks
+        ranker = build_ranker(context, sampler, data)  # None: the scorer ranks
 
         # Where the run stands: at the start, or where an earlier part of it stopped.
         run = start_run(context, learner, data.dataset, data.weights.num_images, search_state(sampler, scorer))

@@ -215,7 +215,7 @@ def build_architect(context: RunContext, learner: Learner, sampler: GenotypeSamp
     return Architect(learner.model, sampler.strategy, learner.optimizer, task, config.order, context.world.mean)
 
 
-def build_ranker(context: RunContext, sampler: GenotypeSampler, data: SearchData, task: Task) -> Ranker | None:
+def build_ranker(context: RunContext, sampler: GenotypeSampler, data: SearchData) -> Ranker | None:
     """The ranker without training that --rank_by names, of fresh networks on one batch of reward images; None for the
     shared weights. One that cannot rank is refused here.
 
@@ -227,9 +227,7 @@ def build_ranker(context: RunContext, sampler: GenotypeSampler, data: SearchData
     score = None  # in all processes but the first
     if world.is_main:
         data.rewards.set_epoch(0)  # the same batch in a run that goes on
-        batch = next(iter(data.rewards))
-        shape = data.deployment.answering(data.spec)
-        score = ProxyRanker(config.rank_by, shape, config.seed, batch.images, batch.labels, task.mean_loss)
+        score = ProxyRanker(config.rank_by, data.deployment, config.seed, next(iter(data.rewards)).images)
     ranker: Ranker = lambda genotype: world.of_first(lambda: score(genotype))  # noqa: E731
     # All processes take part, since drawing and scoring hand on what the first one has.
     ranker(sampler.sample(1, "limits")[0])  # refuses now what it could not rank after all epochs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -43,10 +43,6 @@ class Deployment:
     def cost(self, genotype: Genotype) -> Cost:
         """Parameters and multiply-accumulates, found without building the network."""
         return network_cost(genotype, self.spec, self.image_size)
-
-    def answering(self, searched: NetworkSpec) -> Deployment:
-        """The same network with the head of a searched one, whose task may not be the one of the retraining."""
-        return replace(self, spec=replace(self.spec, num_classes=searched.num_classes, head=searched.head))
 
     def facts(self) -> dict[str, Any]:
         """Plain values for genotypes.json."""

@@ -130,10 +130,9 @@ def score(study: Study, n: int) -> list[dict[str, float]]:
     # The data of all searches are the same, but batches need not be: one of them has to speak for all.
     s = next(iter(study.searches.values()))
     s.data.rewards.set_epoch(0)
-    batch = next(iter(s.data.rewards))
-    images = (batch.images, batch.labels, s.task.mean_loss)
+    images = next(iter(s.data.rewards)).images
     for name in study.rankers:
-        ranker = ProxyRanker(name, study.deployment.answering(s.data.spec), study.config.seed, *images)
+        ranker = ProxyRanker(name, study.deployment, study.config.seed, images)
         for row, genotype in zip(rows, genotypes, strict=True):
             row[name] = ranker(genotype)
             study.stop.check()

@@ -193,10 +193,6 @@ class Task:
         """The plain loss of a batch, of the main head alone."""
         raise NotImplementedError
 
-    def mean_loss(self, outputs: Any, targets: Tensor) -> Tensor:
-        """The mean of it over this batch, for rankers that need no more: ()."""
-        return self.validation_loss(outputs, targets).mean
-
     def meter(self, device: torch.device, num_aux: int = 0) -> Meter:
         """A fresh meter for a network with ``num_aux`` auxiliary heads."""
         raise NotImplementedError

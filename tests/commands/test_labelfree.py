@@ -112,7 +112,7 @@ def test_what_cannot_be_is_refused(capsys, tmp_path):
 
 
 def test_networks_that_are_not_trained_are_ranked_by_their_answers_to_rotations(tmp_path):
-    flags = [*QUICK, "--task", "rotation", "--rank_by", "grad_norm", "--epochs", "1", "--controller_steps", "0"]
+    flags = [*QUICK, "--task", "rotation", "--rank_by", "nwot", "--epochs", "1", "--controller_steps", "0"]
     document = genotypes(finished("search", tmp_path, *flags))
     assert all(candidate["score"] > 0 for candidate in document["candidates"])
 

@@ -62,7 +62,7 @@ class Colour(Task):
 
     @torch.inference_mode()
     def measures(self, network, loader, names, generator):
-        distances = [self.mean_loss(network.eval()(b.images)[0], b.labels) for b in loader]
+        distances = [self.validation_loss(network.eval()(b.images)[0], b.labels).mean for b in loader]
         return {"closeness": -torch.stack(distances).mean().item()}
 
 

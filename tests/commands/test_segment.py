@@ -157,7 +157,7 @@ def test_a_checkpoint_becomes_a_file_that_gives_scores_for_every_pixel(whole):
     ("kind", "flags", "text"),
     [
         ("search", ["--image_size", "20"], "no multiple of 8"),
-        ("search", ["--rank_by", "snip"], "--rank_by snip"),
+        ("search", ["--rank_by", "nwot"], "--rank_by nwot"),
         ("search", ["--score", "top1"], "--score top1"),
         ("search", ["--data", "nowhere"], "is no folder"),
         ("retrain", ["--mixup", "0.2"], "--mixup"),

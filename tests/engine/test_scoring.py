@@ -167,7 +167,7 @@ def test_scores_are_never_negative_and_rise_as_losses_fall():
         assert found == sorted(set(found))
         assert 0 <= found[0] < found[-1] == 100
     probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]]).log()
-    loss = TASK.mean_loss(probabilities, torch.tensor([0, 1])).item()
+    loss = TASK.validation_loss(probabilities, torch.tensor([0, 1])).mean.item()
     assert TASK.scores()["loss"].of(loss) == pytest.approx(100 * math.sqrt(0.5 * 0.8))
 
 

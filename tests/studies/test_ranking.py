@@ -26,7 +26,7 @@ pytestmark = pytest.mark.pictures
 
 ALONE = ["--stem", "quarter", "--child_lr_max", "0.05", "--weight_decay", "1e-4"]
 SEVERAL = ["--genotypes", "5", "--epochs", "1", "--filters", "6", "--batch_size", "75", "--device", "cpu"]
-RANKERS = ["--rankers", "parameters,grad_norm"]
+RANKERS = ["--rankers", "parameters,nwot"]
 
 
 def study(runs, result, *more: str) -> int:
@@ -53,7 +53,7 @@ def whole(searched, tmp_path_factory):
 
 def test_statistics_are_those_of_the_numbers_beside_them(whole):
     document = document_of(whole)
-    assert list(document["rankers"]) == ["shared (loss)", "shared (top1)", "parameters", "grad_norm"]
+    assert list(document["rankers"]) == ["shared (loss)", "shared (top1)", "parameters", "nwot"]
     rows = document["genotypes"]
     assert len(rows) == 5
     for ranker, by_result in document["rankers"].items():
@@ -169,7 +169,7 @@ def test_a_search_is_opened_without_touching_it(searched):
     ("more", "words"),
     [
         (["--genotypes", "4"], ["--genotypes 4", "5 or more"]),
-        (["--rankers", "parameters,luck"], ["luck", "synflow"]),
+        (["--rankers", "parameters,luck"], ["luck", "jacob_cov"]),
         (["--epochs", "2"], ["other settings", "--epochs is 2 now but 1 there"]),
         (["--seed", "1"], ["other settings", "seed of the genotypes"]),
         (["--", "--seeds", "1,2"], ["--seeds", "behind --"]),

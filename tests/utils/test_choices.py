@@ -113,7 +113,7 @@ def use_of(name: str, monkeypatch) -> object:
         "opt_level": lambda: choose_precision("auto", CPU, opt_level="toy"),
         "export": lambda: FORMATS["toy"],
         "lr_schedule": lambda: Schedule("toy", 10, 0.1, 0.0, 1, 1).lr(0),
-        "rank_by": lambda: ProxyRanker("toy", deployment, 0, images, images, None)(Genotype.widest(2)),
+        "rank_by": lambda: ProxyRanker("toy", deployment, 0, images)(Genotype.widest(2)),
     }[name]
 
 

@@ -83,8 +83,8 @@ RANKING += ["--train_images", "240", "--image_size", "16", "--batch_size", "40"]
 
 
 def test_two_processes_rank_without_training_as_one_does(tmp_path):
-    """synflow reads no images: equal scores. grad_norm reads those of the first process: none of it hangs."""
-    by = {ranker: [*RANKING, "--rank_by", ranker] for ranker in ("synflow", "grad_norm")}
+    """parameters are counted without images: equal scores. nwot reads those of the first process: none of it hangs."""
+    by = {ranker: [*RANKING, "--rank_by", ranker] for ranker in ("parameters", "nwot")}
     done = together(*(job(tmp_path / f"two {r}", "search", *flags, fault="rank-1-1") for r, flags in by.items()))
     assert done.returncode == 0, done.stderr
     for ranker, flags in by.items():
@@ -93,14 +93,14 @@ def test_two_processes_rank_without_training_as_one_does(tmp_path):
         assert len(one) == 3
         assert sorted(cells for cells, _ in one) == sorted(cells for cells, _ in two)
         assert all(math.isfinite(score) for _, score in two)
-        if ranker == "synflow":
+        if ranker == "parameters":
             assert one == two
 
 
 @pytest.mark.parametrize("network", [1, 3])
 def test_a_ranker_that_fails_in_the_first_process_ends_all(network, tmp_path):
     """Before the first epoch nothing is made; behind it the run is complete but for its result."""
-    done = together(job(tmp_path, "search", *RANKING, "--rank_by", "grad_norm", fault=f"rank-0-{network}"))
+    done = together(job(tmp_path, "search", *RANKING, "--rank_by", "nwot", fault=f"rank-0-{network}"))
     assert done.returncode != 0
     assert "process 0 has no score" in done.stderr
     assert "Connection closed" not in done.stderr, "all of them heard of it"
