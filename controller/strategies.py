@@ -19,7 +19,7 @@ from controller.predictor import Predictor
 from controller.random_search import RandomSearch
 from controller.regularized_evolution import RegularizedEvolution
 from controller.reinforce import Reinforce
-from controller.relaxation import Relaxation, relax
+from controller.relaxation import Relaxation
 from controller.sampling import Fits
 from ops.genotype import Genotype
 
@@ -84,7 +84,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "nao": lambda positions, nao=PUBLISHED, **_options: Nao(positions, nao),
 }
 # Those that gradients move, and no scores: another protocol, that of controller.relaxation.Relaxation.
-GRADIENT: dict[str, Callable[..., Relaxation]] = {"darts": relax}
+GRADIENT: dict[str, Callable[..., Relaxation]] = {"darts": Relaxation}
 SEARCHERS: Mapping[str, object] = ChainMap(GRADIENT, STRATEGIES)  # a view, so that a new entry is a choice
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from controller.reinforce import ADVANTAGES, OPTIMIZERS
-from controller.relaxation import RELAXATIONS
+from controller.relaxation import RELAXED
 from controller.sampling import PATHS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES
 from data.datasets import KINDS
@@ -173,8 +173,8 @@ def _check_gradients(config: SearchConfig) -> None:
             if getattr(config, name) != default:  # by value: the usual one does no harm
                 raise UsageError(f"--{name} is for --searcher {' or '.join(GRADIENT)}: {searcher} takes no gradients")
         return
-    if config.space not in RELAXATIONS:
-        raise UsageError(f"{searcher} does not search --space {config.space}: it knows {', '.join(RELAXATIONS)}")
+    if config.space not in RELAXED:
+        raise UsageError(f"{searcher} does not search --space {config.space}: give --space {' or '.join(RELAXED)}")
     unfit = {
         **dict.fromkeys(("max_params", "max_macs", "max_latency_ms"), "derives one genotype, within no limits"),
         "path_sampling": "samples no genotypes",
