@@ -19,11 +19,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from engine.best import Best
 from engine.checkpoint_use import require_retrainable, use_checkpoint, use_complete_run
 from engine.configuration import parse_retrain
 from engine.recipes import choose_recipe
-from engine.retrain_phases import show_predictions, train_epoch, validate
+from engine.retrain_phases import Best, show_predictions, train_epoch, validate
 from engine.retrain_result import finish_retraining
 from engine.retrain_setup import build_network, choose_candidate, open_retraining
 from engine.seeds import train_seeds

@@ -22,7 +22,15 @@ from collections.abc import Sequence
 from engine.configuration import parse_search
 from engine.derivation import rank_candidates, write_search
 from engine.schedule import drop_path_ramp
-from engine.search_phases import report_samples, sample_paths, teach_strategy, train_mixture, train_weights
+from engine.search_phases import (
+    report_samples,
+    sample_paths,
+    show_strategy,
+    strategy_warnings,
+    teach_strategy,
+    train_mixture,
+    train_weights,
+)
 from engine.search_setup import (
     build_architect,
     build_ranker,
@@ -33,7 +41,6 @@ from engine.search_setup import (
     search_state,
 )
 from engine.setup import start_run
-from engine.strategy_report import show_strategy, strategy_warnings
 from engine.tasks import TASKS
 from ops.genotype import GenotypeError
 from utils.runs.context import run_context

@@ -12,9 +12,9 @@ from torchvision.models import shufflenet_v2_x1_0
 from benchmarks.common import Row, Settings, Work, measure
 from controller.sampling import uniform
 from data.loaders import Batch
-from engine.optimizers import make_sgd
 from engine.passes import Learner, evaluate, train_step
 from engine.scoring import Scorer
+from engine.setup import make_sgd
 from engine.tasks import Task
 from engine.tasks.classification import Classification
 from models.cost import network_cost

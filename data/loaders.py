@@ -6,6 +6,7 @@ number of workers or processes, nor on what was read before. So a run continues 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -42,7 +43,7 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-class Loader:
+class Loader(ABC):
     """One pass over all images an epoch, each exactly once over all processes. ``len``: batches a pass.
 
     Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``stream``: what the draws
@@ -123,8 +124,9 @@ class Loader:
         """Which images each batch of this process holds, (n,), in the order in which iterating yields them."""
         return (positions[share] for _, positions, share in self._shares())
 
+    @abstractmethod
     def __iter__(self) -> Iterator[Batch]:
-        raise NotImplementedError
+        """The batches of this process, from ``start`` on."""
 
 
 class TensorLoader(Loader):

@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from controller.relaxation import Relaxation
 from data.loaders import Batch
 from engine.tasks import Task
 
 SMALL = 0.01  # how far the weights are moved to take a difference: the norm of the move
-
-
-class Relaxed(Protocol):
-    """What is moved: ``controller.relaxation.Relaxation``."""
-
-    parameters: Sequence[Tensor]
-
-    def mixture(self, learning: bool = False) -> Any:
-        """What a model takes besides images."""
-
-    def step(self, gradients: Sequence[Tensor]) -> None:
-        """Move the parameters by these gradients."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +26,7 @@ class Architect:
     """
 
     model: nn.Module
-    relaxed: Relaxed
+    relaxed: Relaxation
     optimizer: torch.optim.Optimizer
     task: Task
     order: int = 1

@@ -192,13 +192,4 @@ def check_retrain(config: RetrainConfig) -> None:
     if config.export:
         task.require_exportable()
     recipe = choose_recipe(config.recipe, vars(config))  # its parts may mix or move images without a flag
-    if task.targets == "labels":
-        return
-    off = {"augment": "none", "mixup": 0, "cutmix": 0, "random_erasing": 0}
-    on = [name for name, value in off.items() if getattr(recipe, name) != value]
-    if on or config.resolution_jitter:
-        name = on[0] if on else "resolution_jitter"
-        remedy = " ".join(f"--{name} {off[name]}" for name in on) or "leave it out"
-        raise UsageError(
-            f"--{name} changes images without their {task.targets}, --task {config.task} cannot have it: {remedy}"
-        )
+    task.require_augmentation({**vars(recipe), "resolution_jitter": config.resolution_jitter})

@@ -13,9 +13,9 @@ import torch
 from data.datasets import output_names
 from data.loaders import read_first_batch
 from data.mixing import WatchedLoader
-from engine.best import Best
 from engine.passes import Learner
 from engine.recipes import Recipe
+from engine.retrain_phases import Best
 from engine.retrain_setup import RetrainData
 from engine.run_state import RunState
 from engine.tasks import Task
@@ -100,9 +100,8 @@ def draw_measures(
 def say_result(run: RunState, task: Task, measures: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     """The last lines of a run."""
     log, title, unit, chosen_on = run.log, task.measure_title, task.unit, result["chosen_on"]
-    if task.targets != "labels":
-        numbers = {key: measures[key] for key in task.result_measures if measures[key] is not None}
-        log.line("measured on val: " + ", ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
+    numbers = {key: measures[key] for key in task.result_measures if measures[key] is not None}
+    log.line("measured on val: " + ", ".join(f"{key} {value:.2f}" for key, value in numbers.items()))
     last, best = result[f"last_{task.measure}"], result[f"best_{task.measure}"]
     log.line(
         f"{chosen_on} {title}: last {last:.2f}{unit}, best {best:.2f}{unit} "

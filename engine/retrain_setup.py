@@ -12,10 +12,9 @@ from data.loader_sets import make_retrain_loaders
 from data.loaders import Loader
 from data.mixing import MixedLoader
 from engine.configuration import check_retrain
-from engine.optimizers import make_sgd
 from engine.passes import Learner
 from engine.recipes import Recipe
-from engine.setup import choose_outputs, make_learner, read_dataset, set_dropout
+from engine.setup import choose_outputs, make_learner, make_sgd, read_dataset, set_dropout
 from engine.tasks import Task
 from models.network import Network
 from models.spec import NetworkSpec

@@ -6,10 +6,10 @@ Each batch goes through the stems once, and on from there along the path of ever
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from data.loaders import Batch
 from engine.finite import require_finite
 from engine.precision import Precision
 from engine.tasks import Meter, Score, Task
+from models.supernet import SuperNet
 
 HELD = 2**28  # bytes of what the stems, and operations that read them, made of reward images
 TOGETHER = 2**23  # bytes of what the stems made of batches that are run as one
@@ -30,28 +31,6 @@ class StemmedBatches(NamedTuple):
     stemmed: Any
     sizes: Sequence[int]
     targets: Sequence[Tensor]
-
-
-class SharedWeights(Protocol):
-    """What holds the weights of all genotypes: ``models.supernet.SuperNet``."""
-
-    training: bool
-    tells_batches_apart: bool
-
-    def stemmed_bytes(self, images: Tensor) -> int:
-        """About how much memory :meth:`stem` takes for what it gives."""
-
-    def side_by_side(self, sizes: Sequence[int]) -> AbstractContextManager:
-        """Norms tell batches of these sizes apart that are run as one."""
-
-    def stem(self, images: Tensor, room: int = 0) -> Any:
-        """The part that no genotype changes, run on images; ``nbytes`` of what it gives. ``room``: see SuperNet."""
-
-    def scoring(self, genotype: Any, calibration: Iterable[Any]) -> AbstractContextManager:
-        """Evaluation mode under the batch-norm statistics of a genotype, or with None of the stems."""
-
-    def __call__(self, stemmed: Any, genotype: Any) -> tuple[Tensor, list[Tensor]]:
-        """The rest, along the path of a genotype: outputs and auxiliary outputs."""
 
 
 @contextmanager
@@ -76,7 +55,7 @@ class Scorer:
     are known with the weights as they are.
     """
 
-    supernet: SharedWeights
+    supernet: SuperNet
     task: Task
     name: str
     score: Score

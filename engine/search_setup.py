@@ -21,10 +21,9 @@ from data.loader_sets import make_search_loaders
 from data.loaders import Loader
 from engine.architect import Architect
 from engine.configuration import check_search
-from engine.optimizers import make_sgd
 from engine.passes import Learner
 from engine.scoring import Scorer
-from engine.setup import choose_outputs, make_learner, read_dataset, set_dropout
+from engine.setup import choose_outputs, make_learner, make_sgd, read_dataset, set_dropout
 from engine.tasks import TASKS, Task
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyRanker

@@ -30,8 +30,10 @@ def train_seeds(config: RetrainConfig, retrain: Callable[[RetrainConfig], Path])
         folders[seed] = retrain(replace(one, given=config.given | {"seed", "save"}))
     # Read from the environment: each run has closed its own connection by now.
     if launched().is_main:
-        measure = TASKS[config.task].result_measures[0]
-        tell(summarise(folders, Path(config.result).expanduser() / "retrain", config.save, measure))
+        task = TASKS[config.task]
+        base, measure = Path(config.result).expanduser() / "retrain", task.result_measures[0]
+        title = task.measure_title if measure == task.measure else measure
+        tell(summarise(folders, base, config.save, measure, title))
 
 
 def name_of(save: str, seed: int) -> str:
@@ -39,10 +41,11 @@ def name_of(save: str, seed: int) -> str:
     return f"{save}-seed{seed}"
 
 
-def summarise(folders: Mapping[int, Path], base: Path, save: str, measure: str = "top1") -> str:
+def summarise(folders: Mapping[int, Path], base: Path, save: str, measure: str, title: str) -> str:
     """Write ``<save>-seeds.json`` into ``base`` and return what to say.
 
-    ``folders``: of the seeds just trained. ``measure``: the name of what is compared, as results call it behind val_.
+    ``folders``: of the seeds just trained. ``measure``: the name of what is compared, as results call it behind val_,
+    ``title``: in words.
 
     The complete runs of other seeds under that name are counted too, where their settings, network and data are the
     same, so that seeds can be added later. A summary of other settings is left, and a number put behind the name.
@@ -57,15 +60,15 @@ def summarise(folders: Mapping[int, Path], base: Path, save: str, measure: str =
             if (run / RESULT).is_file() and settings(run) == wanted:
                 values_by_seed[seed] = read_json(run / RESULT)[key]
     values = [value for value in values_by_seed.values() if value is not None]  # null where a measure is not defined
-    path, what = _free(base, save, wanted), "accuracy" if measure == "top1" else measure
+    path = _free(base, save, wanted)
     if not values:  # of a class that never occurs there is no precision, for one
-        return f"val {what} over {len(values_by_seed)} seeds: none of them has any"
+        return f"val {title} over {len(values_by_seed)} seeds: none of them has any"
     mean, std = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
     write_json(path, {key: values_by_seed, "mean": mean, "deviation": std, "settings": wanted})
     more = (
         f" ({len(values_by_seed) - len(folders)} of them trained before)" if len(values_by_seed) > len(folders) else ""
     )
-    return f"val {what} over {len(values)} seeds{more}: {mean:.2f} +- {std:.2f} % {values}; written to {path}"
+    return f"val {title} over {len(values)} seeds{more}: {mean:.2f} +- {std:.2f} % {values}; written to {path}"
 
 
 def settings(folder: Path) -> dict[str, Any]:

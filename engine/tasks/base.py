@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, ClassVar, NamedTuple
@@ -43,7 +44,7 @@ class Loss(NamedTuple):
         return self.over(self.count)
 
 
-class Meter:
+class Meter(ABC):
     """What a pass counts, as ``sums`` (size,) that stay on the device until they are read: no step waits for them.
 
     Sums of several batches, processes and parts of an interrupted pass add up to those of all images.
@@ -54,13 +55,13 @@ class Meter:
     def __init__(self, device: torch.device, size: int) -> None:
         self.sums = torch.zeros(size, dtype=exact(device), device=device)
 
+    @abstractmethod
     def update(self, loss: Loss, outputs: Any, aux: Sequence[Any], targets: Tensor) -> None:
         """Add a batch: its loss, what the heads give, and the targets. A process may have none of its images."""
-        raise NotImplementedError
 
+    @abstractmethod
     def metrics(self, sums: Tensor) -> dict[str, float]:
         """The metrics that sums (size,), on the CPU, stand for by name, ``loss`` first."""
-        raise NotImplementedError
 
     def read(self, total: Callable[[Tensor], Tensor] | None = None) -> dict[str, float]:
         """The metrics of all that was added. ``total`` sums over processes. Waits for the device.
@@ -98,7 +99,7 @@ def likelihood(loss: float) -> float:
     return 100 * math.exp(-loss)
 
 
-class Task:
+class Task(ABC):
     """What a network is trained for. A subclass says what differs from the defaults here."""
 
     name: ClassVar[str]  # as --task takes it
@@ -108,6 +109,7 @@ class Task:
     # What it needs of the data.
     targets: ClassVar[str] = "labels"  # what comes with an image: labels, masks or boxes
     uses_labels: ClassVar[bool] = True  # False where the targets are made from the images alone
+    kept_off: ClassVar[Mapping[str, Any]] = {}  # flags of a training that its targets cannot follow, as they are off
     shows_whole_images: ClassVar[bool] = True  # False where a network is shown parts of them
 
     # How it is measured.
@@ -118,7 +120,7 @@ class Task:
     unit: ClassVar[str] = ""  # of the measure, as it is printed
     packages: ClassVar[Sequence[str]] = ()  # that measuring a finished network needs, beyond those of every run
     untrained_rankers: ClassVar[Collection[str] | None] = None  # that fit its networks; None: all
-    draws_predictions: ClassVar[bool] = False  # whether it has a ``picture``
+    draws_predictions: ClassVar[bool] = False  # whether it has a ``picture``: see DenseTask
     exportable: ClassVar[bool] = True  # whether a network alone, as one file, answers what the task is about
 
     @classmethod
@@ -159,6 +161,16 @@ class Task:
             raise UsageError(f"--rank_by {name}: networks of --task {cls.name} can be ranked by {fitting} only")
 
     @classmethod
+    def require_augmentation(cls, flags: Mapping[str, Any]) -> None:
+        """Raise UsageError for flags, by name with their values, that change images without their targets."""
+        on = [name for name, off in cls.kept_off.items() if flags[name] != off]
+        if on:
+            remedy = " ".join(f"--no-{n}" if cls.kept_off[n] is False else f"--{n} {cls.kept_off[n]}" for n in on)
+            raise UsageError(
+                f"--{on[0]} changes images without their {cls.targets}, --task {cls.name} cannot have it: {remedy}"
+            )
+
+    @classmethod
     def require_exportable(cls) -> None:
         """Raise UsageError where a network alone does not answer what the task is about."""
         if not cls.exportable:
@@ -185,17 +197,17 @@ class Task:
         """How many outputs the head has, for data of so many classes."""
         return classes
 
+    @abstractmethod
     def loss(self, outputs: Any, aux: Sequence[Any], targets: Tensor) -> Loss:
         """The training loss of a batch, auxiliary heads included."""
-        raise NotImplementedError
 
+    @abstractmethod
     def validation_loss(self, outputs: Any, targets: Tensor) -> Loss:
         """The plain loss of a batch, of the main head alone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def meter(self, device: torch.device, num_aux: int = 0) -> Meter:
         """A fresh meter for a network with ``num_aux`` auxiliary heads."""
-        raise NotImplementedError
 
     @classmethod
     def scores(cls) -> dict[str, Score]:
@@ -214,15 +226,11 @@ class Task:
             raise UsageError(f"--score {name}: --task {cls.name} can be scored by {' or '.join(scores)}")
         return name, scores[name]
 
+    @abstractmethod
     def measures(
         self, network: nn.Module, loader: Any, names: Sequence[str], generator: torch.Generator
     ) -> dict[str, Any]:
         """Everything that is measured of a finished network, for measures.json. ``names``: of its outputs."""
-        raise NotImplementedError
-
-    def picture(self, network: nn.Module, batch: Any, preset: Any, names: Sequence[str]) -> Any:
-        """A figure of what the network makes of the first images of a batch, of a task that ``draws_predictions``."""
-        raise NotImplementedError
 
     def picture_of_measures(self, measured: Mapping[str, Any], names: Sequence[str]) -> Any:
         """The confusion matrix where the ``measures`` hold one; else None."""

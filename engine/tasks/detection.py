@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torchvision.utils import draw_bounding_boxes
 
 from engine.tasks.average_precision import average_precision
-from engine.tasks.base import Loss, Meter, Task, device_of, likelihood
+from engine.tasks.base import Loss, Meter, device_of, likelihood
+from engine.tasks.dense import DenseTask
 from engine.tasks.fcos import Boxes, fcos_boxes, fcos_losses, true_boxes
 from engine.tasks.pictures import (
     PREDICTIONS,
@@ -47,7 +48,7 @@ class DetectionMeter(Meter):
         return {"loss": loss, "fit": likelihood(loss)}
 
 
-class Detection(Task):
+class Detection(DenseTask):
     """Boxes and their classes. Targets are rows (n, m, 5): x1, y1, x2, y2 in pixels, and class, or -1 for a filler."""
 
     name = retrained_as = "detect"
@@ -57,8 +58,6 @@ class Detection(Task):
     final_measure = "ap50"  # which takes too long to be the measure of an epoch
     result_measures = ("ap", "ap50", "ap75")
     packages = ("torchmetrics", "pycocotools")
-    untrained_rankers = ("parameters", "macs")  # the others compare labels of whole images
-    draws_predictions = True
     exportable = False  # boxes are chosen by rules outside of the network
 
     def loss(self, outputs: Any, aux: Sequence[Tensor], targets: Tensor) -> Loss:

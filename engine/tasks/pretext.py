@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from itertools import permutations
 from typing import Any
@@ -68,9 +69,9 @@ class Pretext(Classification):
         return ()
 
     @staticmethod
+    @abstractmethod
     def ask(images: Tensor, choices: Choices, preset: Preset) -> tuple[Tensor, Tensor]:
         """What a network is shown of normalised images (n, 3, S, S), VIEWS times as many, and the right answers."""
-        raise NotImplementedError
 
     @classmethod
     def wrap(cls, loader: Loader) -> PretextLoader:

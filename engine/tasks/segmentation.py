@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.tasks.base import Loss, Meter, Task, device_of
+from engine.tasks.base import Loss, Meter, device_of
+from engine.tasks.dense import DenseTask
 from engine.tasks.pictures import (
     PREDICTIONS,
     SHOWN,
@@ -77,7 +78,7 @@ class SegmentationMeter(Meter):
         }
 
 
-class Segmentation(Task):
+class Segmentation(DenseTask):
     """A class for every pixel, but for those of id 255. ``smoothing``: share of a label spread over the classes."""
 
     name = retrained_as = "segment"
@@ -85,8 +86,6 @@ class Segmentation(Task):
     targets = "masks"
     measure = final_measure = measure_title = "miou"
     result_measures = ("miou", "pixel_accuracy", "loss")
-    untrained_rankers = ("parameters", "macs")  # the others compare labels of whole images
-    draws_predictions = True
 
     def __init__(self, smoothing: float = 0.0) -> None:
         self.smoothing = smoothing

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from controller.relaxation import Relaxation
 from data.loaders import Batch
 from engine.architect import Architect
-from engine.optimizers import make_sgd
+from engine.setup import make_sgd
 from engine.tasks.classification import Classification
 from models.supernet import SuperNet
 from tests.golden_stacks import fill

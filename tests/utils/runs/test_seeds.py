@@ -19,7 +19,7 @@ def folders(base, values):
 
 @pytest.mark.parametrize(("values", "mean"), [([1.0, None, 4.0], 2.5), ([3.0, None], 3.0), ([3.0], 3.0)])
 def test_the_mean_is_over_those_that_have_one(values, mean, tmp_path):
-    said = summarise(folders(tmp_path, values), tmp_path, "a", "ap")
+    said = summarise(folders(tmp_path, values), tmp_path, "a", "ap", "AP")
     kept = json.loads((tmp_path / "a-seeds.json").read_text())
     assert kept["mean"] == mean
     assert kept["val_ap"] == {str(seed): value for seed, value in enumerate(values)}
@@ -27,6 +27,5 @@ def test_the_mean_is_over_those_that_have_one(values, mean, tmp_path):
 
 
 def test_where_no_seed_has_one_that_is_said(tmp_path):
-    assert (
-        summarise(folders(tmp_path, [None, None]), tmp_path, "a", "ap") == "val ap over 2 seeds: none of them has any"
-    )
+    said = summarise(folders(tmp_path, [None, None]), tmp_path, "a", "ap", "AP")
+    assert said == "val AP over 2 seeds: none of them has any"
