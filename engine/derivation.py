@@ -104,7 +104,7 @@ def untrained_metrics(
 
 def front_cost(config: SearchConfig) -> str:
     """The cost that the Pareto front is drawn against: the one that is limited, else MACs."""
-    return "latency_ms" if config.max_latency_ms else "params" if config.max_params else "macs"
+    return "latency_ms" if config.max_latency_ms else "parameters" if config.max_params else "macs"
 
 
 def write_search(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scorer: Scorer, data: SearchData) -> None:
@@ -122,10 +122,8 @@ def write_genotypes(
     path, measure = run.log.folder / "genotypes.json", scorer.task.measure
 
     def costs(genotype: Genotype) -> dict[str, object]:
-        names = {"parameters": "params", "macs": "macs"}
-        if config.max_latency_ms:
-            names["latency_ms"] = "latency_ms"
-        return {title: sampler.constraints.cost(name, genotype) for title, name in names.items()}
+        names = ["parameters", "macs", *(["latency_ms"] if config.max_latency_ms else [])]
+        return {name: sampler.constraints.cost(name, genotype) for name in names}
 
     def describe(number: int, genotype: Genotype) -> dict[str, object]:
         metrics = ranking.metrics[genotype]

@@ -138,7 +138,7 @@ def build_deployment(config: SearchConfig, spec: NetworkSpec, dataset: Dataset) 
 def build_sampler(context: RunContext, deployment: Deployment) -> GenotypeSampler:
     """The strategy, whose genotypes are drawn alike in all processes and within the limits."""
     config: SearchConfig = context.config
-    maxima = {"params": config.max_params, "macs": config.max_macs, "latency_ms": config.max_latency_ms}
+    maxima = {"parameters": config.max_params, "macs": config.max_macs, "latency_ms": config.max_latency_ms}
     limits = Constraints(
         cost_functions(deployment, context.world, context.device, config.latency_batch),
         {name: most for name, most in maxima.items() if most is not None},

@@ -64,7 +64,7 @@ def cost_functions(
 
     # Cheap ones first: a genotype that has too many parameters is never timed.
     return {
-        "params": lambda genotype: deployment.cost(genotype).parameters,
+        "parameters": lambda genotype: deployment.cost(genotype).parameters,
         "macs": lambda genotype: deployment.cost(genotype).macs,
         "latency_ms": latency,
     }

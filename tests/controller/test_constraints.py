@@ -29,23 +29,23 @@ def counted(cost, calls: list):
 
 def limits(maxima, weight=0.0, calls=None) -> Constraints:
     calls = [] if calls is None else calls
-    costs = {"params": counted(first_op, calls), "latency_ms": counted(lambda g: 10 * first_op(g), calls)}
+    costs = {"parameters": counted(first_op, calls), "latency_ms": counted(lambda g: 10 * first_op(g), calls)}
     return Constraints(costs, maxima, weight)
 
 
 def test_a_limit_is_met_up_to_and_with_its_value():
-    one = limits({"params": 3})
+    one = limits({"parameters": 3})
     assert all(one.meets(g) == (first_op(g) <= 3) for g in POOL)
-    both = limits({"params": 3, "latency_ms": 20})
+    both = limits({"parameters": 3, "latency_ms": 20})
     assert all(both.meets(g) == (first_op(g) <= 2) for g in POOL)
     assert all(limits({}).meets(g) for g in POOL)
 
 
 def test_a_cost_is_found_once_for_a_genotype():
     calls = []
-    found = limits({"params": 3}, calls=calls)
+    found = limits({"parameters": 3}, calls=calls)
     for _ in range(3):
-        assert [found.cost("params", g) for g in POOL] == [first_op(g) for g in POOL]
+        assert [found.cost("parameters", g) for g in POOL] == [first_op(g) for g in POOL]
         found.fits(POOL[0])
         found.reward(50.0, POOL[0])
     assert len(calls) == len(set(POOL))
@@ -54,14 +54,14 @@ def test_a_cost_is_found_once_for_a_genotype():
 
 def test_dear_costs_are_not_found_where_a_cheap_one_refuses():
     calls = []
-    found = limits({"params": 1, "latency_ms": 1e9}, calls=calls)
+    found = limits({"parameters": 1, "latency_ms": 1e9}, calls=calls)
     refused = [g for g in POOL if first_op(g) > 1]
     assert not any(found.meets(g) for g in refused)
     assert len(calls) == len(set(refused))
 
 
 def test_the_acceptance_rate_counts_draws_since_it_was_last_asked():
-    found = limits({"params": 3})
+    found = limits({"parameters": 3})
     assert found.take_acceptance() == 1
     met = [found.fits(g) for g in POOL]
     assert met == [found.meets(g) for g in POOL]
@@ -69,7 +69,7 @@ def test_the_acceptance_rate_counts_draws_since_it_was_last_asked():
     assert found.take_acceptance() == 1
 
 
-@pytest.mark.parametrize(("maxima", "weight"), [({}, 0.0), ({}, 0.1), ({"params": 2}, 0.07)])
+@pytest.mark.parametrize(("maxima", "weight"), [({}, 0.0), ({}, 0.1), ({"parameters": 2}, 0.07)])
 def test_nothing_is_drawn_again_without_limits_or_with_soft_ones(maxima, weight):
     assert limits(maxima, weight).filter is None
 
@@ -78,24 +78,24 @@ def test_nothing_is_drawn_again_without_limits_or_with_soft_ones(maxima, weight)
 def test_soft_limits_are_those_of_mnasnet(score, weight, target, index):
     genotype = POOL[index]
     cost = first_op(genotype)
-    found = limits({"params": target}, weight).reward(score, genotype)
+    found = limits({"parameters": target}, weight).reward(score, genotype)
     assert found == pytest.approx(score * (cost / target) ** -weight)
     assert found == pytest.approx(score) or (found < score) == (cost > target)
-    both = limits({"params": target, "latency_ms": 3 * target}, weight).reward(score, genotype)
+    both = limits({"parameters": target, "latency_ms": 3 * target}, weight).reward(score, genotype)
     assert both == pytest.approx(score * (cost / target) ** -weight * (10 * cost / (3 * target)) ** -weight)
 
 
 def test_hard_limits_leave_the_reward_alone():
-    assert all(limits({"params": 1}).reward(41.5, g) == 41.5 for g in POOL)
+    assert all(limits({"parameters": 1}).reward(41.5, g) == 41.5 for g in POOL)
 
 
 def test_the_message_names_each_limit_with_the_smallest_value_that_was_seen():
-    found = limits({"params": 0.5})
+    found = limits({"parameters": 0.5})
     pool = iter(g for g in POOL * 20 if first_op(g) > 1)
     with pytest.raises(NothingFitsError) as error:
         draw_fitting(lambda n: [next(pool) for _ in range(n)], 1, found.filter)
     message = found.explained(error.value)
-    assert "params at most 0.5 (smallest seen 2)" in message
+    assert "parameters at most 0.5 (smallest seen 2)" in message
     assert "latency" not in message
     assert "\n" not in message
 
@@ -111,7 +111,7 @@ def test_what_was_measured_outlives_an_interruption():
     again.load_state_dict(torch.load(file, weights_only=True))
     assert [again.meets(g) for g in POOL] == met
     assert not calls
-    again.cost("params", POOL[0])
+    again.cost("parameters", POOL[0])
     assert calls == [POOL[0]], "what a formula gives is not kept"
 
 
