@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.deployment import Deployment
 from models.network import Network
@@ -37,6 +38,28 @@ def parameters(network: nn.Module, images: Tensor) -> float:
 def macs(network: nn.Module, images: Tensor) -> float:
     """Multiply-accumulates of one image in convolutions and linear maps."""
     return float(count_macs(network.to("meta").eval(), images[:1].to("meta")))
+
+
+def synflow(network: nn.Module, images: Tensor) -> float:
+    """The logarithm of |w dR/dw| over all weights, summed (Tanaka et al., arXiv 2006.05467). No data is read.
+
+    R is the sum of the outputs for one image of ones, with every parameter replaced by its absolute value and batch
+    norms bypassed. In float64, on the CPU because not every device has it: products over many layers are large.
+    """
+    network = network.to("cpu", torch.float64)
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, _BatchNorm):
+                setattr(module, name, nn.Identity())
+    weights = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.abs_()
+    with torch.enable_grad():
+        flow = network(torch.ones(1, *images.shape[1:], dtype=torch.float64))[0].sum()
+    gradients = torch.autograd.grad(flow, weights, allow_unused=True, materialize_grads=True)
+    total = sum((weight * gradient).abs().sum().item() for weight, gradient in zip(weights, gradients, strict=True))
+    return math.log(total) if total > 0 else -math.inf
 
 
 def jacob_cov(network: nn.Module, images: Tensor) -> float:
@@ -80,6 +103,7 @@ def nwot(network: nn.Module, images: Tensor) -> float:
 PROXIES: dict[str, Callable[[nn.Module, Tensor], float]] = {
     "parameters": parameters,
     "macs": macs,
+    "synflow": synflow,
     "jacob_cov": jacob_cov,
     "nwot": nwot,
 }

@@ -60,6 +60,11 @@ def by_formula(name, network, images):
         return 3 * 4 + 2 * 4 + PLACES * CLASSES
     if name == "macs":
         return 16 * 3 * 4 + PLACES * CLASSES
+    if name == "synflow":
+        conv, head = (w.detach().abs().requires_grad_() for w in (network.conv.weight, network.head.weight))
+        inner = conv.sum((1, 2, 3))[:, None].expand(4, 16).reshape(1, PLACES)  # an image of ones sums the weights
+        flow = torch.autograd.grad((mish(inner) @ head.T).sum(), (conv, head))
+        return math.log(sum((w * g).abs().sum().item() for w, g in zip((conv, head), flow, strict=True)))
     if name == "jacob_cov":
         (jacobian,) = torch.autograd.grad(logits.sum(), images)
         rows = jacobian.flatten(1) - jacobian.flatten(1).mean(1, keepdim=True)
