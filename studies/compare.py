@@ -25,13 +25,14 @@ from engine.configuration import parse_retrain, parse_search
 from engine.recipes import RECIPES
 from engine.tasks import TASKS
 from models.deployment import Deployment
+from models.network import stored_genotype
 from models.parts import Cost
 from ops.genotype import Genotype
 from ops.space import SPACES
 from studies.compare_report import DRAWN, judge, write_comparison
 from studies.methods import METHODS, Plan, make_plan, restart_flags
 from studies.pieces import Maker, Piece, make_rows
-from studies.searches import as_plain, from_plain, search_method
+from studies.searches import as_plain, search_method
 from studies.study import STUDY, TRAININGS, StudyConfig, names_in, parse_study, run_study, words_in
 from studies.trainings import Training, agrees, fitting_filters, retrain_flags, settings_of, train_all
 from utils.config import BLOCKS
@@ -174,7 +175,7 @@ def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
         for plan in c.plans
     }
     searches = make_rows(pieces, make_pieces)
-    picks = {name: [from_plain(winner["genotype"]) for winner in row] for name, row in searches.items()}
+    picks = {name: [stored_genotype(winner["genotype"]) for winner in row] for name, row in searches.items()}
     for space, of_seeds in c.drawn.items():  # every seed has as many, so the first of all seeds are a pick, and so on
         picks |= {f"{DRAWN}{space} {k}": genotypes for k, genotypes in enumerate(zip(*of_seeds, strict=True))}
     results = train(c, picks, log.folder / "standalone", make_pieces)  # a pick that two methods share is trained once

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -48,11 +48,6 @@ def run_search(flags: Sequence[str], result: Path, save: str) -> Path:
     return resume.runs_called(save, result / "search")[-1]
 
 
-def records_of(run: Path) -> list[dict[str, Any]]:
-    """The epochs of a run."""
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
 def search_method(words: Sequence[str], folder: Path, method: str, seed: int) -> dict[str, Any]:
     """Run the search of a method, or go on with it: its winner, and what that took.
 
@@ -60,7 +55,8 @@ def search_method(words: Sequence[str], folder: Path, method: str, seed: int) ->
     ``derive_images``: likewise in the ranking behind them, which is no part of the budget.
     """
     run = run_search([*words, "--report_freq", "1000000", "--seed", str(seed)], folder, f"{method}-seed{seed}")
-    records, result, document = records_of(run), read_json(run / "result.json"), read_json(run / "genotypes.json")
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    result, document = read_json(run / "result.json"), read_json(run / "genotypes.json")
     if not result or not document:
         raise WorkError(f"{run} has no result")
     winner = read_candidate(f"{run / 'genotypes.json'}#0", None, None, None).genotype
@@ -82,11 +78,6 @@ def as_plain(genotype: Genotype) -> dict[str, Any]:
     """A genotype as plain values."""
     concat = [list(states) for states in genotype.concat]
     return {"cells": genotype.to_lists(), "sharing": genotype.sharing, "space": genotype.space, "concat": concat}
-
-
-def from_plain(plain: Mapping[str, Any]) -> Genotype:
-    """The genotype of :func:`as_plain`."""
-    return Genotype.from_lists(plain["cells"], plain["sharing"], plain["space"], plain["concat"])
 
 
 # Shared weights of a run
