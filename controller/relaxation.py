@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,8 +39,11 @@ class Relaxation:
 
     ``parameters``: a table an encoding, (edges, 1 + operations): row n (n + 3) / 2 + i is the edge from state i to node
     n, column 0 is ``none``. They start 1e-3 times standard normal, by ``generator`` or the global one. Wherever
-    genotypes are asked for, it gives the one that it stands for: it proposes no others.
+    genotypes are asked for, it gives the one that it stands for: it proposes no others. ``spaces``: those that it
+    searches, the first one unless told otherwise.
     """
+
+    spaces: ClassVar[tuple[str, ...]] = (DARTS.name,)
 
     def __init__(
         self,
@@ -126,6 +129,3 @@ def strongest(weights: Tensor, space: CellSpace) -> list[int]:
         for state in sorted(range(n + 2), key=lambda i: -max(edges[i]))[:2]:  # sorting is stable
             encoding += [state, edges[state].index(max(edges[state]))]
     return encoding
-
-
-RELAXED = (DARTS.name,)  # the spaces that this is for

@@ -84,7 +84,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "nao": lambda positions, nao=PUBLISHED, **_options: Nao(positions, nao),
 }
 # Those that gradients move, and no scores: another protocol, that of controller.relaxation.Relaxation.
-GRADIENT: dict[str, Callable[..., Relaxation]] = {"darts": Relaxation}
+GRADIENT: dict[str, type[Relaxation]] = {"darts": Relaxation}
 SEARCHERS: Mapping[str, object] = ChainMap(GRADIENT, STRATEGIES)  # a view, so that a new entry is a choice
 
 

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from controller.reinforce import ADVANTAGES, OPTIMIZERS
-from controller.relaxation import RELAXED
 from controller.sampling import PATHS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES
 from data.datasets import KINDS
@@ -103,7 +102,8 @@ def _search_defaults(config: SearchConfig) -> dict[str, Any]:
         defaults["controller_temperature"] = 1.0
     if config.searcher in GRADIENT:
         defaults["reward_fraction"] = 0.5  # as published: as many images as the weights have
-    space = SPACES[config.space]
+        defaults["space"] = GRADIENT[config.searcher].spaces[0]
+    space = SPACES[config.space if "space" in config.given else defaults.get("space", config.space)]
     if space.stacked and "blocks" not in config.given:  # the depth of a stack is the one number of its blocks
         defaults["blocks"] = space.depths[0] if config.layers is None else (config.layers,)
     return defaults
@@ -173,8 +173,9 @@ def _check_gradients(config: SearchConfig) -> None:
             if getattr(config, name) != default:  # by value: the usual one does no harm
                 raise UsageError(f"--{name} is for --searcher {' or '.join(GRADIENT)}: {searcher} takes no gradients")
         return
-    if config.space not in RELAXED:
-        raise UsageError(f"{searcher} does not search --space {config.space}: give --space {' or '.join(RELAXED)}")
+    spaces = GRADIENT[config.searcher].spaces
+    if config.space not in spaces:
+        raise UsageError(f"{searcher} does not search --space {config.space}: give --space {' or '.join(spaces)}")
     unfit = {
         **dict.fromkeys(("max_params", "max_macs", "max_latency_ms"), "derives one genotype, within no limits"),
         "path_sampling": "samples no genotypes",

@@ -110,6 +110,6 @@ def test_what_cannot_be_is_refused(capsys):
         assert f"--{name} is for --searcher darts" in refusal("search", capsys, f"--{name}", value)
     for words in ("--max_params 1e6", "--path_sampling varied", "--drop_prob 0.1"):
         assert f"{words.split()[0]}: --searcher darts" in refusal(
-            "search", capsys, "--searcher", "darts", "--space", "darts", *words.split()
+            "search", capsys, "--searcher", "darts", *words.split()
         )
     assert "--order" in refusal("search", capsys, "--searcher", "darts", "--order", "3")

@@ -91,9 +91,9 @@ def test_a_ranker_computes_its_formula_whatever_the_mode_of_gradients(name, case
 
 @pytest.mark.parametrize("name", ["jacob_cov", "nwot"])
 def test_a_score_that_is_not_finite_is_refused_in_one_line_that_names_the_ranker(name):
-    of_equal_images = replace(ranker(name), images=torch.ones(6, 3, 16, 16))
+    of_no_images = replace(ranker(name), images=torch.full((6, 3, 16, 16), math.nan))
     with pytest.raises(ValueError, match=f"ranker {name} ") as error:
-        of_equal_images(GENOTYPES[0])
+        of_no_images(GENOTYPES[0])
     assert isinstance(error.value, ProxyError)
     assert "\n" not in str(error.value)
 

@@ -7,8 +7,7 @@ from torch import nn
 from torchvision.models.detection.fcos import FCOS
 
 from engine.tasks import Loss, base
-from engine.tasks.average_precision import average_precision
-from engine.tasks.detection import Detection, DetectionMeter
+from engine.tasks.detection import Detection, DetectionMeter, average_precision
 from engine.tasks.fcos import fcos_boxes, fcos_losses, true_boxes
 from engine.tasks.segmentation import Segmentation
 from models.dense_heads import NECK, Boxes, Detector

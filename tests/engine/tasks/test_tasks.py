@@ -24,13 +24,6 @@ def test_rotation_halves_batch_and_learning_rate_unless_they_are_given(parse, ba
 
 
 @pytest.mark.parametrize("task", PRETEXTS)
-def test_labels_that_no_task_reads_are_not_mixed(task, capsys):
-    with pytest.raises(SystemExit):
-        parse_retrain(["--task", task, "--mixup", "0.2"])
-    assert "mix labels" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("task", PRETEXTS)
 def test_the_command_to_retrain_is_that_of_labels(task, tmp_path):
     searched, plain = (flags_of(parse_search(["--task", t, "--num_class", "30"])) for t in (task, "classify"))
     command = retrain_command(searched, TASKS[task].retrained_as, tmp_path / "genotypes.json", 0)
