@@ -88,6 +88,7 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
         seed=config.seed,
         workers=config.workers,
     )
+    loaders = {name: task.wrap(loader) for name, loader in loaders.items()}
     train = loaders["train"]
     spec.require_batch(task.input_side(dataset.preset.image_size), train.smallest_batch, train.split)
     if recipe.mixup or recipe.cutmix:
