@@ -13,6 +13,7 @@ from PIL import Image
 from data import check, decoding
 from data.datasets import find_dataset, load
 from data.images import DataError, Images, decode, decode_all
+from utils.system.signals import Stopped
 
 SIDE = 6
 
@@ -119,3 +120,13 @@ def test_large_pictures_are_decoded_one_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "rgb", watched)
     images, bad = decode_all(Images(torch.zeros(24), 4, paths=paths), keep=True, skip_bad=True, what="x")
     assert (len(images), bad, max(most)) == (24, [], 1)
+
+
+def test_a_stop_while_a_picture_is_decoded_says_nothing_of_the_picture(tmp_path, monkeypatch):
+    def stopped(*_values, **_options):
+        raise Stopped(15, resumable=False)
+
+    Image.new("L", (4, 4)).save(tmp_path / "x.png")
+    monkeypatch.setattr(decoding, "rgb", stopped)
+    with pytest.raises(Stopped):
+        decode(tmp_path / "x.png", 8)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from utils.system.errors import UsageError, WorkError
-from utils.system.signals import Stopped, interrupts
+from utils.system.signals import Stopped, stopped_at_once
 from utils.system.terminal import complain, open_streams, reason
 
 
@@ -41,10 +41,10 @@ def command(name: str, *refusals: type[Exception], again: str = "--resume") -> I
     state = Command()
     try:
         yield state
-    except KeyboardInterrupt:
-        _end(name, "interrupted", 130)  # 128 + SIGINT, as shells have it
     except Stopped as stop:
         _end(name, f"{stop}; {again} goes on from here" if stop.resumable else stop, 128 + stop.number)
+    except KeyboardInterrupt:
+        _end(name, "interrupted", 130)  # 128 + SIGINT, as shells have it
     except (UsageError, *refusals) as error:
         # Until a run has a log nothing was done, and what is wrong is refused; from then on it is a fault.
         _end(name, error, 2 if state.log is None else 1, state.log)
@@ -62,13 +62,13 @@ def short_command(name: str, work: Callable[[], int | None], after_fault: str = 
     ``after_fault``: what else is said of a fault.
     """
     try:
-        with interrupts():
+        with stopped_at_once():
             return work() or 0
     except UsageError as error:
         complain(name, error)
         return 2
     except (WorkError, OSError, KeyboardInterrupt) as error:
-        complain(name, ("interrupted" if isinstance(error, KeyboardInterrupt) else reason(error)) + after_fault)
+        complain(name, reason(error) + after_fault)
         return 1
 
 

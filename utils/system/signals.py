@@ -1,4 +1,4 @@
-"""Signals: a long run notes them and ends after the step it is in; a short command treats them all like Ctrl-C."""
+"""Signals: a long run notes them and ends after the step it is in; a short command ends at once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from utils.system.processes import World
 ONCE = 1.0
 
 
-class Stopped(Exception):
-    """The work was asked to stop, by the signal of this number; ``resumable``: it can go on from where it stands."""
+class Stopped(KeyboardInterrupt):
+    """The work was asked to stop, by the signal of this number; ``resumable``: it can go on from where it stands.
+
+    No Exception: who catches whatever a decoder or a picture raises must not take it for that.
+    """
 
     def __init__(self, number: int, *, resumable: bool = True) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -75,21 +78,10 @@ def _stopping() -> list[str]:
 
 
 @contextmanager
-def interrupts() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP raise KeyboardInterrupt like Ctrl-C, so that clean-up code runs."""
-    with _handled_by(_interrupt, "SIGTERM", "SIGHUP"):
-        yield
-
-
-@contextmanager
 def shielded() -> Iterator[None]:
     """Ignore Ctrl-C, SIGTERM and SIGHUP for the few moments of a clean-up or a rename."""
     with _handled_by(signal.SIG_IGN, "SIGINT", "SIGTERM", "SIGHUP"):
         yield
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 @contextmanager
