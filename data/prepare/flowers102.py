@@ -14,7 +14,7 @@ import numpy as np
 
 from data.listing import Notes, image_names
 from data.prepare.class_names import FLOWERS102
-from data.prepare.reading import DataSet, Trail, required_file
+from data.prepare.reading import DataSet, required_file
 from data.prepare.rules import Picture, Rule
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show, some
@@ -29,9 +29,9 @@ RULES = {
 }
 
 
-def read(_data: DataSet, trail: Trail, notes: Notes, rule: str) -> list[Picture]:
+def read(_data: DataSet, root: Path, source: Path, notes: Notes, rule: str) -> list[Picture]:
     """The pictures with the class and the part that the lists give them; a list that does not fit is a UsageError."""
-    file = required_file(trail, "imagelabels.mat", rule)
+    file = required_file(root, source, "imagelabels.mat", rule)
     labels, most = _numbers(file, "labels"), len(FLOWERS102)
     for image, label in enumerate(labels, start=1):
         if not 1 <= label <= most:
@@ -39,12 +39,12 @@ def read(_data: DataSet, trail: Trail, notes: Notes, rule: str) -> list[Picture]
     missing = sorted(set(range(1, most + 1)) - set(labels))
     if missing:
         raise UsageError(f"{show(file.name)}: {most - len(missing)} classes of {most}; missing: {some(missing)}")
-    files = numbered(image_names(trail[-1], notes), len(labels))
-    parts = {} if rule == "80-20" else read_parts(required_file(trail, "setid.mat", rule), len(labels))
+    files = numbered(image_names(root, notes), len(labels))
+    parts = {} if rule == "80-20" else read_parts(required_file(root, source, "setid.mat", rule), len(labels))
     if parts and len(labels) > len(parts):
         notes.more.append(f"{len(labels) - len(parts)} images belong to no part of setid.mat and are left out")
     images = enumerate(labels, start=1)
-    return [Picture(trail[-1] / files[n], FLOWERS102[label - 1], parts.get(n, "")) for n, label in images]
+    return [Picture(root / files[n], FLOWERS102[label - 1], parts.get(n, "")) for n, label in images]
 
 
 def read_parts(file: Path, num_images: int) -> dict[int, str]:
@@ -91,4 +91,4 @@ def _numbers(file: Path, key: str) -> list[int]:
     return values.astype(int).tolist()
 
 
-SET = DataSet(FLOWERS102, (8189,), ("jpg", "flowers-102", "102flowers"), RULES, flat=True, read=read)
+SET = DataSet(FLOWERS102, (8189,), RULES, flat=True, read=read)

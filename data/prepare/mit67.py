@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data.listing import Notes
 from data.prepare.class_names import MIT67
-from data.prepare.reading import DataSet, Trail, pictures_by_folder, required_file
+from data.prepare.reading import DataSet, pictures_by_folder, required_file
 from data.prepare.rules import Picture, Rule
 from utils.system.errors import UsageError
 from utils.system.terminal import show, some
@@ -24,11 +24,11 @@ RULES = {
 }
 
 
-def read(data: DataSet, trail: Trail, notes: Notes, rule: str) -> list[Picture]:
+def read(data: DataSet, root: Path, source: Path, notes: Notes, rule: str) -> list[Picture]:
     """The pictures with the part that the lists of a rule give them. Raises UsageError for bad lines."""
-    pictures = pictures_by_folder(data, trail[-1], notes)
+    pictures = pictures_by_folder(data, root, notes)
     needed = {"official": ("train", "test"), "all-images": ("test",), "80-20": ()}[rule]
-    parts = read_lists({part: required_file(trail, LISTS[part], rule) for part in needed}, pictures)
+    parts = read_lists({part: required_file(root, source, LISTS[part], rule) for part in needed}, pictures)
     return [replace(p, part=parts.get((p.label, p.name), "")) for p in pictures]
 
 
@@ -56,4 +56,4 @@ def read_lists(lists: dict[str, Path], pictures: Sequence[Picture]) -> dict[tupl
     return parts
 
 
-SET = DataSet(MIT67, (15620,), ("Images", "indoorCVPR_09"), RULES, read=read)
+SET = DataSet(MIT67, (15620,), RULES, read=read)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from data.listing import Notes
 from data.prepare.class_names import PLANTVILLAGE
-from data.prepare.reading import DataSet, Trail, pictures_by_folder, required_file
+from data.prepare.reading import DataSet, pictures_by_folder, required_file
 from data.prepare.rules import Picture, Rule
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show
@@ -30,18 +30,18 @@ RULES = {
 }
 
 
-def read(data: DataSet, trail: Trail, notes: Notes, rule: str) -> list[Picture]:
+def read(data: DataSet, root: Path, source: Path, notes: Notes, rule: str) -> list[Picture]:
     """The pictures, with their leaves where the rule looks at them. Raises UsageError where it needs a map."""
-    if "with_augmentation" in trail[-1].name.casefold():
+    if "with_augmentation" in root.name.casefold():
         raise UsageError(
-            f"{show(trail[-1])} holds augmented copies, which a split would spread over both sides: "
+            f"{show(root)} holds augmented copies, which a split would spread over both sides: "
             "use the download without augmentation"
         )
-    pictures = pictures_by_folder(data, trail[-1], notes)
+    pictures = pictures_by_folder(data, root, notes)
     if rule == "random-80-20":
         notes.more.append("images of ONE LEAF WILL LAND IN BOTH train AND val: the accuracy on val will be too good")
         return pictures
-    leaf_map = required_file(trail, "leaf-map.json", rule, "leaf_grouping")
+    leaf_map = required_file(root, source, "leaf-map.json", rule, "leaf_grouping")
     leaves, matched = assign_leaves(leaf_map, pictures)
     notes.more.append(f"leaf-map.json knows the leaf of {matched} of {len(pictures)} images")
     return [replace(p, leaf=leaf) for p, leaf in zip(pictures, leaves, strict=True)]
@@ -86,7 +86,6 @@ def _are_leaves(value: object) -> bool:
 SET = DataSet(
     PLANTVILLAGE,
     (54303, 54304, 54305, 54306),  # by mirror
-    ("raw", "color", "Plant_leave_diseases_dataset_without_augmentation", "PlantVillage"),
     RULES,
     dropped=("Background_without_leaves", "x_Removed_from_Healthy_leaves"),
     read=read,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,27 +14,25 @@ from utils.system.errors import UsageError
 from utils.system.terminal import show, some
 
 MAX_DEPTH = 5  # folders between --source and the class folders; the deepest mirror known has three
-Trail = Sequence[Path]  # the folders from --source down to the one that holds the class folders, or the images
 
 
 @dataclass(frozen=True)
 class DataSet:
     """What is known of a data set beforehand.
 
-    ``classes``: names in index order. ``totals``: images in the downloads, by mirror. ``hints``: folders to enter.
-    ``rules``: how it is divided, the default first. ``ratio``: the default of the rule ``ratio``. ``dropped``: folders
-    to leave out. ``flat``: all images lie in one folder, without class folders. ``read``: gives the pictures; takes
-    this, the trail, notes and the name of the rule.
+    ``classes``: names in index order. ``totals``: images in the downloads, by mirror. ``rules``: how it is divided, the
+    default first. ``ratio``: the default of the rule ``ratio``. ``dropped``: folders to leave out. ``flat``: all images
+    lie in one folder, without class folders. ``read``: gives the pictures; takes this, the folder of the class folders,
+    the source, notes and the name of the rule.
     """
 
     classes: list[str]
     totals: tuple[int, ...]
-    hints: tuple[str, ...]
     rules: dict[str, Rule]
     ratio: float | None = None
     dropped: tuple[str, ...] = ()
     flat: bool = False
-    read: Callable[[DataSet, Trail, Notes, str], list[Picture]] | None = None
+    read: Callable[[DataSet, Path, Path, Notes, str], list[Picture]] | None = None
 
 
 def read_pictures(data: DataSet, source: Path, rule: str) -> tuple[list[Picture], list[str]]:
@@ -44,40 +42,30 @@ def read_pictures(data: DataSet, source: Path, rule: str) -> tuple[list[Picture]
     for a folder that cannot be read.
     """
     notes = Notes(source)
-    trail = descend(source, data, notes)
-    pictures = data.read(data, trail, notes, rule) if data.read else pictures_by_folder(data, trail[-1], notes)
+    root = find_root(source, data)
+    pictures = data.read(data, root, source, notes, rule) if data.read else pictures_by_folder(data, root, notes)
     if len(pictures) not in data.totals:
         official = " or ".join(map(str, data.totals))
         notes.more.append(f"{len(pictures)} images found; the official download has {official}")
     return pictures, notes.lines()
 
 
-def descend(source: Path, data: DataSet, notes: Notes) -> list[Path]:
-    """The folders from ``source`` down to the one that holds the class folders, or the images of a flat data set.
+def find_root(source: Path, data: DataSet) -> Path:
+    """The folder, at or below ``source``, that holds most of the class folders, or of the images of a flat data set.
 
-    A folder whose name is among the hints is entered first, in the order of the hints and whatever its case;
-    a folder that is alone is entered too, which takes care of doubled folders like `AID/AID/`.
+    So however an archive or a mirror nests them; the first of several. Raises UsageError where there is none.
     """
-    trail = [source]
-    while len(trail) <= MAX_DEPTH:  # a link may lead round and round
-        names = subfolders(trail[-1], notes)
-        hinted = [name for hint in data.hints for name in names if name.casefold() == hint.casefold()]
-        candidates = [trail[-1]] if data.flat else [trail[-1] / name for name in names]
-        if not hinted and any(map(holds_images, candidates)):
-            return trail
-        if not hinted and len(names) != 1:
-            break
-        trail.append(trail[-1] / (hinted or names)[0])
-    if holds_images(trail[-1]) and not data.flat:
-        raise UsageError(f"the images lie directly in {show(trail[-1])}, without class folders")
-    wanted, there = "folder of images" if data.flat else "class folders with images", some(names) or "no folder"
-    raise UsageError(f"no {wanted} found in {show(source)}: looked in {show(trail[-1])}, which holds {there}")
-
-
-def holds_images(folder: Path) -> bool:
-    """Whether at least one image file lies directly in the folder."""
-    with os.scandir(folder) as listing:
-        return any(is_image_name(entry.name) and not is_system(entry.name) for entry in listing)
+    known, root, most = set(map(spelling_key, data.classes)), source, 0
+    for top, names, files in os.walk(source, followlinks=True):
+        count = sum(map(is_image_name, files)) if data.flat else sum(spelling_key(name) in known for name in names)
+        if count > most:
+            root, most = Path(top), count
+        is_deep = len(Path(top).relative_to(source).parts) >= MAX_DEPTH  # a link may lead round and round
+        names[:] = [] if is_deep else sorted(name for name in names if not is_system(name))
+    if not most:
+        wanted = "images" if data.flat else f"class folders such as {data.classes[0]}"
+        raise UsageError(f"no {wanted} found in {show(source)}, which holds {some(sorted(os.listdir(source)))}")
+    return root
 
 
 def pictures_by_folder(data: DataSet, root: Path, notes: Notes) -> list[Picture]:
@@ -115,16 +103,15 @@ def _class_folders(data: DataSet, root: Path, notes: Notes) -> dict[str, str]:
     return folders
 
 
-def required_file(trail: Trail, name: str, rule: str, subfolder: str = "") -> Path:
+def required_file(root: Path, source: Path, name: str, rule: str, subfolder: str = "") -> Path:
     """The list of that name, in whatever case, that a rule needs. Raises UsageError where there is none.
 
-    It lies beside the class folders or above them, up to the parent of a source given too deep, or in a ``subfolder``.
+    It lies beside the class folders or above them, up to two folders above a source that is given too deep, or in a
+    ``subfolder`` of these.
     """
-    folders = [*reversed(trail), *([trail[0].parent] if len(trail) == 1 else [])]
-    if trail[-1].parent.name == "raw":  # PlantVillage given as `raw/color`: the map lies beside `raw`
-        folders += [*trail[-1].parents][:2]
+    folders = [root, *root.parents][: len(root.relative_to(source).parts) + 3]
     for folder in folders:
-        for path in (*folder.iterdir(), *(folder / subfolder).glob("*")):
+        for path in (*folder.glob("*"), *(folder / subfolder).glob("*")):
             if path.name.casefold() == name.casefold() and path.is_file():
                 return path
     raise UsageError(f"the rule {rule} needs {name}, which is not in {some(folders)}")

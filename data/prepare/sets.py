@@ -8,9 +8,9 @@ from data.prepare.rules import Rule
 RATIO = {"ratio": Rule("--train_ratio of each class, seeded")}
 SPORT8_RULES = {"80-20": Rule("80 % of each class, seeded, as NAS papers: 1261 / 318")}
 SETS = {
-    "aid": DataSet(AID, (10000,), ("AID",), RATIO, ratio=0.5),
-    "nwpu": DataSet(NWPU, (31500,), ("NWPU-RESISC45",), RATIO, ratio=0.2),
-    "sport8": DataSet(SPORT8, (1579,), ("event_dataset", "event_img"), SPORT8_RULES),
+    "aid": DataSet(AID, (10000,), RATIO, ratio=0.5),
+    "nwpu": DataSet(NWPU, (31500,), RATIO, ratio=0.2),
+    "sport8": DataSet(SPORT8, (1579,), SPORT8_RULES),
     "mit67": mit67.SET,
     "flowers102": flowers102.SET,
     "plantvillage": plantvillage.SET,

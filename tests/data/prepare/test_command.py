@@ -132,7 +132,7 @@ WRONG = [
     (["sport8", "--source", "{}", "--out", "o", "--seed", "-1"], "-1"),
     (["aid", "--source", "{}", "--out", "{}/o"], "in one another"),
     (["aid", "--source", "{}", "--out", "o\0"], "no possible path"),
-    (["aid", "--source", "{}", "--out", "o"], "no class folders with images"),
+    (["aid", "--source", "{}", "--out", "o"], "no class folders such as Airport"),
 ]
 
 
