@@ -10,10 +10,9 @@ looked through for what is missing, of another size, out of range or empty.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,8 @@ from data.dense.coco import holds
 from data.dense.layouts import SIDES, Listed
 from data.dense.masks import IGNORED, mask_fault, mask_ids
 from data.dense.source import KNOWN, few_classes, list_dense, looked_at, recognise, turned_notice
+from data.folders import list_folder
 from data.images import BOXES, MASKS, Images, decode, decode_all
-from data.listing import OTHER, Notes, class_folders, image_names, is_image_name
 from utils.system.command import short_command
 from utils.system.errors import UsageError
 from utils.system.terminal import OneLineParser, reason, say, show, some
@@ -56,56 +55,34 @@ def check(folder: Path) -> int:
             raise UsageError(f"no folder with train/<class>/ and val/<class>/: {show(folder)}")
     except (OSError, ValueError) as error:  # ValueError: a zero byte in a path
         raise UsageError(reason(error)) from error
-    classes, paths, notices = _contents(folder)
+    return check_classes(folder)
+
+
+def check_classes(folder: Path) -> int:
+    """Check a folder of classes and print what would spoil a run; returns the exit status, 0 or 1."""
+    faults: list[str] = []
+    try:
+        classes, sides, notices = list_folder(folder, faults.append)
+    except DataError as error:
+        say(str(error))
+        return 1
     for line in notices:
         say(f"notice: {line}")
-    images = Images(torch.zeros(len(paths)), DECODED, paths=tuple(folder / path for path in paths))
-    sound, messages = decode_all(images, keep=False, skip_bad=True, what="decoding")
-    readable = [path.relative_to(folder).as_posix() for path in sound.paths]
-    faults = [*messages, *_class_faults(classes, readable), *_twins(folder, readable)]
-    for line in faults:
-        say(line)
-    for side in SIDES:
-        say(f"{side}: {len(classes[side])} classes, {sum(path.startswith(f'{side}/') for path in paths)} images")
-    say(f"{len(readable)} images are sound, {len(messages)} are not")
-    return 1 if faults else 0
-
-
-def _contents(folder: Path) -> tuple[dict[str, list[str]], list[str], list[str]]:
-    """Class names by side, the image files as side/class/name, and notices."""
-    notes, classes, paths = Notes(folder), {}, []
-    for side in SIDES:
-        classes[side] = class_folders(folder / side, notes) if (folder / side).is_dir() else []
-        for label in classes[side]:
-            paths += [f"{side}/{label}/{name}" for name in image_names(folder / side / label, notes)]
-    # A link whose target is gone is no file to training, and yet it was meant to be an image.
-    broken = {path for path in notes.left_out[OTHER] if is_image_name(path) and os.path.islink(path)}
-    notes.left_out[OTHER] -= broken
-    paths += [os.path.relpath(path, folder).replace(os.sep, "/") for path in broken]
-    return classes, sorted(paths, key=lambda path: path.split("/")), notes.lines()
-
-
-def _class_faults(classes: Mapping[str, list[str]], readable: Sequence[str]) -> Iterable[str]:
-    folders = {path.rpartition("/")[0] for path in readable}
-    for side, other in (SIDES, SIDES[::-1]):
-        if not classes[side]:
-            yield f"no class folders in {side}/"
-            continue
-        lonely = [label for label in classes[side] if label not in classes[other]]
-        yield from (f"class in {side}/ but not in {other}/: {show(label)}" for label in lonely)
-        bare = [label for label in classes[side] if f"{side}/{label}" not in folders]
-        yield from (f"class without a readable image in {side}/: {show(label)}" for label in bare)
-
-
-def _twins(folder: Path, readable: Sequence[str]) -> list[str]:
-    """One line for each content that is on both sides."""
-    places: dict[bytes, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for path in readable:
-        digest = hashlib.sha256((folder / path).read_bytes()).digest()
-        places[digest][path.partition("/")[0]].append(path)
+    places: dict[bytes, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # of each content, by side
+    for side, (paths, labels) in sides.items():
+        images = Images(torch.tensor(labels), DECODED, paths=paths)
+        sound, messages = decode_all(images, keep=False, skip_bad=True, what=side)
+        bare = set(labels) - set(sound.labels.tolist())
+        faults += messages + [f"class without a readable image in {side}/: {show(classes[i])}" for i in sorted(bare)]
+        for path in sound.paths:
+            places[hashlib.sha256(path.read_bytes()).digest()][side].append(path.relative_to(folder).as_posix())
+        say(f"{side}: {len(classes)} classes, {len(sound)} images are sound, {len(messages)} are not")
     # Twice on one side is no leak.
     twins = [by_side for by_side in places.values() if len(by_side) == 2]
-    return [f"same bytes in train and val: {some(twin['train'])} and {some(twin['val'])}" for twin in twins]
+    faults += [f"same bytes in train and val: {some(twin['train'])} and {some(twin['val'])}" for twin in twins]
+    for line in faults:
+        say(line)
+    return 1 if faults else 0
 
 
 def targets_in(folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -29,6 +29,14 @@ _heavy = threading.Lock()
 
 class DataError(UsageError):
     """Data that cannot be used: the message is one line that names what and where."""
+
+
+Fault = Callable[[str], None]  # takes what is wrong with an entry, in one line; may raise, or have it left out
+
+
+def refuse(text: str) -> None:
+    """The fault of a run that stops at it. Raises DataError."""
+    raise DataError(text)
 
 
 @contextmanager

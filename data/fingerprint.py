@@ -24,7 +24,7 @@ def of_files(root: Path, sides: Sequence[tuple[Sequence[Path], Sequence[int]]]) 
     for paths, labels in sides:
         for path, label in zip(paths, labels, strict=True):
             try:
-                size = os.stat(path).st_size
+                size = os.stat(path, follow_symlinks=os.path.exists(path)).st_size  # some links lead nowhere
             except OSError as error:
                 raise DataError(f"{show(path)} cannot be read: {reason(error)}") from None
             digest.update(b"%s\0%d\0%d\0" % (os.fsencode(path.relative_to(root).as_posix()), size, label))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from data import presets
-from data.decoding import DataError
+from data.decoding import DataError, Fault, refuse
 from data.dense.masks import stored_size
 from data.fingerprint import of_files
 from data.images import Images, read_sides
@@ -45,11 +45,11 @@ def folder(root: Path, image_size: int | None) -> Source:
     return Source(root.name or str(root), classes, counts, preset, notices, read)
 
 
-def list_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Listed], tuple[str, ...]]:
+def list_folder(root: Path, fault: Fault = refuse) -> tuple[tuple[str, ...], dict[str, Listed], tuple[str, ...]]:
     """Class names, both sides by name, and notices of what was left out. Nothing is decoded.
 
-    The classes are the sorted folder names in ``train/``. Raises DataError for a side without class folders, a class
-    without images or on one side only, by name.
+    The classes are the sorted folder names in ``train/``. Raises DataError for a side without class folders; a class
+    without images or on one side only, by name, is a ``fault``.
     """
     notes = Notes(root)
     try:
@@ -60,14 +60,14 @@ def list_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Listed], tuple[s
     for here, there in (SIDES, SIDES[::-1]):
         lonely = sorted(set(names[here]) - set(names[there]))
         if lonely:
-            raise DataError(f"{root}: {len(lonely)} classes in {here}/ but not in {there}/: {some(lonely)}")
+            fault(f"{root}: {len(lonely)} classes in {here}/ but not in {there}/: {some(lonely)}")
     listed = {}
     for side, by_class in names.items():
-        empty = [name for name in classes if not by_class[name]]
+        empty = [name for name in classes if not by_class.get(name)]
         if empty:
-            raise DataError(f"{root / side}: {len(empty)} classes without images: {some(empty)}")
-        files = [(root / side / name / file, i) for i, name in enumerate(classes) for file in by_class[name]]
-        listed[side] = tuple(zip(*files, strict=True))
+            fault(f"{root / side}: {len(empty)} classes without images: {some(empty)}")
+        files = [(root / side / name / file, i) for i, name in enumerate(classes) for file in by_class.get(name, ())]
+        listed[side] = tuple(path for path, _ in files), tuple(i for _, i in files)
     return classes, listed, tuple(notes.lines())
 
 

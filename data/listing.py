@@ -87,8 +87,8 @@ def image_names(folder: Path, notes: Notes) -> list[str]:
     for entry in entries(folder, notes):
         if os.path.isdir(entry.path):
             notes.left_out[NESTED].add(entry.path)
-        elif is_image_name(entry.name) and os.path.isfile(entry.path):
-            names.append(entry.name)
+        elif is_image_name(entry.name) and (os.path.isfile(entry.path) or not os.path.exists(entry.path)):
+            names.append(entry.name)  # a link whose target is gone was meant to be an image, too
         else:
             notes.left_out[OTHER].add(entry.path)
     return names

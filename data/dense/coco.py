@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.decoding import DataError
-from data.dense.layouts import BACKGROUND, SIDES, Entry, Fault, Listed, background_notices, boxed, refuse
+from data.decoding import DataError, Fault, refuse
+from data.dense.layouts import BACKGROUND, SIDES, Entry, Listed, background_notices, boxed
 from data.dense.masks import IGNORED, Outlines, Size, is_number, outline_fault, upright_size
 from data.images import BOXES, MASKS
 from utils.system.terminal import reason, show, some

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from data.decoding import DataError
+from data.decoding import DataError, Fault, refuse
 from data.dense.masks import IGNORED, Outlines, Size, mask_ids, times, upright_size
 from data.images import BOXES
 from data.listing import Notes, image_names
@@ -21,13 +21,7 @@ SIDES = ("train", "val")
 VAL_SHARE = 0.2  # of images without sides of their own
 CLASSES = "classes.json"
 BACKGROUND = "background"
-Fault = Callable[[str], None]  # takes what is wrong with an entry, in one line; may raise, or have it left out
 Objects = list[tuple[str, tuple[float, ...]]]  # names and boxes, x1, y1, x2, y2 in pixels
-
-
-def refuse(text: str) -> None:
-    """The fault of a run that stops at it. Raises DataError."""
-    raise DataError(text)
 
 
 class Entry(NamedTuple):

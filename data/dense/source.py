@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 
 from data import presets
-from data.decoding import DataError
+from data.decoding import DataError, Fault, refuse
 from data.dense.coco import JSON_NAMES, list_coco
-from data.dense.layouts import SIDES, Entry, Fault, Listed, class_ids, list_masks, refuse
+from data.dense.layouts import SIDES, Entry, Listed, class_ids, list_masks
 from data.dense.masks import IGNORED, Size, stored_size, times
 from data.dense.voc import list_voc
 from data.fingerprint import of_files, of_plain, of_tensors

@@ -6,17 +6,15 @@ import os
 from pathlib import Path
 from xml.etree import ElementTree
 
-from data.decoding import DataError
+from data.decoding import DataError, Fault, refuse
 from data.dense.layouts import (
     BACKGROUND,
     SIDES,
     Entry,
-    Fault,
     Listed,
     Objects,
     background_notices,
     boxed,
-    refuse,
     stated_classes,
 )
 from data.dense.masks import Size, times
