@@ -42,9 +42,9 @@ class Pictures:
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Names relative to the folder, and paths; folder by folder, each in sorted order."""
-        if self.path.is_file():
+        if os.path.isfile(self.path):
             yield self.path.name, self.path
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):
             return
         entered = set()
         for top, folders, names in os.walk(self.path, onerror=self._unreadable, followlinks=True):
@@ -57,7 +57,7 @@ class Pictures:
             folders[:] = sorted(name for name in folders if not is_system(name))
             for name in sorted(name for name in names if not is_system(name)):
                 path = Path(top, name)
-                if path.is_file():
+                if os.path.isfile(path):  # unlike Path.is_file, false for a link that nobody may follow
                     yield os.path.relpath(path, self.path), path
                 else:
                     self.irregular += 1
