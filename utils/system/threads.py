@@ -1,8 +1,8 @@
 """How many threads torch may use, and how long they spin: settled before torch is imported, which reads it once.
 
 Threads of libgomp spin at barriers. Beside other work they take turns with what they wait for: two were 20 to 30
-times slower than one. What a bounded spin gives on a machine,
-`python -m benchmarks.threads` measures.
+times slower than one. Threads that sleep at once cost twice the time on an idle machine. What a bounded spin gives on
+a machine, `python -m benchmarks.threads` measures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from utils.system.cgroups import control_groups, read_number, read_text
 
-SPINS = "10000"  # rounds of a spinning thread before it sleeps; libgomp's own are about 30 billion with spare cores
+SPINS = "30000"  # rounds of a spinning thread before it sleeps; a tenth of libgomp's own
 SPINNING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # either says how threads wait
 THREADS = "OMP_NUM_THREADS"
 
