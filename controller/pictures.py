@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ops.space import SPACES
+from ops.space import SPACES, EdgeSpace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +31,11 @@ def likely_pictures(strategy: Strategy, heat_map: HeatMap) -> Iterator[tuple[str
         return
     space = SPACES[genotype.space]
     short = [name.removesuffix("_3x3") if "pool" in name else name for name in space.operations]
+    if isinstance(space, EdgeSpace):
+        edges = (f"{source} to {target}" for source, target in space.wires)
+        rows = dict(zip(edges, (row.tolist() for row in controller.distributions(genotype)), strict=True))
+        yield "controller/operations_0", heat_map(rows, space.operations, "operations")
+        return
     for cell, tables in enumerate(controller.probabilities(genotype)):
         for name, columns, table in zip(("inputs", "operations"), (space.states, short), tables, strict=True):
             rows = {f"node {i // 2}, edge {i % 2 + 1}": row.flatten().tolist() for i, row in enumerate(table)}

@@ -122,7 +122,8 @@ class CellPositions(Positions):
     def __init__(self, num_cells: int, sharing: str, space: str = "slnas") -> None:
         self.num_cells, self.sharing, self.space = num_cells, sharing, SPACES[space]
         self.name, self.options = space, self.space.positions * num_cells
-        self.kinds = (0, 1) * (len(self.options) // 2)  # inputs and operations in turns
+        operations = range(len(self.options))[self.space.operation_positions]  # of every encoding, which are even
+        self.kinds = tuple(int(place in operations) for place in range(len(self.options)))
         # The two inputs of a node, where the space wants two different states.
         self.differs = {p: p - 2 for p in range(2, len(self.options), 4)} if self.space.distinct else {}
         self.symmetric = self.space.symmetric

@@ -1,4 +1,4 @@
-"""A softmax in place of every operation of the space of DARTS, moved by gradients (docs/strategies.md, section 23).
+"""A softmax in place of every choice of a genotype, moved by gradients (DARTS; docs/strategies.md, section 23).
 
 The gradients come from elsewhere (engine/architect.py): here is what they move, what a network mixes by it, and
 the genotype that it stands for.
@@ -6,50 +6,49 @@ the genotype that it stands for.
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from controller.sampling import Fits, NothingFitsError
 from ops.genotype import SHARINGS, Genotype
-from ops.space import DARTS, SPACES, CellSpace
+from ops.mixture import MixedEdges
+from ops.space import SPACES, CellSpace
 
 START = 1e-3  # std of the logits at first
 BETAS = (0.5, 0.999)
+
+Logits = Sequence[Tensor]  # of one encoding
 
 
 @dataclass(frozen=True)
 class SoftGenotype:
     """Stands for a genotype in a forward pass: ``weights(index)`` are those in place of an encoding, as of now."""
 
-    weights: Callable[[int], Tensor]
+    weights: Callable[[int], Any]
     sharing: str
 
-    def cell(self, stage: int, block: int, is_reduction: bool) -> Tensor:
+    def cell(self, stage: int, block: int, is_reduction: bool) -> Any:
         """The weights that a cell mixes by; ``block`` is its number in the whole network."""
         return self.weights(SHARINGS[self.sharing].index(stage, block, is_reduction))
 
 
-class Relaxation:
-    """Logits of every operation on every edge, and Adam, which moves them: every node reads every state, by a mixture.
+class Relaxation(ABC):
+    """Logits of every choice, and Adam, which moves them. Subclasses know one space each.
 
-    ``parameters``: a table an encoding, (edges, 1 + operations): row n (n + 3) / 2 + i is the edge from state i to node
-    n, column 0 is ``none``. They start 1e-3 times standard normal, by ``generator`` or the global one. Wherever
-    genotypes are asked for, it gives the one that it stands for: it proposes no others. ``spaces``: those that it
-    searches, the first one unless told otherwise.
+    ``parameters``: the logits, encoding by encoding; they start 1e-3 times standard normal, by ``generator`` or the
+    global one. Wherever genotypes are asked for, it gives the one that it stands for: it proposes no others.
     """
-
-    spaces: ClassVar[tuple[str, ...]] = (DARTS.name,)
 
     def __init__(
         self,
         num_cells: int,
         sharing: str,
-        space: str = DARTS.name,
+        space: str,
         *,
         lr: float = 3e-4,
         weight_decay: float = 1e-3,
@@ -57,20 +56,36 @@ class Relaxation:
         generator: torch.Generator | None = None,
     ) -> None:
         self.sharing, self.space = sharing, SPACES[space]
-        edges = self.space.nodes * (self.space.nodes + 3) // 2
-        drawn = [torch.randn(edges, 1 + len(self.space.operations), generator=generator) for _ in range(num_cells)]
-        self.parameters = [(START * table).to(device).requires_grad_() for table in drawn]
+        drawn = [[START * torch.randn(shape, generator=generator) for shape in self.shapes()] for _ in range(num_cells)]
+        self.logits = [[table.to(device).requires_grad_() for table in tables] for tables in drawn]
+        self.parameters = [table for tables in self.logits for table in tables]
         self.adam = torch.optim.Adam(self.parameters, lr, betas=BETAS, weight_decay=weight_decay)
 
-    def mixture(self, learning: bool = False) -> SoftGenotype:
-        """What stands for a genotype: the softmax of every row as it is when a cell asks for it.
+    @abstractmethod
+    def shapes(self) -> list[tuple[int, int]]:
+        """The shapes of the logits of one encoding."""
 
-        ``learning``: with gradients, which the training of a network leaves out.
+    @abstractmethod
+    def weights(self, logits: Logits) -> Any:
+        """What a cell mixes by, of the logits of its encoding."""
+
+    @abstractmethod
+    def encoding(self, logits: Logits) -> list[int]:
+        """What the logits of an encoding stand for. They are on the CPU."""
+
+    @abstractmethod
+    def choices(self, logits: Logits) -> list[Tensor]:
+        """The distributions over options, (choices, options) each."""
+
+    def mixture(self, learning: bool = False) -> SoftGenotype:
+        """What stands for a genotype: the weights as they are when a cell asks for them.
+
+        ``learning``: with their gradients, which the training of a network leaves out.
         """
 
-        def weights(index: int) -> Tensor:
+        def weights(index: int) -> Any:
             with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
-                return self.parameters[index].softmax(1)  # (edges, 1 + operations)
+                return self.weights(self.logits[index])
 
         return SoftGenotype(weights, self.sharing)
 
@@ -83,9 +98,9 @@ class Relaxation:
 
     @torch.no_grad()
     def argmax(self) -> Genotype:
-        """The genotype that the logits stand for: see :func:`strongest`."""
-        shares = [table.to("cpu", torch.float64).softmax(1) for table in self.parameters]
-        return Genotype.from_lists([strongest(table, self.space) for table in shares], self.sharing, self.space.name)
+        """The genotype that the logits stand for."""
+        tables_on_cpu = [[table.to("cpu", torch.float64) for table in tables] for tables in self.logits]
+        return Genotype.from_lists([self.encoding(tables) for tables in tables_on_cpu], self.sharing, self.space.name)
 
     def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """The same ``n`` times: :meth:`argmax`. Raises NothingFitsError if it does not fit."""
@@ -96,13 +111,17 @@ class Relaxation:
 
     @torch.no_grad()
     def entropy(self) -> float:
-        """The mean entropy of an edge, in nats."""
-        shares = torch.cat(self.parameters).to("cpu", torch.float64).softmax(1)  # (all edges, 1 + operations)
-        return -torch.special.xlogy(shares, shares).sum(1).mean().item()
+        """The mean entropy of a choice, in nats."""
+        tables = [p for logits in self.logits for p in self.choices(logits)]
+        rows = torch.cat([-torch.special.xlogy(p, p).sum(1) for p in tables])
+        return rows.mean().item()
 
+    @torch.no_grad()
     def kl_from_uniform(self) -> float:
-        """How far an edge is from a uniform mixture, in nats, on average."""
-        return math.log(1 + len(self.space.operations)) - self.entropy()
+        """How far a choice is from a uniform one, in nats, on average; a state that does not exist is no option."""
+        tables = [p for logits in self.logits for p in self.choices(logits)]
+        rows = torch.cat([torch.special.xlogy(p, p).sum(1) + (p > 0).sum(1).log() for p in tables])
+        return rows.mean().item()
 
     def state_dict(self) -> dict[str, Any]:
         """The logits and the state of Adam."""
@@ -114,6 +133,30 @@ class Relaxation:
         for parameter, table in zip(self.parameters, state["logits"], strict=True):
             parameter.copy_(table)
         self.adam.load_state_dict(state["adam"])
+
+
+class MixedOperations(Relaxation):
+    """As published for the space of DARTS: every node reads every state, by a mixture of all operations and ``none``.
+
+    One table an encoding: row n (n + 3) / 2 + i is the edge from state i to node n; column 0 is ``none``.
+    """
+
+    def shapes(self) -> list[tuple[int, int]]:
+        """One row an edge, one column an operation."""
+        nodes = self.space.nodes
+        return [(nodes * (nodes + 3) // 2, 1 + len(self.space.operations))]
+
+    def weights(self, logits: Logits) -> Tensor:
+        """The softmax of every row: (edges, 1 + operations)."""
+        return logits[0].softmax(1)
+
+    def choices(self, logits: Logits) -> list[Tensor]:
+        """One a row."""
+        return [self.weights(logits)]
+
+    def encoding(self, logits: Logits) -> list[int]:
+        """Two edges a node: see :func:`strongest`."""
+        return strongest(self.weights(logits), self.space)
 
 
 def strongest(weights: Tensor, space: CellSpace) -> list[int]:
@@ -129,3 +172,40 @@ def strongest(weights: Tensor, space: CellSpace) -> list[int]:
         for state in sorted(range(n + 2), key=lambda i: -max(edges[i]))[:2]:  # sorting is stable
             encoding += [state, edges[state].index(max(edges[state]))]
     return encoding
+
+
+class MixedInputs(Relaxation):
+    """For our own space: each of the two edges of a node mixes the states that it may read, then the operations.
+
+    Two tables an encoding, (2 * nodes, nodes + 1) of inputs, of which node n uses the first n + 2 columns, and
+    (2 * nodes, operations).
+    """
+
+    def shapes(self) -> list[tuple[int, int]]:
+        """Inputs, then operations; one row an edge."""
+        nodes = self.space.nodes
+        return [(2 * nodes, nodes + 1), (2 * nodes, len(self.space.operations))]
+
+    def weights(self, logits: Logits) -> MixedEdges:
+        """The softmax of every row, over the states that exist."""
+        inputs, operations = logits
+        edge = torch.arange(len(inputs), device=inputs.device)
+        unknown = torch.arange(inputs.shape[1], device=inputs.device) > edge[:, None] // 2 + 1
+        return MixedEdges(inputs.masked_fill(unknown, -torch.inf).softmax(1), operations.softmax(1))
+
+    def choices(self, logits: Logits) -> list[Tensor]:
+        """One a row of each table."""
+        return list(self.weights(logits))
+
+    def encoding(self, logits: Logits) -> list[int]:
+        """The largest input and the largest operation of every edge, on ties the first."""
+        pairs = zip(*(table.argmax(1).tolist() for table in self.weights(logits)), strict=True)
+        return [value for pair in pairs for value in pair]
+
+
+RELAXATIONS: dict[str, type[Relaxation]] = {"darts": MixedOperations, "slnas": MixedInputs}  # by space
+
+
+def relax(num_cells: int, sharing: str, space: str = "slnas", **options: Any) -> Relaxation:
+    """The relaxation of a space, for genotypes of ``num_cells`` encodings; ``options`` as it takes them."""
+    return RELAXATIONS[space](num_cells, sharing, space, **options)

@@ -37,8 +37,9 @@ def varied(
     rows = positions.uniform_rows(n, generator).view(n * num_cells, -1)  # (encodings, integers)
     operations = len(positions.space.operations)
     shares = torch.randn(len(rows), operations, generator=generator, dtype=torch.float64).square()
-    edges = rows.shape[1] // 2
-    rows[:, 1::2] = torch.multinomial(shares, edges, replacement=True, generator=generator)
+    at = positions.space.operation_positions
+    edges = rows[:, at].shape[1]
+    rows[:, at] = torch.multinomial(shares, edges, replacement=True, generator=generator)
     return tuple(positions.build(row) for row in rows.view(n, -1).tolist())
 
 

@@ -19,9 +19,9 @@ UNIFORM = 0.01  # nats a choice: less is no preference that a search can see; on
 def shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
     """The share of each operation and of each input among all edges of the genotypes."""
     # Over all edges of all encodings, whatever cell they are of.
-    inputs = [i for genotype in genotypes for cell in genotype.cells for i in cell[0::2]]
-    ops = [op for genotype in genotypes for cell in genotype.cells for op in cell[1::2]]
-    space = SPACES[genotypes[0].space]
+    space, cells = SPACES[genotypes[0].space], [cell for genotype in genotypes for cell in genotype.cells]
+    inputs = [i for cell in cells for i in space.inputs(cell)]
+    ops = [op for cell in cells for op in cell[space.operation_positions]]
     return {
         **{f"operations/{name}": ops.count(i) / len(ops) for i, name in enumerate(space.operations)},
         **{f"inputs/{name}": inputs.count(i) / len(inputs) for i, name in enumerate(space.states)},
@@ -31,11 +31,11 @@ def shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
 def derived_operations(genotype: Genotype) -> dict[str, int]:
     """How many edges have each operation, ``<cell>/<operation>``: of normal cells and reductions, or by number."""
     kinds = ("normal", "reduction") if genotype.sharing == "type" else map(str, range(len(genotype.cells)))
-    names = SPACES[genotype.space].operations
+    space = SPACES[genotype.space]
     return {
-        f"{kind}/{name}": cell[1::2].count(op)
+        f"{kind}/{name}": cell[space.operation_positions].count(op)
         for kind, cell in zip(kinds, genotype.cells, strict=True)
-        for op, name in enumerate(names)
+        for op, name in enumerate(space.operations)
     }
 
 
@@ -44,8 +44,9 @@ def skip_collapse(genotype: Genotype) -> list[str]:
 
     A search by gradients is known to drift there (docs/strategies.md, section 23).
     """
-    ops = genotype.cells[0][1::2]
-    skips = sum(SPACES[genotype.space].operations[op] in SKIPS for op in ops)
+    space = SPACES[genotype.space]
+    ops = genotype.cells[0][space.operation_positions]
+    skips = sum(space.known[op] in SKIPS for op in ops)
     if 2 * skips < len(ops):
         return []
     return [f"{skips} of the {len(ops)} edges of the normal cell are skip connections: the search has collapsed"]

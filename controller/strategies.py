@@ -19,9 +19,10 @@ from controller.predictor import Predictor
 from controller.random_search import RandomSearch
 from controller.regularized_evolution import RegularizedEvolution
 from controller.reinforce import Reinforce
-from controller.relaxation import Relaxation
+from controller.relaxation import Relaxation, relax
 from controller.sampling import Fits
 from ops.genotype import Genotype
+from ops.space import CellSpace
 
 
 class Strategy(Protocol):
@@ -68,7 +69,7 @@ def _rl(
 ) -> Reinforce:
     del nao  # each strategy leaves the options of the others
     bounds = {} if logit_scale is None else {"logit_scale": logit_scale}
-    if not isinstance(positions, CellPositions):
+    if not isinstance(getattr(positions, "space", None), CellSpace):  # the controllers of cells choose inputs first
         return Reinforce(PositionPolicy(positions, **bounds), **options)
     make = CONTROLLERS[controller]
     return Reinforce(make(positions.num_cells, positions.sharing, positions.space.name, **bounds), **options)
@@ -84,7 +85,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "nao": lambda positions, nao=PUBLISHED, **_options: Nao(positions, nao),
 }
 # Those that gradients move, and no scores: another protocol, that of controller.relaxation.Relaxation.
-GRADIENT: dict[str, type[Relaxation]] = {"darts": Relaxation}
+GRADIENT: dict[str, Callable[..., Relaxation]] = {"darts": relax}
 SEARCHERS: Mapping[str, object] = ChainMap(GRADIENT, STRATEGIES)  # a view, so that a new entry is a choice
 
 

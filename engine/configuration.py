@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from controller.reinforce import ADVANTAGES, OPTIMIZERS
+from controller.relaxation import RELAXATIONS
 from controller.sampling import PATHS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES
 from data.datasets import KINDS
@@ -23,7 +24,7 @@ from models.stems import STEMS
 from models.supernet import BN_STATS
 from ops.genotype import SHARINGS
 from ops.primitives import ANTIALIAS
-from ops.space import SPACES
+from ops.space import SPACES, EdgeSpace
 from utils.config import RETRAIN, SEARCH, SHARED, CommonConfig, RetrainConfig, SearchConfig, make_parser
 from utils.system.errors import UsageError
 
@@ -102,10 +103,12 @@ def _search_defaults(config: SearchConfig) -> dict[str, Any]:
         defaults["controller_temperature"] = 1.0
     if config.searcher in GRADIENT:
         defaults["reward_fraction"] = 0.5  # as published: as many images as the weights have
-        defaults["space"] = GRADIENT[config.searcher].spaces[0]
-    space = SPACES[config.space if "space" in config.given else defaults.get("space", config.space)]
+    space = SPACES[config.space]
     if space.stacked and "blocks" not in config.given:  # the depth of a stack is the one number of its blocks
         defaults["blocks"] = space.depths[0] if config.layers is None else (config.layers,)
+    elif "blocks" not in config.given:
+        defaults["blocks"] = space.depths[0]
+    defaults["sharing"] = space.sharing or "type"
     return defaults
 
 
@@ -161,8 +164,10 @@ def _check_space(config: SearchConfig) -> None:
         if name in config.given:
             kind = "stacks its cells: give --layers" if space.stacked else "has stages: give --blocks"
             raise UsageError(f"--{name}: --space {space.name} {kind}")
-    if space.stacked and config.sharing != "type":
-        raise UsageError(f"--sharing {config.sharing}: --space {space.name} shares its cells by type")
+    if space.sharing not in (None, config.sharing):
+        raise UsageError(f"--sharing {config.sharing}: --space {space.name} shares its cells by {space.sharing}")
+    if isinstance(space, EdgeSpace) and "controller" in config.given:
+        raise UsageError(f"--controller: --space {space.name} has one of its own, which names an operation an edge")
 
 
 def _check_gradients(config: SearchConfig) -> None:
@@ -173,9 +178,8 @@ def _check_gradients(config: SearchConfig) -> None:
             if getattr(config, name) != default:  # by value: the usual one does no harm
                 raise UsageError(f"--{name} is for --searcher {' or '.join(GRADIENT)}: {searcher} takes no gradients")
         return
-    spaces = GRADIENT[config.searcher].spaces
-    if config.space not in spaces:
-        raise UsageError(f"{searcher} does not search --space {config.space}: give --space {' or '.join(spaces)}")
+    if config.space not in RELAXATIONS:
+        raise UsageError(f"{searcher} does not search --space {config.space}: it knows {', '.join(RELAXATIONS)}")
     unfit = {
         **dict.fromkeys(("max_params", "max_macs", "max_latency_ms"), "derives one genotype, within no limits"),
         "path_sampling": "samples no genotypes",

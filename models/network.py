@@ -105,7 +105,8 @@ class Backbone(nn.Module):
         # A device tensor is not looked at: that would wait for the device.
         if not self.training or (isinstance(drop_path, int | float) and drop_path == 0):
             return None
-        edges = max(len(cell) for cell in genotype.cells) // 2
+        operations = self.spec.search_space.operation_positions
+        edges = max(len(cell[operations]) for cell in genotype.cells)
         if isinstance(drop_path, Tensor) and drop_path.dim():  # one for each cell
             drop_path = drop_path.repeat_interleave(edges).view(-1, 1, 1, 1, 1)
         masks = keep_masks(len(self.blocks) * edges, like.shape[0], drop_path, like)

@@ -20,6 +20,7 @@ from models.network import Network
 from models.parts import count_macs
 from ops.genotype import Genotype
 from ops.layers import Mish
+from ops.stacked import Rectified
 from utils.system.errors import UsageError
 from utils.system.seeds import derived_seed
 
@@ -81,13 +82,15 @@ def jacob_cov(network: nn.Module, images: Tensor) -> float:
 def nwot(network: nn.Module, images: Tensor) -> float:
     """How differently the images switch the activations (Mellor et al., arXiv 2006.04647).
 
-    The code of an image is the sign of the input of every Mish; the score is the logarithm of the determinant of the
-    matrix whose entries count in how many places two codes agree. Images of equal codes make it zero: no score.
+    The code of an image is the sign of the input of every Mish and ReLU; the score is the logarithm of the determinant
+    of the matrix whose entries count in how many places two codes agree. Images of equal codes make it zero: no score.
     """
     codes: list[Tensor] = []
-    layers = [layer for layer in network.modules() if isinstance(layer, Mish)]
+    layers = [layer for layer in network.modules() if isinstance(layer, Mish | nn.ReLU | Rectified)]
     if not layers:
-        raise ProxyError("the ranker nwot reads the inputs of Mish, and the network has none: rank by another one")
+        raise ProxyError(
+            "the ranker nwot reads the inputs of activations, and the network has none as layers of its own"
+        )
     for layer in layers:
         layer.register_forward_pre_hook(lambda _layer, inputs: codes.append((inputs[0] > 0).flatten(1)))
     network(images)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from models.stems import STEMS, stem_size
-from ops.space import SPACES, CellSpace
+from ops.space import SPACES, EdgeSpace, NetworkSpace
 from utils.system.errors import UsageError
 
 DENSE_HEADS = ("segment", "detect")  # whose maps have to lie on the pixels of the image
@@ -40,7 +40,7 @@ class NetworkSpec:
         object.__setattr__(self, "blocks", tuple(self.blocks))
 
     @property
-    def search_space(self) -> CellSpace:
+    def search_space(self) -> NetworkSpace:
         """The space that genotypes of this network are of."""
         return SPACES[self.space]
 
@@ -55,13 +55,14 @@ class NetworkSpec:
         return cls(**{key: value for key, value in values.items() if key in names})
 
     def halved(self, side: int) -> int:
-        """The side in pixels of what a reduction makes of a map: a stack rounds up, stages round down."""
-        return -(-side // 2) if self.search_space.stacked else side // 2
+        """The side in pixels of what a reduction makes of a map: only our own stages round down."""
+        space = self.search_space
+        return -(-side // 2) if space.stacked or isinstance(space, EdgeSpace) else side // 2
 
     def smallest_map(self, image_size: int) -> int:
         """The side in pixels of the last cell's output; 0 means that the image is too small for the stages."""
         side = stem_size(self.stem, image_size)
-        for _reduction in range(2 if self.search_space.stacked else len(self.blocks)):
+        for _reduction in range(self.search_space.reductions(self.blocks)):
             side = self.halved(side)
         return side
 
@@ -75,7 +76,7 @@ class NetworkSpec:
                 f"{name} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
                 f"at least {needed} pixels are needed"
             )
-        coarsest = STEMS[self.stem].divisor * 2 ** len(self.blocks)
+        coarsest = STEMS[self.stem].divisor * 2 ** self.search_space.reductions(self.blocks)
         if self.head in DENSE_HEADS and image_size % coarsest:
             raise SizeError(
                 f"image size {image_size} is no multiple of {coarsest}, by which {len(self.blocks)} stages behind the "
@@ -91,6 +92,8 @@ class NetworkSpec:
         side = -(-self.smallest_map(image_size) // 2)
         if self.search_space.stacked:  # auxiliary heads end in a convolution over the whole map
             side = 1 if self.aux else self.smallest_map(image_size)
+        elif isinstance(self.search_space, EdgeSpace):
+            side = self.smallest_map(image_size)
         if smallest_batch * side * side < 2:
             raise SizeError(
                 f"a batch of {smallest_batch} image of {split} at size {image_size} leaves batch norm with "

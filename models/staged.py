@@ -5,7 +5,7 @@ The wiring of a cell is written once, for supernet and network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from models.spec import NetworkSpec
 from ops.genotype import Genotype
 from ops.layers import Mish, SqueezeExcite, pointwise
 from ops.layout import concatenate
+from ops.mixture import MixedEdge, MixedEdges
 from ops.registry import OPERATIONS, build_operation
 from ops.space import Edge, edges
 
@@ -40,6 +41,22 @@ def add(a: Tensor, b: Tensor, keep: Sequence[Tensor] | None = None) -> Tensor:
     return a + b if keep is None else torch.addcmul(a * keep[0], b, keep[1])
 
 
+def mixed(operations: Iterable[nn.Module], states: Sequence[Tensor], edge: MixedEdge) -> Tensor:
+    """Run an edge that has not chosen: the weighted sum of operations of the weighted sum of states.
+
+    As in :func:`add`, smaller maps are resized to the largest first, states and results alike.
+    """
+    state = weighted_sum(edge.input, states)  # (N, W, H, H)
+    return weighted_sum(edge.op, [operation(state) for operation in operations])  # (N, out, H', H')
+
+
+def weighted_sum(weights: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    """The sum of maps, each with its weight; smaller ones are resized to the largest."""
+    size = [max(side) for side in zip(*(x.shape[-2:] for x in maps), strict=True)]
+    first, *others = (w * resize(x, size) for w, x in zip(weights.unbind(), maps, strict=True))
+    return sum(others, first)
+
+
 class Output(nn.Module):
     """Join the nodes of a cell, which lie side by side, to what the next cells read."""
 
@@ -59,7 +76,7 @@ class Cell(nn.Module):
     """Wire the nodes of one cell. ``build_edge(node, side)`` makes the module of an edge.
 
     An edge of the chosen network is one operation; an edge of the supernet is a list of all of them, of which
-    the encoding picks one.
+    the encoding picks one, or which it mixes by the weights that take its place.
     """
 
     def __init__(self, plan: CellPlan, nodes: int, build_edge: Callable[[int, str], nn.Module]) -> None:
@@ -76,7 +93,7 @@ class Cell(nn.Module):
         self,
         s0: Tensor,
         s1: Tensor,
-        encoding: Sequence[int],
+        encoding: Sequence[int] | MixedEdges,
         *,
         keep: Tensor | None = None,
         through: Through = apply,
@@ -87,7 +104,7 @@ class Cell(nn.Module):
         (2 * nodes, N, 1, 1, 1), or None. ``through``: applies an operation to a state, where it may be known already.
         """
         states = [resize(s0, s1.shape[-2:]), s1]  # (N, W, H, H) each
-        for n, pair in enumerate(edges(encoding)):
+        for n, pair in enumerate(encoding.pairs() if isinstance(encoding, MixedEdges) else edges(encoding)):
             x, y = (
                 self._edge(self.nodes[n][side], edge, states, through) for side, edge in zip(SIDES, pair, strict=True)
             )
@@ -104,8 +121,11 @@ class Cell(nn.Module):
             return node
         return self.calibrate(resize(node, (s1.shape[-2] // 2, s1.shape[-1] // 2)))
 
-    def _edge(self, held: nn.Module, edge: Edge, states: Sequence[Tensor], through: Through) -> Tensor:
-        return through(held[edge.op] if isinstance(held, nn.ModuleList) else held, states[edge.input])
+    def _edge(self, held: nn.Module, edge: Edge | MixedEdge, states: Sequence[Tensor], through: Through) -> Tensor:
+        if isinstance(edge, MixedEdge):
+            return mixed(held, states, edge)
+        operation, state = held[edge.op] if isinstance(held, nn.ModuleList) else held, states[edge.input]
+        return through(operation, state)
 
 
 def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Cell:

@@ -50,6 +50,10 @@ def _imagenet(channels: int, _antialias: str) -> list[list[nn.Module]]:
     return [first, [nn.ReLU(), *halving(channels, channels)]]
 
 
+def _single(channels: int, _antialias: str) -> list[list[nn.Module]]:
+    return [[nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]]
+
+
 class Stems(nn.ModuleList):
     """Two stems, each of which reads the image."""
 
@@ -94,6 +98,7 @@ STEMS = {
     "quarter_blur": Stem(_quarter_blur, 4),
     "plain": Stem(_plain, 1, 3, OneStem),
     "imagenet": Stem(_imagenet, 8, 1, ChainedStems),
+    "single": Stem(_single, 1, 1, OneStem),  # of NAS-Bench-201
 }
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import nn
 
-from models import darts, enas, loose_ends, mixture, staged
+from models import darts, enas, loose_ends, mixture, nasbench, staged
 from models.heads import HEADS, HeadBuilder, classify_stack
 from models.parts import Part
 from models.plan import CellPlan, plan_stages
@@ -93,5 +93,16 @@ STRUCTURES = {
         parts=loose_ends.parts,
         initialise=loose_ends.initialise,
         heads={"classify": classify_stack},
+    ),
+    "nasbench201": Structure(
+        stems=("single",) * 4,
+        plan=nasbench.plan,
+        cell=nasbench.chosen_cell,
+        shared_cell=nasbench.shared_cell,
+        parts=nasbench.parts,
+        initialise=darts.initialise,
+        heads={"classify": nasbench.classify},
+        shared_key=nasbench.shared_key,
+        search_drop_path=0.0,
     ),
 }

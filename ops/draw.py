@@ -21,19 +21,20 @@ from typing import NamedTuple
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
-from matplotlib.path import Path
+from matplotlib.patches import Circle
 from matplotlib.textpath import TextPath
 
+from ops.draw_edges import ABOVE, BELOW, draw_edges
 from ops.genotype import SHARINGS, Genotype, GenotypeError, read_candidate
-from ops.space import SPACES, CellSpace, edges
+from ops.pens import FONT, draw_box, draw_line, write
+from ops.space import SPACES, CellSpace, EdgeSpace, edges
 from ops.styles import CONCAT, PLAIN, STYLES
 from utils.system import numbers
 from utils.system.errors import UsageError
 from utils.system.files import write_whole
 from utils.system.terminal import OneLineParser, complain, show
 
-DPI, MAX_PIXELS, FONT = 300, 10**8, "DejaVu Sans"  # matplotlib brings this font along: the same everywhere
+DPI, MAX_PIXELS = 300, 10**8
 WIDTH, GUTTER = 8.5 / 2.54 * 72, 12.0  # of a cell; between two cells
 RADIUS, PORT = 5.0, 2.6  # of a node; its two edges enter this far above and below its centre
 INPUT, BAR, MARGIN, TAIL, TITLE = 12.0, 9.0, 0.8, 8.0, 11.0  # input, output, rim, gap before output, heading
@@ -124,6 +125,12 @@ def lay_out(
 def draw(genotype: Genotype) -> Figure:
     """Draw all cells as a figure outside of pyplot: a column of up to 4, else a grid in reading order."""
     space = SPACES[genotype.space]
+    if isinstance(space, EdgeSpace):
+        figure = Figure(figsize=(WIDTH / 72, (ABOVE + BELOW) / 72), dpi=DPI)
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(-BELOW, ABOVE))
+        axes.set_axis_off()
+        draw_edges(axes, genotype.cells[0], space, WIDTH)
+        return figure
     given = [genotype.given(index) for index in range(len(genotype.cells))]
     places = [lay_out(cell, space, states) for cell, states in zip(genotype.cells, given, strict=True)]
     columns = 1 if len(places) <= 4 else max(2, math.ceil(math.sqrt(len(places) / 6)))
@@ -138,7 +145,7 @@ def draw(genotype: Genotype) -> Figure:
         axes.set(xlim=(0, WIDTH), ylim=(-heights[down], 0))
         axes.set_axis_off()
         title = ("normal cell", "reduction cell")[index] if genotype.sharing == "type" else None
-        _write(axes, MARGIN, -1, title or f"{genotype.sharing} {index}", ha="left", va="top", size=7)
+        write(axes, MARGIN, -1, title or f"{genotype.sharing} {index}", ha="left", va="top", size=7)
         _draw_cell(axes, cell, place, (heights[down] - TITLE) / _rows([place]), space, given[index])
     return figure
 
@@ -156,17 +163,17 @@ def _draw_cell(
     for state, pair in enumerate(edges(encoding), 2):
         x, y = at[state]
         if state in given:
-            _draw_line(axes, [(x, y), (bar - 1, y)], bar, CONCAT)
+            draw_line(axes, [(x, y), (bar - 1, y)], bar, CONCAT)
         # The edge that turns last enters on the side where it comes from, so that the two never cross.
         last = max(place.layer[edge.input] for edge in pair)
         rise = [at[edge.input][1] - y if place.layer[edge.input] == last else 0.0 for edge in pair]
         for edge, side in zip(pair, (1, -1) if rise[0] >= rise[1] else (-1, 1), strict=True):
             _draw_edge(axes, place, at, edge.input, space.known[edge.op], state, side)
         axes.add_patch(Circle((x, y), RADIUS, fc="white", ec="black", lw=0.7, zorder=3))
-        _write(axes, x, y, str(state - 2))
+        write(axes, x, y, str(state - 2))
     for state in (0, 1):
-        _draw_box(axes, *at[state], INPUT, 11, f"s{state}")
-    _draw_box(axes, bar + BAR / 2, -TITLE - height / 2, BAR, height - 10, "output", rotation=90)
+        draw_box(axes, *at[state], INPUT, 11, f"s{state}")
+    draw_box(axes, bar + BAR / 2, -TITLE - height / 2, BAR, height - 10, "output", rotation=90)
 
 
 def _draw_edge(axes: Axes, place: Layout, at: dict, source: int, op: str, state: int, side: int) -> None:
@@ -177,27 +184,9 @@ def _draw_edge(axes: Axes, place: Layout, at: dict, source: int, op: str, state:
     middle, y = (start + turned) / 2, at[state][1] + side * PORT
     curve = [(start, at[source][1]), (middle, at[source][1]), (middle, y), (turned, y)]
     tip = at[state][0] - math.sqrt(RADIUS**2 - PORT**2)
-    _draw_line(axes, [*curve, (tip - 1.5, y)], tip, STYLES.get(op, PLAIN))
+    draw_line(axes, [*curve, (tip - 1.5, y)], tip, STYLES.get(op, PLAIN))
     (text, size, _), x = _label(op, place.folded), at[state][0] - RADIUS - place.names[depth] / 2
-    _write(axes, x, y + side * 1.2, text, va="bottom" if side > 0 else "top", size=size)
-
-
-def _draw_line(axes: Axes, points: list[tuple[float, float]], tip: float, look: dict) -> None:
-    codes = [Path.MOVETO, *[Path.CURVE4] * (len(points) - 2), Path.LINETO]
-    axes.add_patch(PathPatch(Path(points, codes), fill=False, capstyle="butt", zorder=1, **look))
-    head = [(tip - back, points[-1][1] + up) for back, up in ((0, 0), (3.6, 1.5), (3.6, -1.5))]
-    axes.add_patch(Polygon(head, fc=look["ec"], lw=0, zorder=2))
-
-
-def _draw_box(axes: Axes, x: float, y: float, width: float, height: float, text: str, rotation=0) -> None:
-    corner, shape = (x - width / 2, y - height / 2), "round,pad=0,rounding_size=2.5"
-    axes.add_patch(FancyBboxPatch(corner, width, height, shape, fc="0.92", ec="black", lw=0.7, zorder=3))
-    _write(axes, x, y, text, rotation=rotation)
-
-
-def _write(axes: Axes, x: float, y: float, text: str, **how) -> None:
-    how = {"ha": "center", "va": "center", "size": 6, "linespacing": 1.05, **how}
-    axes.text(x, y, text, family=FONT, usetex=False, color="black", zorder=4, **how)
+    write(axes, x, y + side * 1.2, text, va="bottom" if side > 0 else "top", size=size)
 
 
 def render(genotype: Genotype, extension: str, dpi: int = DPI) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ops.space import CellSpace
+from ops.space import EdgeSpace, NetworkSpace
 
 Encoding = tuple[int, ...]
 
@@ -32,7 +32,7 @@ def is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def validated(cells: Any, space: CellSpace) -> tuple[Encoding, ...]:
+def validated(cells: Any, space: NetworkSpace) -> tuple[Encoding, ...]:
     """The encodings of a genotype as tuples. Raises GenotypeError."""
     if not isinstance(cells, list | tuple):
         raise GenotypeError(f"a genotype is a list of encodings, not {short(cells)}")
@@ -47,12 +47,14 @@ def validated(cells: Any, space: CellSpace) -> tuple[Encoding, ...]:
     return tuple(_validated_cell(index, cell, space) for index, cell in enumerate(cells))
 
 
-def _validated_cell(index: int, cell: Any, space: CellSpace) -> Encoding:
+def _validated_cell(index: int, cell: Any, space: NetworkSpace) -> Encoding:
     if not isinstance(cell, list | tuple):
         raise GenotypeError(f"cell {index} is {short(cell)}, not a list of {space.length} integers")
     # Genotypes of the space of DARTS may have any number of nodes, as NASNet's do.
     if len(cell) != space.length and not (space.further and cell and len(cell) % 4 == 0):
         raise GenotypeError(f"cell {index} has {len(cell)} values, but an encoding has {space.length}")
+    if isinstance(space, EdgeSpace):
+        return _validated_edges(index, cell, space)
     # input_1, op_1, input_2, op_2 of each node in turn.
     for position, value in enumerate(cell):
         n, field = divmod(position, 4)
@@ -68,7 +70,18 @@ def _validated_cell(index: int, cell: Any, space: CellSpace) -> Encoding:
     return tuple(cell)
 
 
-def validated_concat(concat: Any, cells: Sequence[Encoding], space: CellSpace) -> tuple[tuple[int, ...], ...]:
+def _validated_edges(index: int, cell: Sequence[Any], space: EdgeSpace) -> Encoding:
+    """An operation for each edge of a fixed graph."""
+    for value, (source, target) in zip(cell, space.wires, strict=True):
+        if not is_int(value) or not 0 <= value < len(space.operations):
+            named = ", ".join(f"{i} {operation}" for i, operation in enumerate(space.operations))
+            raise GenotypeError(
+                f"cell {index}, edge {source} to {target}: {short(value)}, but the operations are {named}"
+            )
+    return tuple(cell)
+
+
+def validated_concat(concat: Any, cells: Sequence[Encoding], space: NetworkSpace) -> tuple[tuple[int, ...], ...]:
     """The states that each cell gives, or nothing where those are what the space says. Raises GenotypeError."""
     if not isinstance(concat, list | tuple) or not all(isinstance(states, list | tuple) for states in concat):
         raise GenotypeError(f"concat is {short(concat)}, not one list of states for each cell")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ops.encodings import Encoding, GenotypeError, Stated, is_int, short, validated, validated_concat
-from ops.named import NAMED, PUBLISHED, from_pairs, from_published
+from ops.named import NAMED, from_pairs, from_published, is_published
 from ops.space import SLNAS, SPACES, in_order, loose_ends
 
 MAX_STAGES, MAX_BLOCKS = 8, 100  # of a network, and normal cells of each stage: more is a typing error
@@ -34,6 +34,7 @@ SHARINGS = {
     "type": Sharing(lambda _blocks: 2, lambda _stage, _block, is_reduction: int(is_reduction)),
     "stage": Sharing(len, lambda stage, _block, _is_reduction: stage),
     "block": Sharing(lambda blocks: sum(blocks) + len(blocks), lambda _stage, block, _is_reduction: block),
+    "network": Sharing(lambda _blocks: 1, lambda _stage, _block, _is_reduction: 0),
 }
 
 
@@ -47,8 +48,9 @@ class Genotype:
     """Cell encodings and how they are shared over a network: hashable, ordered, validated on construction.
 
     ``type``: two encodings, [normal, reduction]; ``stage``: one per stage, its reduction cell included;
-    ``block``: one per cell in network order. ``space``: the name of a search space. ``concat``: the states that each
-    cell gives, node n being state n + 2; empty for what the space says. Raises :class:`GenotypeError`.
+    ``block``: one per cell in network order; ``network``: one for all cells. ``space``: the name of a search space.
+    ``concat``: the states that each cell gives, node n being state n + 2; empty for what the space says. Raises
+    :class:`GenotypeError`.
     """
 
     cells: tuple[Encoding, ...]
@@ -64,12 +66,11 @@ class Genotype:
         space = SPACES[self.space]
         # Frozen, but lists of lists are welcome: what is kept are tuples.
         object.__setattr__(self, "cells", validated(self.cells, space))
-        if space.stacked and self.sharing != "type":
-            raise GenotypeError(f"cells of the space {self.space} are shared by type, not by {self.sharing}")
-        if self.sharing == "type" and len(self.cells) != 2:
-            raise GenotypeError(
-                f"sharing 'type' takes 2 encodings, [normal, reduction], but {len(self.cells)} were given"
-            )
+        if space.sharing and self.sharing != space.sharing:
+            raise GenotypeError(f"cells of the space {self.space} are shared by {space.sharing}, not by {self.sharing}")
+        if self.sharing in ("type", "network") and len(self.cells) != num_cells(self.sharing, ()):
+            wanted = "2 encodings, [normal, reduction]" if self.sharing == "type" else "1 encoding"
+            raise GenotypeError(f"sharing {self.sharing!r} takes {wanted}, but {len(self.cells)} were given")
         object.__setattr__(self, "concat", validated_concat(self.concat, self.cells, space))
 
     @classmethod
@@ -149,7 +150,7 @@ def read_candidate(
     names = {name.casefold(): stated for name, stated in NAMED.items()}
     if text in NAMED or (text.casefold() in names and not _is_file(Path(text))):
         stated = names[text.casefold()]
-    elif PUBLISHED in text:
+    elif is_published(text):
         stated = from_published(text)
     elif text[0] in "[{":
         stated = _stated(_json(text, "the genotype"))
@@ -158,7 +159,8 @@ def read_candidate(
     if space and stated.space not in (None, space):
         raise GenotypeError(f"{short(text)} is of the space {short(stated.space)}, not of {space}")
     space = stated.space or space or SLNAS.name
-    genotype = Genotype.from_lists(stated.cells, sharing or stated.sharing or "type", space, stated.concat)
+    usual = (SPACES[space].sharing if space in tuple(SPACES) else None) or "type"
+    genotype = Genotype.from_lists(stated.cells, sharing or stated.sharing or usual, space, stated.concat)
     blocks = stated.blocks if blocks is None else tuple(blocks)
     if blocks is not None:
         genotype.require_fit(blocks)
@@ -189,7 +191,7 @@ def _json(text: str, what: str) -> Any:
 def _from_file(text: str) -> Stated:
     path, rank = _split_rank(text)
     content = _file_text(path)
-    if PUBLISHED in content and not rank:
+    if is_published(content) and not rank:
         return from_published(content)
     document = _json(content, str(path))
     if isinstance(document, list):

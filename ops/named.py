@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 from ops.encodings import Encoding, GenotypeError, Stated, is_int, short
-from ops.space import DARTS, ENAS, NAO, CellSpace
+from ops.space import DARTS, ENAS, NAO, NASBENCH201, CellSpace, EdgeSpace
 
 PUBLISHED = "Genotype("
 LONGEST = 100  # states that a cell can give: more is a typing error
@@ -39,11 +39,19 @@ def from_pairs(document: Mapping[str, Any], space: CellSpace = DARTS) -> Stated:
     return Stated(cells, space=space.name, concat=tuple(tuple(c) if isinstance(c, range) else c for c in concat))
 
 
+def is_published(text: str) -> bool:
+    """Whether a text holds a genotype as DARTS or as NAS-Bench-201 writes it."""
+    return PUBLISHED in text or text.lstrip().startswith("|")
+
+
 def from_published(text: str) -> Stated:
-    """Read the last ``Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), ...)`` in a text.
+    """Read ``|operation~state|...`` of NAS-Bench-201 (see :func:`from_edges`), or of DARTS the last
+    ``Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), ...)`` in a text.
 
     Logs of DARTS and of what followed it end with this. It is parsed and never evaluated. Raises GenotypeError.
     """
+    if PUBLISHED not in text:
+        return from_edges(text)
     text = text[text.rindex(PUBLISHED) :]
     # Up to the parenthesis that closes the first: logs go on behind it.
     still_open = list(accumulate((character == "(") - (character == ")") for character in text))
@@ -67,6 +75,31 @@ def _plain(node: ast.expr) -> Any:
             raise ValueError("no cell has so many states")
         return tuple(states)
     return ast.literal_eval(node)
+
+
+def from_edges(text: str, space: EdgeSpace = NASBENCH201) -> Stated:
+    """Read a genotype as NAS-Bench-201 writes it: the edges of each node, ``|operation~state|``, nodes joined by ``+``.
+
+    Raises GenotypeError.
+    """
+    stated: dict[tuple[int, int], int] = {}
+    for node, edges in enumerate("".join(text.split()).split("+"), 1):
+        for edge in edges.strip("|").split("|"):
+            operation, _, state = edge.partition("~")
+            if operation not in space.operations:
+                raise GenotypeError(
+                    f"node {node}: operation {short(operation)} is none of {', '.join(space.operations)}"
+                )
+            wire = (int(state) if state.isascii() and state.isdigit() else -1, node)
+            if wire not in space.wires or wire in stated:
+                raise GenotypeError(
+                    f"node {node}: {short(edge)} reads no state before it, or one that it reads already"
+                )
+            stated[wire] = space.operations.index(operation)
+    missing = [wire for wire in space.wires if wire not in stated]
+    if missing:
+        raise GenotypeError(f"{short(text)} has no edge from state {missing[0][0]} to {missing[0][1]}")
+    return Stated((tuple(stated[wire] for wire in space.wires),), space=space.name)
 
 
 def _encoding(name: str, pairs: Any, space: CellSpace) -> Encoding:

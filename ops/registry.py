@@ -33,6 +33,9 @@ STACKED: dict[str, Callable[[int, int, bool], nn.Module]] = {
     "conv_7x1_1x7": conv_7x1_1x7,
     "conv_1x1": partial(conv, 1),
     "conv_3x3": partial(conv, 3),
+    # The names that NAS-Bench-201 has for them.
+    "nor_conv_1x1": partial(conv, 1),
+    "nor_conv_3x3": partial(conv, 3),
     "conv_1x3_3x1": partial(row_and_column, 3),
     "conv_1x7_7x1": partial(row_and_column, 7),
     **{f"max_pool_{side}x{side}": partial(pool, False, side) for side in (2, 3, 5)},

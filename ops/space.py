@@ -44,31 +44,89 @@ class Space:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellSpace(Space):
-    """A space of cells: operations and the number of nodes, from which the positions follow.
+class NetworkSpace(Space):
+    """A space whose encodings stand for cells of a network: operations, from which the positions follow.
 
     ``operations``: names, as in ``ops.registry``; the integer of an encoding is the index. ``heaviest``: the one that
     needs the most memory. ``symmetric``: whether swapping the two edges of a node leaves the network the same.
 
     ``stacked``: a network is one stack of ``--layers`` cells of two kinds; else it has stages of ``--blocks`` cells.
     ``depths``: those of a search and of a retraining, unless the user gives one; of a stack one number each.
-    ``distinct``: the two inputs of a node that is drawn are never the same state. ``loose_ends``: a cell gives those
-    states that no node reads, else all its nodes. ``further``: operations that only genotypes written by hand may hold;
-    such a genotype may have any number of nodes, and name the states that each cell gives. ``searched``: whether there
-    is a supernet.
+    ``sharing``: the one way in which cells may share encodings, None where the user chooses. ``searched``: whether
+    there is a supernet.
     """
 
     positions: tuple[int, ...] = field(init=False)
     operations: tuple[str, ...]
-    nodes: int
     heaviest: str
-    symmetric: bool = True
+    symmetric: bool = False
     stacked: bool = False
     depths: tuple[tuple[int, ...], tuple[int, ...]] = ((4, 4), (4, 4))
+    sharing: str | None = None
+    searched: bool = True
+    further: tuple[str, ...] = ()
     distinct: bool = False
     loose_ends: bool = False
-    further: tuple[str, ...] = ()
-    searched: bool = True
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All operations that an integer of an encoding may name: those of a search, and the further ones."""
+        return self.operations + self.further
+
+    @property
+    def operation_positions(self) -> slice:
+        """Where the operations stand in an encoding; at the other positions are inputs."""
+        return slice(None)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of what an edge may choose to read; nothing where edges are fixed."""
+        return ()
+
+    def reductions(self, blocks: Sequence[int]) -> int:
+        """How often a network with these blocks halves the maps that leave the stem."""
+        return 2 if self.stacked else len(blocks)
+
+    def inputs(self, encoding: Sequence[int]) -> Sequence[int]:
+        """The inputs that an encoding chooses, in order."""
+        return [value for i, value in enumerate(encoding) if i not in range(len(encoding))[self.operation_positions]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeSpace(NetworkSpace):
+    """A cell is a fixed graph, and an encoding names the operation of each edge.
+
+    ``wires``: of each edge the state that it reads and the one that it enters. State 0 is the input of the cell, and
+    the last one its output.
+    """
+
+    wires: tuple[tuple[int, int], ...]
+    sharing: str | None = "network"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", (len(self.operations),) * len(self.wires))
+
+    @property
+    def widest(self) -> tuple[int, ...]:
+        """The encoding that needs the most memory: the heaviest operation on every edge."""
+        return (self.operations.index(self.heaviest),) * len(self.wires)
+
+    def reductions(self, blocks: Sequence[int]) -> int:
+        """How often maps are halved: between stages."""
+        return len(blocks) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSpace(NetworkSpace):
+    """A space of cells in which every node chooses two inputs and an operation on each.
+
+    ``distinct``: the two inputs of a node that is drawn are never the same state. ``loose_ends``: a cell gives those
+    states that no node reads, else all its nodes. ``further``: operations that only genotypes written by hand may hold;
+    such a genotype may have any number of nodes, and name the states that each cell gives.
+    """
+
+    nodes: int
+    symmetric: bool = True
 
     # Node n chooses among n + 2 states, twice, and each time among all operations.
     def __post_init__(self) -> None:
@@ -76,9 +134,9 @@ class CellSpace(Space):
         object.__setattr__(self, "positions", tuple(count for node in options for count in node))
 
     @property
-    def known(self) -> tuple[str, ...]:
-        """All operations that an integer of an encoding may name: those of a search, and the further ones."""
-        return self.operations + self.further
+    def operation_positions(self) -> slice:
+        """Where the operations stand in an encoding: behind the inputs."""
+        return slice(1, None, 2)
 
     def can_draw(self, encoding: Sequence[int]) -> bool:
         """Whether a search can draw this encoding; those written by hand may hold more."""
@@ -132,6 +190,7 @@ ENAS = CellSpace(
     nodes=5,
     heaviest="sep_conv_5x5",
     stacked=True,
+    sharing="type",
     depths=((6,), (15,)),
     loose_ends=True,
 )
@@ -145,6 +204,7 @@ DARTS = CellSpace(
     nodes=4,
     heaviest="sep_conv_5x5",
     stacked=True,
+    sharing="type",
     depths=((8,), (20,)),
     distinct=True,
     further=("sep_conv_7x7", "conv_7x1_1x7"),
@@ -161,8 +221,17 @@ NAO = CellSpace(
     nodes=5,
     heaviest="conv_3x3",
     stacked=True,
+    sharing="type",
     depths=((3,), (6,)),
     loose_ends=True,
     searched=False,
 )
-SPACES: dict[str, CellSpace] = {space.name: space for space in (SLNAS, ENAS, DARTS, NAO)}
+# NAS-Bench-201, arXiv 2001.00326: one cell of four states, each joined to all before it.
+NASBENCH201 = EdgeSpace(
+    "nasbench201",
+    operations=("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"),
+    wires=((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)),
+    heaviest="nor_conv_3x3",
+    depths=((5, 5, 5), (5, 5, 5)),
+)
+SPACES: dict[str, NetworkSpace] = {space.name: space for space in (SLNAS, ENAS, DARTS, NAO, NASBENCH201)}

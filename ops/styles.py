@@ -15,6 +15,8 @@ STYLES = {
     "conv_7x1_1x7": {"ls": (0, (6, 1.2, 1, 1.2, 1, 1.2)), "lw": 1.1, "ec": "#a63f00"},
     "skip_connect": {"ls": (0, (1, 2.2)), "lw": 1.1, "ec": "0.35"},
     "identity": {"ls": (0, (1, 2.2)), "lw": 1.1, "ec": "0.35"},
+    "nor_conv_1x1": {"ls": (0, (1, 1.1)), "lw": 1.1, "ec": "#a63f00"},
+    "nor_conv_3x3": {"ls": "-", "lw": 0.7, "ec": "black"},
 }
 PLAIN = {"ls": "-", "lw": 0.7, "ec": "black"}  # an operation that has no style of its own
 CONCAT = {"ls": "-", "lw": 0.6, "ec": "0.55"}

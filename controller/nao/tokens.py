@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from controller.positions import CellPositions, Positions
+from controller.positions import Positions
 
 START = 0  # what decoding starts from; no option becomes it
 
@@ -22,7 +22,7 @@ class Tokens:
 
     def __init__(self, positions: Positions) -> None:
         self.positions, self.length = positions, len(positions.options)
-        self.at_once = 2 if isinstance(positions, CellPositions) else 1  # an input with its operation
+        self.at_once = len(set(positions.kinds))  # an input with its operation, where there are both
         most = [0] * (1 + max(positions.kinds))  # options of each kind
         for kind, options in zip(positions.kinds, positions.options, strict=True):
             most[kind] = max(most[kind], options)

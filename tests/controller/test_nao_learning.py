@@ -10,7 +10,7 @@ from controller.nao.network import EncoderPredictorDecoder
 from controller.nao.tokens import START, Tokens
 from controller.positions import CellPositions
 from controller.sampling import uniform
-from ops.genotype import SHARINGS
+from ops.genotype import SHARINGS, num_cells
 from ops.space import SLNAS, SPACES, edges
 
 
@@ -21,8 +21,8 @@ def source(seed: int = 0) -> torch.Generator:
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(sorted(SPACES)), st.sampled_from(list(SHARINGS)), st.integers(1, 5), st.integers(0, 2**40))
 def test_tokens_of_genotypes_are_legal_and_read_back_in_every_space(space, sharing, cells, seed):
-    sharing = "type" if SPACES[space].stacked else sharing
-    cells = 2 if sharing == "type" else cells
+    sharing = SPACES[space].sharing or sharing
+    cells = {"type": 2, "network": 1}.get(sharing, cells)
     alphabet = Tokens(CellPositions(cells, sharing, space))
     genotypes = uniform(6, cells, sharing, source(seed), space)
     tokens = alphabet.encode(genotypes)
@@ -34,12 +34,13 @@ def test_tokens_of_genotypes_are_legal_and_read_back_in_every_space(space, shari
 
 @pytest.mark.parametrize("space", sorted(SPACES))
 def test_whatever_an_untrained_network_decodes_is_a_genotype(space):
-    alphabet = Tokens(CellPositions(2, "type", space))
+    sharing = SPACES[space].sharing or "type"
+    alphabet = Tokens(CellPositions(num_cells(sharing, ()), sharing, space))
     torch.manual_seed(0)
-    network = EncoderPredictorDecoder(alphabet.vocabulary).eval()
+    network = EncoderPredictorDecoder(alphabet.vocabulary, at_once=alphabet.at_once).eval()
     with torch.no_grad():
         network.decoder.classifier.weight *= 300
-    tokens, log_probs = network.decoder.greedy(torch.randn(40, alphabet.length // 2, 96), alphabet)
+    tokens, log_probs = network.decoder.greedy(torch.randn(40, alphabet.length // alphabet.at_once, 96), alphabet)
     assert len(set(alphabet.decode(tokens))) > 20, "which validates each integer"
     assert log_probs.exp().sum(dim=2) == pytest.approx(1, abs=1e-5)
 

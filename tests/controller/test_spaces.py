@@ -20,10 +20,10 @@ from controller.sampling import uniform, varied
 from controller.statistics import Seen, shares
 from controller.strategies import CONTROLLERS, make_strategy
 from ops.genotype import Genotype
-from ops.space import DARTS, SPACES, edges
+from ops.space import DARTS, SPACES, CellSpace, edges
 from tests.genes import from_genes, genes_of
 
-SEARCHED = [name for name, space in SPACES.items() if space.searched]
+SEARCHED = [name for name, space in SPACES.items() if space.searched and isinstance(space, CellSpace)]
 PAIRS = {DARTS.name}  # spaces whose nodes read two different states
 DRAWS = {"uniform": uniform, "varied": varied}
 SAME = {  # what was drawn before there were spaces with two different inputs

@@ -121,7 +121,7 @@ def test_misses_are_counted_in_a_row_and_the_order_of_the_draws_is_kept(monkeypa
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(list(SHARINGS)), st.integers(1, 6), st.integers(0, 2**40))
 def test_uniform_genotypes_are_valid_and_their_genes_are_read_back(sharing, cells, seed):
-    cells = 2 if sharing == "type" else cells
+    cells = {"type": 2, "network": 1}.get(sharing, cells)
     for genotype in uniform(10, cells, sharing, source(seed)):
         assert (genotype.sharing, len(genotype.cells)) == (sharing, cells)
         assert from_genes(genes_of(genotype), sharing) == genotype

@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from controller.relaxation import Relaxation
+from controller.relaxation import relax
 from data.loaders import Batch
 from engine.architect import Architect
 from engine.setup import make_sgd
@@ -46,7 +46,7 @@ def batch(seed: int, size: tuple[int, ...] = (6, 3, 2, 2)) -> Batch:
 def parts(order: int, momentum: bool = True):
     """A smooth model after one step, or before any, and what moves its architecture."""
     torch.manual_seed(0)
-    model, relaxed = Smooth().double(), Relaxation(2, "type")
+    model, relaxed = Smooth().double(), relax(2, "type", "darts")
     for table in relaxed.parameters:
         table.data = torch.randn_like(table, dtype=torch.float64)
     optimizer = make_sgd(model.parameters(), 0.05, momentum=0.9, weight_decay=3e-4)
@@ -117,11 +117,26 @@ def test_an_error_within_leaves_the_weights_as_they_were():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_a_mixture_of_our_own_space_has_gradients_for_every_choice():
+    torch.manual_seed(0)
+    supernet, relaxed = SuperNet((1,), 4, 10).double(), relax(2, "type", "slnas")
+    for table in relaxed.parameters:
+        table.data = table.data.double()
+    optimizer = make_sgd(supernet.parameters(), 0.05, momentum=0.9, weight_decay=3e-4)
+    train, valid = batch(2, (4, 3, 16, 16)), batch(3, (4, 3, 16, 16))
+    for order in (1, 2):
+        gradients = Architect(supernet, relaxed, optimizer, TASK, order).gradient(train, valid)
+        for encoding in (0, 1):
+            inputs, operations = gradients[2 * encoding : 2 * encoding + 2]
+            assert operations.count_nonzero() == operations.numel()
+            assert all(inputs[e].count_nonzero() == e // 2 + 2 for e in range(10))
+
+
 def golden_parts(case, order: int):
     """The published supernet, architecture and SGD, before any step."""
     supernet = SuperNet((case["layers"],), case["channels"], case["classes"], "plain", space="darts").double()
     fill(supernet)
-    relaxed = Relaxation(2, "type", lr=case["arch_lr"], weight_decay=case["arch_weight_decay"])
+    relaxed = relax(2, "type", "darts", lr=case["arch_lr"], weight_decay=case["arch_weight_decay"])
     for table, name in zip(relaxed.parameters, ("normal", "reduce"), strict=True):
         table.data = torch.tensor(case[f"alphas_{name}"], dtype=torch.float64)
     optimizer = make_sgd(

@@ -98,10 +98,10 @@ def test_a_score_that_is_not_finite_is_refused_in_one_line_that_names_the_ranker
     assert "\n" not in str(error.value)
 
 
-def test_nwot_refuses_networks_without_mish(case):
+def test_nwot_refuses_networks_without_activations(case):
     network, images = case
-    network.act = nn.ReLU()
-    with pytest.raises(ProxyError, match="ranker nwot reads the inputs of Mish"):
+    network.act = nn.Tanh()
+    with pytest.raises(ProxyError, match="ranker nwot reads the inputs of activations"):
         PROXIES["nwot"](network, images)
 
 

@@ -147,8 +147,7 @@ def test_a_recipe_of_a_search_sets_what_is_not_given_and_the_published_one_is_th
 def test_a_search_by_gradients_halves_the_images_unless_told_and_has_a_recipe():
     assert parse_search(["--searcher", "darts"]).reward_fraction == 0.5
     assert parse_search(["--searcher", "darts", "--reward_fraction", "0.2"]).reward_fraction == 0.2
-    config = parse_search(["--searcher", "darts", "--recipe", "darts"])
-    assert config.space == "darts"
+    config = parse_search(["--searcher", "darts", "--space", "darts", "--recipe", "darts"])
     assert (config.batch_size, config.epochs, config.child_out_filters, config.blocks) == (64, 50, 16, (8,))
     assert (config.child_lr_max, config.child_lr_min, config.weight_decay) == (0.025, 0.001, 3e-4)
     assert (config.grad_clip, config.order, config.cutout, config.child_use_aux_heads) == (5, 1, 0, False)

@@ -1,0 +1,169 @@
+"""Networks of NAS-Bench-201 (Dong and Yang, arXiv 2001.00326): stages of one cell, residual blocks between them.
+
+A cell has four states, each of which sums one operation on every state before it (docs/spaces.md, section 28).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.parts import NEWER, Part
+from models.plan import CellPlan, Through, apply
+from models.spec import NetworkSpec
+from ops.encodings import Encoding
+from ops.genotype import Genotype
+from ops.layers import pointwise
+from ops.registry import STACKED
+from ops.space import NASBENCH201
+
+ZERO = NASBENCH201.operations.index("none")  # an edge of zeros: nothing is computed of it
+
+
+def plan(spec: NetworkSpec, _genotype: Genotype | None = None) -> tuple[CellPlan, ...]:
+    """Stage i is ``blocks[i]`` cells of ``filters * 2**i`` channels; a residual block leads to the next one."""
+    blocks, width, plans = spec.blocks, spec.filters, []
+    if not blocks or any(count < 0 for count in blocks):
+        raise ValueError(f"blocks must be a non-empty list of counts, not {list(blocks)}")
+    kinds = [
+        (stage, is_reduction)
+        for stage, count in enumerate(blocks)
+        for is_reduction in [*([False] * count), *([True] if stage < len(blocks) - 1 else [])]
+    ]
+    for index, (stage, is_reduction) in enumerate(kinds):
+        plans.append(
+            CellPlan(
+                index=index,
+                stage=stage,
+                is_reduction=is_reduction,
+                width=width,
+                out_width=width * (1 + is_reduction),
+                is_last=index == len(kinds) - 1,
+                feeds_aux=False,
+                reads=(width, width),
+            )
+        )
+        width *= 1 + is_reduction
+    return tuple(plans)
+
+
+class Cell(nn.Module):
+    """A cell; ``build_edge(operation)`` makes the module of an edge from a number of an operation, or of all: None."""
+
+    def __init__(self, plan: CellPlan, build_edge: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.plan = plan
+        self.edges = nn.ModuleList(build_edge(edge) for edge in range(len(NASBENCH201.wires)))
+
+    def forward(
+        self, s0: Tensor, s1: Tensor, encoding: Encoding, *, keep: Tensor | None = None, through: Through = apply
+    ) -> tuple[Tensor, Tensor]:
+        """Turn s1 (N, C, H, W) into the output of the cell, of the same shape, and hand s1 on as the older state.
+
+        s0 is not read, as cells of this space have one input. ``keep``: drop-path factors, (edges, N, 1, 1, 1), or
+        None.
+        """
+        states = [s1]  # (N, C, H, W) each
+        for target in range(1, 1 + max(target for _, target in NASBENCH201.wires)):
+            terms = []
+            for edge, (source, enters) in enumerate(NASBENCH201.wires):
+                if enters != target or encoding[edge] == ZERO:
+                    continue
+                held = self.edges[edge]
+                x = through(held[encoding[edge]] if isinstance(held, nn.ModuleList) else held, states[source])
+                terms.append(x if keep is None else x * keep[edge])
+            # A state that no operation feeds is zero.
+            states.append(sum(terms[1:], terms[0]) if terms else torch.zeros_like(s1))
+        return s1, states[-1]
+
+
+class Residual(nn.Module):
+    """Halve the map and double the channels: two 3x3 convolutions, beside an average and a 1x1 convolution."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(channels, out_channels, 3, 2, 1, bias=False), nn.BatchNorm2d(out_channels)
+        )
+        self.second = STACKED["nor_conv_3x3"](out_channels, 1, True)
+        self.shortcut = pointwise(channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 2 C, ceil(H/2), ceil(W/2))."""
+        # The last pixels of an odd side are averaged alone, where the convolution reads them too.
+        halved = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)  # (N, C, ceil(H/2), ceil(W/2))
+        return self.shortcut(halved) + self.second(self.first(x))
+
+
+class ResidualCell(nn.Module):
+    """A residual block in the place of a cell; it is the same for all genotypes."""
+
+    def __init__(self, plan: CellPlan) -> None:
+        super().__init__()
+        self.plan, self.block = plan, Residual(plan.width, plan.out_width)
+
+    def forward(
+        self, s0: Tensor, s1: Tensor, encoding: Encoding, *, keep: Tensor | None = None, through: Through = apply
+    ) -> tuple[Tensor, Tensor]:
+        """Turn s1 (N, C, H, W) into (N, 2 C, H/2, W/2), twice: the older state of the next cell is not read."""
+        x = self.block(s1)
+        return x, x
+
+
+def chosen_cell(plan: CellPlan, _spec: NetworkSpec, genotype: Genotype) -> nn.Module:
+    """A cell in which every edge is the one operation that the genotype names: ``edges.{edge}``."""
+    if plan.is_reduction:
+        return ResidualCell(plan)
+    [encoding] = genotype.cells
+    return Cell(plan, lambda edge: _operation(plan, encoding[edge]))
+
+
+def shared_cell(plan: CellPlan, _spec: NetworkSpec) -> nn.Module:
+    """A cell in which every edge holds all operations, ``edges.{edge}.{operation}``."""
+    if plan.is_reduction:
+        return ResidualCell(plan)
+    operations = range(len(NASBENCH201.operations))
+    return Cell(plan, lambda _edge: nn.ModuleList(_operation(plan, op) for op in operations))
+
+
+def shared_key(parts: list[str], encoding: tuple[int, ...]) -> list[str]:
+    """The key in the supernet's cell of a key in the chosen one's: an edge gets the number of its operation."""
+    return parts if parts[0] != "edges" else [*parts[:2], str(encoding[int(parts[1])]), *parts[2:]]
+
+
+def _operation(plan: CellPlan, op: int) -> nn.Module:
+    return nn.Identity() if op == ZERO else STACKED[NASBENCH201.operations[op]](plan.width, 1, True)
+
+
+def parts(plan: CellPlan, _spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:
+    """The layers of a cell of the network of a genotype, by which it is counted."""
+    if plan.is_reduction:
+        yield Part(Residual, (plan.width, plan.out_width), plan.width, NEWER)
+        return
+    [encoding] = genotype.cells
+    for op in encoding:
+        if op != ZERO:
+            yield Part(STACKED[NASBENCH201.operations[op]], (plan.width, 1, True), plan.width, NEWER)
+
+
+class NormedHead(nn.Module):
+    """Batch norm, ReLU, the average over the map, and a linear map; an average may drop out in training."""
+
+    dropout = 0.0
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.bn, self.linear = nn.BatchNorm2d(width), nn.Linear(width, outputs)
+
+    def forward(self, features) -> Tensor:
+        """Turn features, of which the last are (N, C, h, w), into (N, outputs)."""
+        averages = F.relu(self.bn(features.last)).mean(dim=(2, 3))  # (N, C)
+        return self.linear(F.dropout(averages, self.dropout, self.training))
+
+
+def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
+    """The published classifier, which has no auxiliary heads."""
+    return NormedHead(plans[-1].out_width, spec.num_classes), []
