@@ -170,22 +170,26 @@ def build_strategy(config: SearchConfig, device: torch.device) -> Strategy | Rel
     if config.searcher in GRADIENT:
         options: dict[str, Any] = {"lr": config.arch_lr, "weight_decay": config.arch_weight_decay, "device": device}
         return GRADIENT[config.searcher](cells, config.sharing, config.space, **options)
+    updates = (config.epochs - config.warmup_epochs) * config.controller_steps
     return make_strategy(
-        config.searcher,
-        cells,
-        config.sharing,
-        config.space,
-        lr=config.controller_lr,
-        entropy_weight=config.entropy_weight,
-        baseline_decay=config.bl_dec,
-        controller=config.controller,
-        logit_scale=LogitScale(config.connection_bound, config.operation_bound, config.controller_temperature),
-        optimizer=config.controller_optimizer,
-        advantage=config.advantage,
-        entropy_in_loss=config.entropy_in_loss,
-        updates=(config.epochs - config.warmup_epochs) * config.controller_steps,
-        nao=Settings(config.nao_pool, config.nao_replace, config.nao_best, epochs=config.nao_epochs),
+        config.searcher, cells, config.sharing, config.space, **strategy_options(config, updates=updates)
     )
+
+
+def strategy_options(config: SearchConfig, *, updates: int) -> dict[str, Any]:
+    """What strategies read of the flags. ``updates``: how often they will be told scores."""
+    return {
+        "lr": config.controller_lr,
+        "entropy_weight": config.entropy_weight,
+        "baseline_decay": config.bl_dec,
+        "controller": config.controller,
+        "logit_scale": LogitScale(config.connection_bound, config.operation_bound, config.controller_temperature),
+        "optimizer": config.controller_optimizer,
+        "advantage": config.advantage,
+        "entropy_in_loss": config.entropy_in_loss,
+        "updates": updates,
+        "nao": Settings(config.nao_pool, config.nao_replace, config.nao_best, epochs=config.nao_epochs),
+    }
 
 
 def build_scorer(context: RunContext, learner: Learner, task: Task, calibration: Loader | None) -> Scorer:

@@ -92,10 +92,13 @@ def clouds(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], y:
     return figure
 
 
-def bands(panels: Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]], x: str, y: str) -> Figure:
+def bands(
+    panels: Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]], x: str, y: str, of_mean: bool = False
+) -> Figure:
     """Draw curves with their mean and std over repetitions, a panel under each title.
 
-    A curve is a list of repetitions, each with points (x, y) at the same x.
+    A curve is a list of repetitions, each with points (x, y) at the same x. ``of_mean``: a band is the 95 % interval of
+    the mean, not the std of a repetition.
     """
     import numpy as np
 
@@ -106,6 +109,8 @@ def bands(panels: Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float
             # The same x in all repetitions, so that mean and deviation are taken point by point.
             points = np.asarray(repetitions, dtype=float)  # (repetitions, points, 2)
             at, mean, std = points[0, :, 0], points[..., 1].mean(0), points[..., 1].std(0)
+            if of_mean:
+                std = 1.96 * std / len(points) ** 0.5
             (line,) = axes.plot(at, mean, STYLES[i % len(STYLES)], label=name, linewidth=1)
             axes.fill_between(at, mean - std, mean + std, color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set_title(title, fontsize=7)

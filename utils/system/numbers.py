@@ -82,6 +82,11 @@ def seeds(text: str) -> tuple[int, ...]:
     return values
 
 
+def query_counts(text: str) -> tuple[int, ...]:
+    """``50,100,200``: different counts, in order."""
+    return tuple(sorted({positive_int(part) for part in text.split(",")}))
+
+
 def save_name(text: str) -> str:
     """A run name as a folder name that every file system takes: letters of any script, digits, and ``._-``.
 
