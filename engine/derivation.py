@@ -189,8 +189,9 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
     points, front = (
         [(sampler.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (finite, ranking.front)
     )
+    panel = {cost: {"candidates": points, "Pareto front": front}}
     log.picture("derived", "genotype/derived", lambda: _draw(best.genotype), config.epochs)  # one epoch behind the last
-    log.picture("pareto", "genotype/pareto", lambda: plots.pareto_plot(points, front, cost, axis), config.epochs)
+    log.picture("pareto", "genotype/pareto", lambda: plots.panels(panel, axis), config.epochs)
     report.write(log, result)
     for line in lines:
         log.line(line)

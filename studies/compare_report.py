@@ -121,7 +121,7 @@ def picture(study: Mapping[str, Any]) -> Any:
         for name, row in rows.items()
     }
     macs = {name: list(zip(row["macs"], row[measure], strict=True)) for name, row in rows.items()}
-    return plots.clouds({"seconds of search": searched, "MACs of the network": macs}, f"{measure} alone")
+    return plots.panels({"seconds of search": searched, "MACs of the network": macs}, f"{measure} alone")
 
 
 def _mean(row: Mapping[str, Any], key: str) -> str:

@@ -186,6 +186,6 @@ def scatter(study: Mapping[str, Any], rankers: Sequence[str]) -> Any:
     true = means(higher_is_better([g["alone"] for g in genotypes], measure)[measure])
     for name in rankers:
         tau = study["rankers"][name][measure]["tau"]
-        title = "\n".join([*name.split(", "), f"tau {cell(tau)}"])  # the name of a search stands in a line of its own
-        panels[title] = [(g["scores"][name], value) for g, value in zip(genotypes, true, strict=True)]
-    return plots.scatters(panels, "score", f"{measure} alone")
+        axis = "\n".join([*name.split(", "), f"tau {cell(tau)}"])  # the name of a search stands in a line of its own
+        panels[axis] = {"": [(g["scores"][name], value) for g, value in zip(genotypes, true, strict=True)]}
+    return plots.panels(panels, f"{measure} alone")

@@ -167,8 +167,7 @@ def test_decorations_fail_alone_and_with_a_line(kind, tmp_path, monkeypatch, cap
 
     for module, name in (
         (base, "confusion_figure"),
-        (plots, "curves"),
-        (plots, "pareto_plot"),
+        (plots, "panels"),
         (plots, "heat_map"),
         (report, "render"),
         (draw, "draw"),

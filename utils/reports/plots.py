@@ -12,6 +12,8 @@ WIDTH = 3.35  # inches: one column of a page
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "v", "D", "P", "x", "+", "1", "2")
 
+Points = Sequence[tuple[float, float]]
+
 
 def _figure(width: float = WIDTH, height: float = 2.6) -> Figure:
     from matplotlib.figure import Figure
@@ -37,58 +39,25 @@ def heat_map(rows: Mapping[str, Sequence[float]], columns: Sequence[str], title:
     return figure
 
 
-def pareto_plot(
-    points: Sequence[tuple[float, float]], front: Sequence[tuple[float, float]], cost: str, score: str
-) -> Figure:
-    """Draw (cost, score) of all candidates, and the Pareto front among them as a line."""
-    figure = _figure()
-    axes = figure.add_subplot()
-    axes.plot(*zip(*points, strict=True), "o", color="0.6", markersize=3, label="candidates")
-    axes.plot(*zip(*front, strict=True), "o-", color="black", markersize=4, label="Pareto front")
-    _label(axes, cost, score)
-    return figure
+def panels(by_axis: Mapping[str, Mapping[str, Points]], y: str, *, lines: bool = False) -> Figure:
+    """Draw points, or ``lines``, of several names, a panel for each name of a horizontal axis; up to three in a row.
 
-
-def curves(series: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Figure:
-    """Draw several curves over the same axis; line styles differ, so that grey print is enough."""
-    figure = _figure()
-    axes = figure.add_subplot()
-    for i, (name, points) in enumerate(series.items()):
-        axes.plot(*zip(*points, strict=True), STYLES[i % len(STYLES)], label=name, linewidth=1)
-    _label(axes, x, y)
-    return figure
-
-
-def scatters(panels: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str) -> Figure:
-    """Draw points side by side, a panel under each title, over the same vertical axis; up to three in a row."""
-    # More than three in a row are too small to read in a report.
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)  # rounded up
-    figure = _figure(WIDTH * max(1.0, 0.75 * columns), 2.6 * rows)
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axes in grid.flat[len(panels) :]:
+    Markers and styles differ, so that grey print is enough.
+    """
+    columns = min(3, len(by_axis))  # more are too small to read in a report
+    rows = -(-len(by_axis) // columns)  # rounded up
+    figure = _figure(WIDTH * max(1.0, 0.8 * columns), 2.6 * rows)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    for axes in grid[len(by_axis) :]:
         axes.set_visible(False)
-    for i, (title, points) in enumerate(panels.items()):
-        axes = grid.flat[i]
-        axes.plot(*zip(*points, strict=True), "o", color="black", markersize=3, alpha=0.6)
-        axes.set_title(title, fontsize=7)
-        axes.locator_params(axis="x", nbins=4)
-        _label(axes, x, y if i % columns == 0 else "")
-    return figure
-
-
-def clouds(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], y: str) -> Figure:
-    """Draw points of several names, each with a marker of its own, a panel for each title of a horizontal axis."""
-    figure = _figure(WIDTH * max(1.0, 0.85 * len(panels)))
-    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (x, series) in zip(grid, panels.items(), strict=True):
-        for i, (name, points) in enumerate(series.items()):
-            marker, style = MARKERS[i % len(MARKERS)], {"markersize": 4, "alpha": 0.8, "markeredgewidth": 1}
-            axes.plot(*zip(*points, strict=True), marker, label=name, **style)
-        _label(axes, x, y if axes is grid[0] else "")
+    for i, (axes, (x, series)) in enumerate(zip(grid, by_axis.items(), strict=False)):
+        for number, (name, points) in enumerate(series.items()):
+            style = STYLES[number % len(STYLES)] if lines else MARKERS[number % len(MARKERS)]
+            axes.plot(*zip(*points, strict=True), style, label=name, markersize=3, alpha=0.8, linewidth=1)
         axes.locator_params(axis="x", nbins=5)
-        axes.get_legend().remove()  # one serves for all panels, beside them
-    figure.legend(*grid[0].get_legend_handles_labels(), fontsize=6, frameon=False, loc="outside right upper")
+        _label(axes, x, y if i % columns == 0 else "")
+        if i == 0 and any(series):  # one legend serves for all
+            axes.legend(fontsize=6, frameon=False)
     return figure
 
 
@@ -115,6 +84,7 @@ def bands(
             axes.fill_between(at, mean - std, mean + std, color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set_title(title, fontsize=7)
         _label(axes, x, y if axes is grid[0] else "")
+        axes.legend(fontsize=6, frameon=False)
     return figure
 
 
@@ -123,6 +93,4 @@ def _label(axes, x: str, y: str) -> None:
     axes.set_ylabel(y, fontsize=7)
     axes.tick_params(labelsize=6)
     axes.xaxis.get_offset_text().set_fontsize(6)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=6, frameon=False)
     axes.grid(alpha=0.3, linewidth=0.5)

@@ -136,7 +136,7 @@ def _draw_curves(run: Mapping[str, Any]) -> None:
         points = {tag: [(e["epoch"], e[tag]) for e in run["epochs"] if e.get(tag) is not None] for tag in tags}
         curves = {tag: curve for tag, curve in points.items() if curve}
         if curves:
-            write_figure(run["folder"] / f"{name}.png", plots.curves(curves, "epoch", name), dpi=200)
+            write_figure(run["folder"] / f"{name}.png", plots.panels({"epoch": curves}, name, lines=True), dpi=200)
 
 
 def render(runs: Sequence[Mapping[str, Any]]) -> str:
