@@ -41,8 +41,7 @@ def folder(root: Path, image_size: int | None) -> Source:
         (train, val), skipped = read_sides(images, **options)
         return Parts(train, val, skipped, fingerprint=of_files(root, list(sides.values())))
 
-    counts = (len(sides["train"][0]), len(sides["val"][0]))
-    return Source(root.name or str(root), classes, counts, preset, notices, read)
+    return Source(root.name or str(root), classes, preset, notices, read)
 
 
 def list_folder(root: Path, fault: Fault = refuse) -> tuple[tuple[str, ...], dict[str, Listed], tuple[str, ...]]:

@@ -51,7 +51,6 @@ class Known:
     folder: str
     files: tuple[str, ...]
     classes: tuple[str, ...]
-    counts: tuple[int, int]
     statistics: tuple[Triple, Triple]
     flip: bool
 
@@ -70,12 +69,12 @@ def _cifar(count: int, folder: str, named: str, statistics: tuple[Triple, Triple
     # The names of its classes are only known when it is read.
     classes = tuple(str(i) for i in range(count))
     archive = f"cifar-{count}-python.tar.gz"
-    return Known(f"CIFAR{count}", named, folder, (archive,), classes, (50_000, 10_000), statistics, flip=True)
+    return Known(f"CIFAR{count}", named, folder, (archive,), classes, statistics, flip=True)
 
 
 def _idx(torch_class: str, named: str, classes: tuple[str, ...], mean: float, std: float, *, flip: bool) -> Known:
     folder, statistics = f"{torch_class}/raw", ((mean,) * 3, (std,) * 3)
-    return Known(torch_class, named, folder, IDX_FILES, classes, (60_000, 10_000), statistics, flip)
+    return Known(torch_class, named, folder, IDX_FILES, classes, statistics, flip)
 
 
 _SVHN = ("train_32x32.mat", "test_32x32.mat")
@@ -86,7 +85,7 @@ TORCHVISION = {
     "fashion_mnist": _idx("FashionMNIST", r"fashion[\W_]*mnist", GARMENTS, 0.2860, 0.3530, flip=True),
     "kmnist": _idx("KMNIST", "kmnist|kuzushiji", KANA, 0.1918, 0.3483, flip=False),
     "mnist": _idx("MNIST", "(?<![a-z])mnist", DIGITS, 0.1307, 0.3081, flip=False),
-    "svhn": Known("SVHN", "svhn", "", _SVHN, DIGITS, (73_257, 26_032), presets.SVHN, flip=False),
+    "svhn": Known("SVHN", "svhn", "", _SVHN, DIGITS, presets.SVHN, flip=False),
 }
 
 
@@ -134,7 +133,6 @@ def source(name: str, root: Path, image_size: int | None) -> Source:
     preset = presets.small(image_size or 32, known.statistics, flip=known.flip)
 
     def read(*, download: bool, log: Callable[[str], None], **_options) -> Parts:
-        require_room(sum(known.counts) * 3 * preset.image_size**2)
         files = [find_idx(folder) for folder in (root, home / known.folder)] if known.is_idx else []
         # Files that are complete are read here, packed or not; torchvision takes packed ones by their md5 alone.
         whole, classes = next((f for f in files if len(f) == len(IDX_FILES)), None), ()
@@ -148,13 +146,14 @@ def source(name: str, root: Path, image_size: int | None) -> Source:
             labels = "labels" if is_svhn else "targets"
             stored = [torch.as_tensor(values) for part in parts for values in (part.data, getattr(part, labels))]
             classes = () if known.is_idx or is_svhn else tuple(parts[0].classes)
+        require_room((len(stored[0]) + len(stored[2])) * 3 * preset.image_size**2)
         images = [
             Images(labels.long(), preset.image_size, _brought(data, preset.image_size))
             for data, labels in (_checked(name, home, *stored[:2]), _checked(name, home, *stored[2:]))
         ]
         return Parts(*images, classes=classes, fingerprint=of_tensors(*stored))
 
-    return Source(name, known.classes, known.counts, preset, (), read)
+    return Source(name, known.classes, preset, (), read)
 
 
 def _checked(name: str, home: Path, data: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -83,8 +83,7 @@ def dense_source(root: Path, dataset: str, image_size: int | None, targets: str,
             _require_classes(root, sides[0], listed.classes, log)
         return Parts(*sides, skipped=(*skipped, *bad), fingerprint=_fingerprint(root, listed))
 
-    counts = tuple(len(listed.sides[side]) for side in SIDES)
-    return Source(root.name or str(root), listed.classes, counts, preset, tuple(listed.notices), read, targets)
+    return Source(root.name or str(root), listed.classes, preset, tuple(listed.notices), read, targets)
 
 
 class Looked(NamedTuple):

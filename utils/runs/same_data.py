@@ -8,8 +8,6 @@ from typing import Any
 
 from utils.system.errors import UsageError
 
-SHIFT = 2e-3  # of a channel's mean or std: more than decoders of other versions differ by
-
 
 def require_classes(path: Path, known: Sequence[str], name: str, classes: Sequence[str]) -> None:
     """Refuse data of other classes than a checkpoint knows, naming the first that differs. Raises UsageError."""
@@ -45,10 +43,5 @@ def require_same_data(state: Mapping[str, Any], facts: Mapping[str, Any], run: s
     # Says least, so only where nothing else does.
     if not differing and state.get("fingerprint") and state["fingerprint"] != facts["fingerprint"]:
         differing.append("names or sizes of its files, or stored pixels or labels")
-    if not differing:
-        # Last: older files have no other trace of the pixels.
-        pairs = [zip(state["statistics"][key], facts["statistics"][key], strict=True) for key in ("mean", "std")]
-        if any(abs(a - b) > SHIFT for pair in pairs for a, b in pair):
-            differing.append("mean or deviation of its pixels")
     if differing:
         raise UsageError(f"{facts['dataset']} is not what {run} began with; {'; '.join(differing)}")
