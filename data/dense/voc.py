@@ -58,17 +58,13 @@ def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     for side, files in annotated.items():
         entries = [boxed(image, objects, size, classes, fault) for image, (objects, size, _) in files]
         sides[side] = [entry for entry in entries if entry]
-    return Listed(sides, classes, [*difficult_notices(annotated), *background_notices(sides)])
-
-
-def difficult_notices(annotated: dict[str, list[tuple[Path, Annotation]]]) -> list[str]:
-    """A line for each side where objects are difficult, which VOC's own AP counts neither as hit nor as miss."""
-    counts = {side: sum(difficult for _, (_, _, difficult) in files) for side, files in annotated.items()}
-    return [
+    # VOC's own AP counts them neither as hit nor as miss.
+    notices = [
         f"{count} objects of {side} are difficult: they are trained on and measured as all others, unlike in VOC's AP"
-        for side, count in counts.items()
-        if count
+        for side, files in annotated.items()
+        if (count := sum(difficult for _, (_, _, difficult) in files))
     ]
+    return Listed(sides, classes, notices + background_notices(sides))
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
