@@ -124,4 +124,4 @@ def study_lines(study: Mapping[str, Any]) -> list[str]:
 def picture(curves: Mapping[str, Sequence[Sequence[float]]]) -> Any:
     """The regret against queries: the mean over seeds with its interval."""
     points = {name: [list(enumerate(curve, 1)) for curve in rows] for name, rows in curves.items()}
-    return plots.bands({"": points}, "queries", "regret", of_mean=True)
+    return plots.bands(points, "queries", "regret")

@@ -61,30 +61,20 @@ def panels(by_axis: Mapping[str, Mapping[str, Points]], y: str, *, lines: bool =
     return figure
 
 
-def bands(
-    panels: Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]], x: str, y: str, of_mean: bool = False
-) -> Figure:
-    """Draw curves with their mean and std over repetitions, a panel under each title.
-
-    A curve is a list of repetitions, each with points (x, y) at the same x. ``of_mean``: a band is the 95 % interval of
-    the mean, not the std of a repetition.
-    """
+def bands(series: Mapping[str, Sequence[Points]], x: str, y: str) -> Figure:
+    """Draw curves as the mean of their repetitions, which have the same x, with the 95 % interval of that mean."""
     import numpy as np
 
-    figure = _figure(WIDTH * max(1.0, 0.85 * len(panels)))
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, series) in zip(grid, panels.items(), strict=True):
-        for i, (name, repetitions) in enumerate(series.items()):
-            # The same x in all repetitions, so that mean and deviation are taken point by point.
-            points = np.asarray(repetitions, dtype=float)  # (repetitions, points, 2)
-            at, mean, std = points[0, :, 0], points[..., 1].mean(0), points[..., 1].std(0)
-            if of_mean:
-                std = 1.96 * std / len(points) ** 0.5
-            (line,) = axes.plot(at, mean, STYLES[i % len(STYLES)], label=name, linewidth=1)
-            axes.fill_between(at, mean - std, mean + std, color=line.get_color(), alpha=0.15, linewidth=0)
-        axes.set_title(title, fontsize=7)
-        _label(axes, x, y if axes is grid[0] else "")
-        axes.legend(fontsize=6, frameon=False)
+    figure = _figure()
+    axes = figure.add_subplot()
+    for i, (name, repetitions) in enumerate(series.items()):
+        # The same x in all repetitions, so that mean and deviation are taken point by point.
+        points = np.asarray(repetitions, dtype=float)  # (repetitions, points, 2)
+        at, mean, half = points[0, :, 0], points[..., 1].mean(0), 1.96 * points[..., 1].std(0) / len(points) ** 0.5
+        (line,) = axes.plot(at, mean, STYLES[i % len(STYLES)], label=name, linewidth=1)
+        axes.fill_between(at, mean - half, mean + half, color=line.get_color(), alpha=0.15, linewidth=0)
+    _label(axes, x, y)
+    axes.legend(fontsize=6, frameon=False)
     return figure
 
 
