@@ -21,7 +21,7 @@ from engine.precision import Precision
 from engine.tasks import Meter, Score, Task
 from models.supernet import SuperNet
 
-HELD = 2**28  # bytes of what the stems, and operations that read them, made of reward images
+HELD = 2**28  # bytes of what the stems made of reward images
 TOGETHER = 2**23  # bytes of what the stems made of batches that are run as one
 
 
@@ -117,17 +117,16 @@ class Scorer:
     def _chunks(self, batches: Iterable[Batch]) -> Iterator[list[StemmedBatches]]:
         """Batches behind the stems, with their targets, as many at a time as are to be held.
 
-        Those that are shown together are enough where all genotypes share statistics, and with it what they compute
-        alike behind the stems. Taking statistics for a genotype costs more than a batch: then as many as memory allows
-        are scored under them.
+        Those that are shown together are enough where all genotypes share statistics. Taking statistics for a genotype
+        costs more than a batch: then as many as memory allows are scored under them.
         """
-        left, room, most = self._together(batches), 0 if self.by_path else HELD, HELD if self.by_path else 0
+        left, most = self._together(batches), HELD if self.by_path else 0
         # Both loops take from this one iterator: the outer goes on where the inner stopped.
         for first in left:
             chunk, held = [], 0
             with self.supernet.scoring(None, self.calibration):
                 for group in chain([first], left):
-                    stemmed = self._stem(group, room)
+                    stemmed = self._stem(group)
                     chunk.append(stemmed)
                     held += stemmed.stemmed.nbytes
                     if held >= most:  # at once where `most` is 0: the chunk is one group
@@ -149,10 +148,10 @@ class Scorer:
         if group:
             yield group
 
-    def _stem(self, group: Sequence[Batch], room: int) -> StemmedBatches:
+    def _stem(self, group: Sequence[Batch]) -> StemmedBatches:
         sizes = [len(batch.images) for batch in group]
         # No copy of a single batch; (sum of sizes, 3, S, S).
         images = group[0].images if len(group) == 1 else torch.cat([batch.images for batch in group])
         with self.precision.autocast(), self.supernet.side_by_side(sizes):
-            stemmed = self.supernet.stem(images, room)
+            stemmed = self.supernet.stem(images)
         return StemmedBatches(stemmed, sizes, [batch.labels for batch in group])

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from models import loose_ends as chosen
 from models.loose_ends import calibration
-from models.plan import SIDES, CellPlan, Through, apply
+from models.plan import SIDES, CellPlan
 from models.spec import NetworkSpec
 from ops.encodings import Encoding
 from ops.layout import concatenate
@@ -68,20 +68,19 @@ class SharedCell(nn.Module):
         encoding: Encoding,
         *,
         keep: Tensor | None = None,
-        through: Through = apply,
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones: s1, or what is made of it beforehand, and the output.
 
         s0 (N, C0, H, W), twice as large where ``plan.halved``, and s1 (N, C1, H, W). ``keep``: drop-path factors of all
-        edges, (2 * nodes, N, 1, 1, 1), or None. ``through``: see models.plan.
+        edges, (2 * nodes, N, 1, 1, 1), or None.
         """
         # Both (N, C, H, W), C = plan.width, and half the size in a reduction, which does not read the older state.
-        first = through(self.pre0, s1 if self.plan.is_reduction else s0)
-        second = through(self.pre1, s1)
+        first = self.pre0(s1 if self.plan.is_reduction else s0)
+        second = self.pre1(s1)
         states = [first, second]
         for n, pair in enumerate(edges(encoding)):
             x, y = (
-                through(self.nodes[n][side][edge.op][edge.input], states[edge.input])
+                self.nodes[n][side][edge.op][edge.input](states[edge.input])
                 for side, edge in zip(SIDES, pair, strict=True)
             )
             states.append(x + y if keep is None else x * keep[2 * n] + y * keep[2 * n + 1])  # (N, C, H', W')

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from models.parts import NEWER, NODE, OLDER, Part
-from models.plan import SIDES, CellPlan, Through, apply, plan_stack
+from models.plan import SIDES, CellPlan, plan_stack
 from models.spec import NetworkSpec
 from ops.encodings import Encoding
 from ops.genotype import Genotype
@@ -77,7 +77,6 @@ class LooseCell(nn.Module):
         encoding: Encoding,
         *,
         keep: Tensor | None = None,
-        through: Through = apply,
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones, s1 and the output of this cell.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.darts import StackedCell, dropped
-from models.plan import CellPlan, Through, apply
+from models.plan import CellPlan
 from models.spec import NetworkSpec
 from ops.encodings import Encoding
 from ops.layout import concatenate
@@ -66,15 +66,13 @@ class MixedCell(StackedCell):
         encoding: Encoding | Tensor,
         *,
         keep: Tensor | None = None,
-        through: Through = apply,
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones, s1 and the output of this cell.
 
         s0 (N, C0, H, W), twice as large where ``plan.halved``, and s1 (N, C1, H, W). ``encoding``: a path, or the
         weights (14, 8) of the mixture. ``keep``: drop-path factors of a path, (2 * nodes, N, 1, 1, 1), or None.
-        ``through``: applies an operation to a state, where it may be known already.
         """
-        states = [through(self.pre0, s0), through(self.pre1, s1)]  # (N, C, H, W) each, C = plan.width
+        states = [self.pre0(s0), self.pre1(s1)]  # (N, C, H, W) each, C = plan.width
         if isinstance(encoding, Tensor):
             self._mix(states, encoding)
         else:

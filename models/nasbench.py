@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.parts import NEWER, Part
-from models.plan import CellPlan, Through, apply
+from models.plan import CellPlan
 from models.spec import NetworkSpec
 from ops.encodings import Encoding
 from ops.genotype import Genotype
@@ -59,7 +59,7 @@ class Cell(nn.Module):
         self.edges = nn.ModuleList(build_edge(edge) for edge in range(len(NASBENCH201.wires)))
 
     def forward(
-        self, s0: Tensor, s1: Tensor, encoding: Encoding, *, keep: Tensor | None = None, through: Through = apply
+        self, s0: Tensor, s1: Tensor, encoding: Encoding, *, keep: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Turn s1 (N, C, H, W) into the output of the cell, of the same shape, and hand s1 on as the older state.
 
@@ -73,7 +73,8 @@ class Cell(nn.Module):
                 if enters != target or encoding[edge] == ZERO:
                     continue
                 held = self.edges[edge]
-                x = through(held[encoding[edge]] if isinstance(held, nn.ModuleList) else held, states[source])
+                operation = held[encoding[edge]] if isinstance(held, nn.ModuleList) else held
+                x = operation(states[source])
                 terms.append(x if keep is None else x * keep[edge])
             # A state that no operation feeds is zero.
             states.append(sum(terms[1:], terms[0]) if terms else torch.zeros_like(s1))
@@ -106,7 +107,7 @@ class ResidualCell(nn.Module):
         self.plan, self.block = plan, Residual(plan.width, plan.out_width)
 
     def forward(
-        self, s0: Tensor, s1: Tensor, encoding: Encoding, *, keep: Tensor | None = None, through: Through = apply
+        self, s0: Tensor, s1: Tensor, encoding: Encoding, *, keep: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Turn s1 (N, C, H, W) into (N, 2 C, H/2, W/2), twice: the older state of the next cell is not read."""
         x = self.block(s1)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from models.heads import Features
 from models.parts import count_macs
-from models.plan import apply
 from models.spec import NetworkSpec
 from models.stems import STEMS, Stemmed, build_stems, stem_stride
 from models.structures import STRUCTURES
@@ -49,12 +48,9 @@ class Backbone(nn.Module):
         if hasattr(self.head, "reset_weights"):  # a head that starts otherwise
             self.head.reset_weights()
 
-    def stem(self, images: Tensor, room: int = 0) -> Stemmed:
-        """Run the stems on images (N, 3, H, W). What this gives takes the place of images wherever they are run.
-
-        ``room``: bytes to keep what genotypes have in common behind the stems, see :class:`models.stems.Stemmed`.
-        """
-        return Stemmed(*self.stems(images), room)
+    def stem(self, images: Tensor) -> Stemmed:
+        """Run the stems on images (N, 3, H, W). What this gives takes the place of images wherever they are run."""
+        return Stemmed(*self.stems(images))
 
     def stemmed_bytes(self, images: Tensor) -> int:
         """About how much memory the two states take that the stems make of images (N, 3, H, W)."""
@@ -66,9 +62,7 @@ class Backbone(nn.Module):
 
     def features(self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0) -> Features:
         """Run stems, unless they have run already, and cells on images (N, 3, H, W). Edges drop in training only."""
-        stemmed = images if isinstance(images, Stemmed) else self.stem(images)
-        through = stemmed.through if stemmed.shares else apply
-        s0, s1 = stemmed.s0, stemmed.s1  # (N, C, H', W') each
+        s0, s1 = images if isinstance(images, Stemmed) else self.stem(images)  # (N, C, H', W') each
         keep = self._keep_masks(s1, genotype, drop_path)  # (cells, 2 * nodes, N, 1, 1, 1) or None
         for_aux: list[Tensor] = []
         by_stride, stride = {}, stem_stride(self.spec.stem)
@@ -78,7 +72,7 @@ class Backbone(nn.Module):
                 by_stride[stride], stride = s1, 2 * stride
             kept = None if keep is None else keep[plan.index]
             # What the next cell reads, and the output of this one, (N, plan.out_width, h, w).
-            s0, s1 = cell(s0, s1, encoding, keep=kept, through=through)
+            s0, s1 = cell(s0, s1, encoding, keep=kept)
             if plan.feeds_aux:
                 for_aux.append(s1)
         by_stride[stride] = s1

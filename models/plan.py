@@ -5,22 +5,14 @@ docs/method.md, section 2; docs/spaces.md, sections 22 and 24.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor, nn
 
 from models.spec import NetworkSpec
 from models.stems import STEMS
 from ops.genotype import Genotype
 
 SIDES = ("x", "y")  # the two edges of a node, as they are named in a state dict
-Through = Callable[[nn.Module, Tensor], Tensor]  # applies an operation to a state, where the result may be at hand
-
-
-def apply(operation: nn.Module, x: Tensor) -> Tensor:
-    """Run an operation: what ``through`` does where no result is at hand."""
-    return operation(x)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.parts import NEWER, NODE, Part
-from models.plan import SIDES, CellPlan, Through, apply
+from models.plan import SIDES, CellPlan
 from models.spec import NetworkSpec
 from ops.genotype import Genotype
 from ops.layers import Mish, SqueezeExcite, pointwise
@@ -96,18 +96,15 @@ class Cell(nn.Module):
         encoding: Sequence[int] | MixedEdges,
         *,
         keep: Tensor | None = None,
-        through: Through = apply,
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones: s1 as the next cell reads it, and the output of this cell.
 
         s0 (N, W, H', H') and s1 (N, W, H, H), W = plan.width. ``keep``: drop-path factors of all edges,
-        (2 * nodes, N, 1, 1, 1), or None. ``through``: applies an operation to a state, where it may be known already.
+        (2 * nodes, N, 1, 1, 1), or None.
         """
         states = [resize(s0, s1.shape[-2:]), s1]  # (N, W, H, H) each
         for n, pair in enumerate(encoding.pairs() if isinstance(encoding, MixedEdges) else edges(encoding)):
-            x, y = (
-                self._edge(self.nodes[n][side], edge, states, through) for side, edge in zip(SIDES, pair, strict=True)
-            )
+            x, y = (self._edge(self.nodes[n][side], edge, states) for side, edge in zip(SIDES, pair, strict=True))
             # (N, W, H, H), or in a reduction (N, 2W, ...): each edge H, H/2 or H/4, by what it reads and does
             node = add(x, y, None if keep is None else keep[2 * n : 2 * n + 2])
             states.append(self._join(node, s1))  # (N, W, H, H), or (N, W, H/2, H/2)
@@ -121,11 +118,11 @@ class Cell(nn.Module):
             return node
         return self.calibrate(resize(node, (s1.shape[-2] // 2, s1.shape[-1] // 2)))
 
-    def _edge(self, held: nn.Module, edge: Edge | MixedEdge, states: Sequence[Tensor], through: Through) -> Tensor:
+    def _edge(self, held: nn.Module, edge: Edge | MixedEdge, states: Sequence[Tensor]) -> Tensor:
         if isinstance(edge, MixedEdge):
             return mixed(held, states, edge)
-        operation, state = held[edge.op] if isinstance(held, nn.ModuleList) else held, states[edge.input]
-        return through(operation, state)
+        operation = held[edge.op] if isinstance(held, nn.ModuleList) else held
+        return operation(states[edge.input])
 
 
 def chosen_cell(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Cell:

@@ -120,33 +120,13 @@ def stem_size(kind: str, image_size: int) -> int:
     return -(-image_size // stem_stride(kind))
 
 
-class Stemmed:
-    """A batch behind the stems: the states s0 and s1, (N, C, H', W') each, from which any genotype can go on.
+class Stemmed(NamedTuple):
+    """A batch behind the stems: the states s0 and s1, (N, C, H', W') each, from which any genotype can go on."""
 
-    ``room``: bytes to keep what genotypes have in common. In evaluation without gradients the same operations of the
-    first cells make the same of these states, unless batch norms keep statistics of a genotype, so they run once.
-    """
-
-    def __init__(self, s0: Tensor, s1: Tensor, room: int = 0) -> None:
-        self.s0, self.s1, self.room, self.shares = s0, s1, room, room > 0
-        self.kept: dict[tuple[nn.Module, bool], Tensor] = {}
+    s0: Tensor
+    s1: Tensor
 
     @property
     def nbytes(self) -> int:
         """The memory that the two states take."""
         return self.s0.nbytes + self.s1.nbytes
-
-    def through(self, operation: nn.Module, x: Tensor) -> Tensor:
-        """Apply an operation to a state; if it is one of the two and there is room, once for all genotypes."""
-        if x is not self.s0 and x is not self.s1:
-            return operation(x)
-        # By the operation and which of the two states it reads: all that its result depends on.
-        key = operation, x is self.s1
-        result = self.kept.get(key)
-        if result is None:
-            result = operation(x)
-            # What no longer fits is computed anew for each genotype, as it would be without.
-            if result.nbytes <= self.room:
-                self.room -= result.nbytes
-                self.kept[key] = result
-        return result

@@ -26,7 +26,7 @@ class Structure:
     cells, of a genotype, or of the supernet where there is none. ``cell``: a cell of the chosen network, by its plan,
     the shape and its genotype. ``parts``: its layers, by which it is counted. ``initialise``: gives all layers fresh
     weights. ``shared_cell``: a cell of the supernet, which holds all operations, None where there is no supernet. Cells
-    take ``(s0, s1, encoding, keep=, through=)`` and give the two states that the next one reads; see models.staged.
+    take ``(s0, s1, encoding, keep=)`` and give the two states that the next one reads; see models.staged.
     ``heads``: those that the space has in place of the common ones. ``shared_key``: where the supernet keeps the weight
     that a chosen network has under a key of a cell, None where their weights are not the same ones.
     ``search_drop_path``: that of a search at the end of its ramp, unless the user gives one.
