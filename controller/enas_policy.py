@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from controller.policy import CellPolicy
-from controller.recurrence import State, lstm_step
-from controller.samplers import Choices, LogitScale, pick
+from controller.samplers import Choices, LogitScale, State, pick
 
 HIDDEN = 64
 LOGIT_SCALE = LogitScale(connection_bound=1.1, operation_bound=1.1 / 2.5, temperature=1.0)
@@ -77,7 +76,11 @@ class EnasController(CellPolicy):
 
     def _step(self, x: Tensor, state: State) -> State:
         """A step of the LSTM on x, (n, 64)."""
-        return lstm_step(self.lstm(torch.cat((x, state[0]), dim=1)), state[1])
+        h, c = state
+        gates = self.lstm(torch.cat((x, h), dim=1))  # (n, 256), in torch's order
+        write, keep, new, show = gates.chunk(4, dim=1)
+        c = keep.sigmoid() * c + write.sigmoid() * new.tanh()
+        return show.sigmoid() * c.tanh(), c
 
     def _attend(self, keys: Tensor, h: Tensor, taken: Tensor | None) -> Tensor:
         """Bounded logits of the states with these keys, (n, states, 64) and (n, 64) -> (n, states)."""

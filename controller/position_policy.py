@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from controller.policy import Policy
 from controller.positions import Positions
-from controller.recurrence import State
-from controller.samplers import Choices, LogitScale, pick
+from controller.samplers import Choices, LogitScale, State, pick
 
 HIDDEN = 64
 LOGIT_SCALE = LogitScale(connection_bound=1.1, operation_bound=1.1 / 2.5, temperature=1.0)

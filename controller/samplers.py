@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from controller.recurrence import State, StepByStep, lstm_step
 from ops.space import CellSpace
 
 HIDDEN = 256
+State = tuple[Tensor, Tensor]  # h and c of an LSTM
 
 
 class LogitScale(NamedTuple):
@@ -95,16 +95,16 @@ class ConnectionSampler(nn.Module):
         (n, 2 * nodes): what was chosen; without it ``uniform`` (n, 2 * nodes) decides, and without both the likeliest
         is taken.
         """
-        recurrent, inward = self._maps(len(state[0]))
+        start = self.embedding.weight[:1].expand(len(state[0]), -1)  # (n, 256)
         # Both start steps begin at the carried state: one result.
-        h, c = lstm_step(recurrent(state[0]), state[1])  # (n, 256) each
-        anchors, tokens = [h, h], [h.new_zeros(len(h), 4 * HIDDEN)] * 2  # of the inputs 0 and 1, (n, 256) each
+        h, c = self.lstm(start, state)  # (n, 256) each
+        anchors, tokens = [h, h], [torch.zeros_like(h)] * 2  # of the inputs 0 and 1, (n, 256) each
         keys = [] if given is not None else [self._key(h)] * 2
         rows = torch.arange(len(h), device=h.device)
         asking, indices = [], []  # (n, 256) and (n,) for each choice
-        for node in range(self.nodes):
-            h, c = lstm_step(recurrent(h), c)
-            choosable = torch.stack(tokens, dim=1)  # (n, inputs, 1024)
+        for _node in range(self.nodes):
+            h, c = self.lstm(start, (h, c))
+            choosable = torch.stack(tokens, dim=1)  # (n, inputs, 256)
             for _side in range(2):
                 asking.append(h)
                 i = len(indices)
@@ -114,11 +114,9 @@ class ConnectionSampler(nn.Module):
                     taken = indices[-1] if self.distinct and i % 2 else None
                     index = self._choose(keys, h, None if uniform is None else uniform[:, i], taken)
                 indices.append(index)
-                token = choosable[rows, index]  # (n, 1024)
-                h, c = lstm_step(recurrent(h) + token, c)
+                h, c = self.lstm(choosable[rows, index], (h, c))
             anchors.append(h)  # the second step after a choice is the node itself
-            if node < self.nodes - 1:
-                tokens.append(inward(h))
+            tokens.append(h)
             if given is None:
                 keys.append(self._key(h))
         # The last node can be nobody's input. (n, nodes + 1, 256) and (n, 2 * nodes, 256) -> the same for all choices
@@ -127,18 +125,6 @@ class ConnectionSampler(nn.Module):
         if self.distinct:
             absent = absent | taken_before(chosen, self.nodes + 1)  # (n, 2 * nodes, nodes + 1)
         return Choices(chosen, logits.masked_fill(absent, -math.inf).log_softmax(dim=2)), (h, c)
-
-    def _maps(self, n: int) -> tuple[StepByStep, StepByStep]:
-        """The recurrent and the inward weight of one encoding; biases and the start token are in what is added."""
-        lstm = self.lstm
-        bias = lstm.bias_ih + lstm.bias_hh  # (1024,)
-        start = F.linear(self.embedding.weight[0], lstm.weight_ih, bias)
-        added = torch.stack([start, *[start, bias, bias] * self.nodes])  # (1 + 3 * nodes, 1024)
-        nothing = bias.new_zeros(self.nodes - 1, n, 4 * HIDDEN)
-        return (
-            StepByStep(lstm.weight_hh, added[:, None].expand(-1, n, -1)),
-            StepByStep(lstm.weight_ih, nothing),
-        )
 
     def _logits(self, keys: Tensor, asking: Tensor) -> Tensor:
         """Attention: (n, anchors, 256) and (n, choices, 256) -> bounded logits (n, choices, anchors)."""

@@ -137,3 +137,39 @@ def test_later_encodings_depend_on_earlier_ones():
     # The two start states of an encoding are equal, so its first choice is always even: look at the third.
     second = [controller.probabilities(g)[1][0][2] for g in (sample[0], swapped)]
     assert not torch.allclose(*second)
+
+
+@pytest.mark.parametrize("what", ["log_prob", "entropy"])
+def test_the_gradient_of_what_is_judged_is_its_slope(what):
+    """By central differences along a random direction through all weights of a controller of two encodings."""
+    torch.manual_seed(0)
+    controller = Controller(2).double()
+    genotypes = controller.sample(3, torch.Generator().manual_seed(0)).genotypes
+    parameters = list(controller.parameters())
+    direction = [torch.randn_like(parameter) for parameter in parameters]
+    gradients = torch.autograd.grad(getattr(controller.judge(genotypes), what).sum(), parameters)
+    slope = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True)).item()
+
+    @torch.no_grad()
+    def moved(by: float) -> float:
+        for parameter, d in zip(parameters, direction, strict=True):
+            parameter.add_(d, alpha=by)
+        value = getattr(controller.judge(genotypes), what).sum().item()
+        for parameter, d in zip(parameters, direction, strict=True):
+            parameter.sub_(d, alpha=by)
+        return value
+
+    step = 1e-5
+    assert slope == pytest.approx((moved(step) - moved(-step)) / (2 * step), rel=1e-5)
+
+
+def test_what_cannot_be_chosen_has_no_probability_and_no_part_in_gradients():
+    torch.manual_seed(0)
+    controller = Controller(1, "block")
+    [(connections, operations)] = controller.probabilities(controller.argmax())
+    assert [len(p) for p in connections] == [2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+    for p in connections + operations:
+        assert p.sum().item() == pytest.approx(1, abs=1e-6)
+    judged = controller.judge([controller.argmax()])
+    (judged.log_prob + judged.entropy).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in controller.parameters())
