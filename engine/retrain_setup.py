@@ -14,12 +14,11 @@ from data.mixing import MixedLoader
 from engine.configuration import check_retrain
 from engine.passes import Learner
 from engine.recipes import Recipe
-from engine.setup import choose_outputs, make_learner, make_sgd, read_dataset, set_dropout
+from engine.setup import make_learner, open_data, set_dropout
 from engine.tasks import Task
 from models.network import Network
 from models.spec import NetworkSpec
 from models.stored import chosen_candidate, inherit_weights, kept_candidate
-from models.structures import STRUCTURES
 from ops.genotype import Candidate
 from utils.config import RetrainConfig
 from utils.runs import resume
@@ -56,20 +55,7 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
     config: RetrainConfig = context.config
     if config.resume:  # of a run that goes on: only now all flags are known
         check_retrain(config)
-    source, outputs = choose_outputs(config, task, context.log)
-    spec = NetworkSpec(
-        blocks=candidate.blocks,
-        filters=config.child_out_filters,
-        num_classes=outputs,
-        stem=config.stem or STRUCTURES[candidate.genotype.space].stem(not source.preset.is_small, in_search=False),
-        antialias=config.antialias,
-        aux=config.child_use_aux_heads,
-        space=candidate.genotype.space,
-        head=task.head,
-    )
-    # Before images are read, which can take minutes.
-    spec.require_size(task.input_side(source.preset.image_size), task.input_title(source.preset.image_size))
-    dataset = read_dataset(context, source, task)
+    dataset, spec = open_data(context, task, candidate.blocks, candidate.genotype.space, in_search=False)
     augmentation = {
         "resolution_jitter": config.resolution_jitter,
         "policy": recipe.augment,
@@ -92,7 +78,7 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
     train = loaders["train"]
     spec.require_batch(task.input_side(dataset.preset.image_size), train.smallest_batch, train.split)
     if recipe.mixup or recipe.cutmix:
-        loaders["train"] = MixedLoader(train, outputs, mixup=recipe.mixup, cutmix=recipe.cutmix)
+        loaders["train"] = MixedLoader(train, spec.num_classes, mixup=recipe.mixup, cutmix=recipe.cutmix)
     # By image size, as published.
     drop_path = dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
     return RetrainData(dataset, spec, drop_path, **loaders)
@@ -109,20 +95,12 @@ def build_network(context: RunContext, candidate: Candidate, recipe: Recipe, dat
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
     set_dropout(network, recipe.dropout, named="dropout" in config.given)
     network.to(context.device)
-    optimizer = make_sgd(
-        network.parameters(),
-        config.child_lr_max,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=recipe.nesterov,
-        spare_norms=not recipe.decay_norms,
-    )
     return make_learner(
         context,
         network,
-        optimizer,
-        clip=config.grad_clip,
+        nesterov=recipe.nesterov,
         warmup=recipe.lr_warmup_epochs,
+        spare_norms=not recipe.decay_norms,
         ema=recipe.ema,
         compiled=config.compile,
     )

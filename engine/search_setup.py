@@ -23,7 +23,7 @@ from engine.architect import Architect
 from engine.configuration import check_search
 from engine.passes import Learner
 from engine.scoring import Scorer
-from engine.setup import choose_outputs, make_learner, make_sgd, read_dataset, set_dropout
+from engine.setup import make_learner, open_data, set_dropout
 from engine.tasks import TASKS, Task
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyRanker
@@ -56,19 +56,7 @@ def open_search(context: RunContext, task: Task) -> SearchData:
     if config.resume:  # of a run that goes on: only now all flags are known
         check_search(config)
     task.choose_score(config.score)  # or refuses it
-    source, outputs = choose_outputs(config, task, context.log)
-    spec = NetworkSpec(
-        blocks=config.blocks,
-        filters=config.child_out_filters,
-        num_classes=outputs,
-        stem=config.stem or STRUCTURES[config.space].stem(not source.preset.is_small, in_search=True),
-        antialias=config.antialias,
-        aux=config.child_use_aux_heads,
-        space=config.space,
-        head=task.head,
-    )
-    spec.require_size(task.input_side(source.preset.image_size), task.input_title(source.preset.image_size))
-    dataset = read_dataset(context, source, task)
+    dataset, spec = open_data(context, task, config.blocks, config.space, in_search=True)
     loaders = make_search_loaders(
         dataset.train,
         dataset.val,
@@ -96,20 +84,8 @@ def build_supernet(context: RunContext, spec: NetworkSpec) -> Learner:
     torch.manual_seed(derived_seed(config.seed, "supernet"))  # weights do not depend on what was drawn before
     supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(context.device)
     set_dropout(supernet, config.dropout, named="dropout" in config.given)
-    optimizer = make_sgd(
-        supernet.parameters(),
-        config.child_lr_max,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.nesterov,
-    )
     return make_learner(
-        context,
-        supernet,
-        optimizer,
-        clip=config.grad_clip,
-        warmup=config.lr_warmup_epochs,
-        by_step=config.lr_by_step,
+        context, supernet, nesterov=config.nesterov, warmup=config.lr_warmup_epochs, by_step=config.lr_by_step
     )
 
 

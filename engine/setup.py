@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from data.datasets import Dataset, Source, find_dataset, load, num_outputs
+from data.datasets import Dataset, find_dataset, load, num_outputs
 from engine.averaging import WeightAverage
 from engine.checkpoints import TrainingState
 from engine.passes import Learner
@@ -17,16 +17,19 @@ from engine.run_state import RunState
 from engine.schedule import Schedule
 from engine.tasks import Task
 from models.network import Backbone
-from utils.config import CommonConfig
-from utils.reports.log import RunLog
+from models.spec import NetworkSpec
+from models.structures import STRUCTURES
 from utils.runs.context import RunContext
 from utils.runs.resume import flags_of
 from utils.system.device import compile_blocks, memory_format
 from utils.system.processes import synchronise_norms
 
 
-def choose_outputs(config: CommonConfig, task: Task, log: RunLog) -> tuple[Source, int]:
-    """The data set, recognised but not read, and how many outputs a network for it has."""
+def open_data(
+    context: RunContext, task: Task, blocks: Sequence[int], space: str, *, in_search: bool
+) -> tuple[Dataset, NetworkSpec]:
+    """The images, and the shape of networks for them. What does not fit together is refused before images are read."""
+    config, log = context.config, context.log
     source = find_dataset(
         config.data,
         config.dataset,
@@ -38,23 +41,28 @@ def choose_outputs(config: CommonConfig, task: Task, log: RunLog) -> tuple[Sourc
     )
     if warning := task.warning(source.name, source.preset):
         log.line(warning)
-    return source, task.outputs(num_outputs(source, config.num_class, log.line))
-
-
-def read_dataset(context: RunContext, source: Source, task: Task) -> Dataset:
-    """The images themselves, first in the first process, which may download them. Refuses other data on resume."""
-    config = context.config
-    with context.world.main_first():  # a second download would write over the first
+    spec = NetworkSpec(
+        blocks=blocks,
+        filters=config.child_out_filters,
+        num_classes=task.outputs(num_outputs(source, config.num_class, log.line)),
+        stem=config.stem or STRUCTURES[space].stem(not source.preset.is_small, in_search=in_search),
+        antialias=config.antialias,
+        aux=config.child_use_aux_heads,
+        space=space,
+        head=task.head,
+    )
+    spec.require_size(task.input_side(source.preset.image_size), task.input_title(source.preset.image_size))
+    with context.world.main_first():  # it may download them, and a second download would write over the first
         dataset = load(
             source,
             bad_images=config.bad_images,
             cache=config.cache,
             train_images=config.train_images,
             labels=task.uses_labels,
-            log=context.log.line,
+            log=log.line,
         )
     context.require_same_data(dataset.facts())  # of an earlier part of the run
-    return dataset
+    return dataset, spec
 
 
 def set_dropout(network: Backbone, share: float, *, named: bool) -> None:
@@ -90,16 +98,24 @@ def make_sgd(
 def make_learner(
     context: RunContext,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
     *,
-    clip: float | None,
+    nesterov: bool,
     warmup: int,
+    spare_norms: bool = False,
     by_step: bool = False,
     ema: float = 0.0,
     compiled: bool = False,
 ) -> Learner:
-    """The model ready to be trained: memory format, precision, learning rates, wrapping for several processes."""
+    """The model ready to be trained: SGD, memory format, precision, learning rates, wrapping for several processes."""
     config, device, world = context.config, context.device, context.world
+    optimizer = make_sgd(
+        model.parameters(),
+        config.child_lr_max,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=nesterov,
+        spare_norms=spare_norms,
+    )
     # Norms are exchanged first, since what follows copies, compiles or wraps them; the wrapper goes around everything.
     if config.sync_bn:
         synchronise_norms(model, world, device)
@@ -119,7 +135,8 @@ def make_learner(
         warmup=warmup,
         by_step=by_step,
     )
-    return Learner(model, world.wrap(model, device), optimizer, schedule, precision, clip, average, world.mean)
+    wrapped = world.wrap(model, device)
+    return Learner(model, wrapped, optimizer, schedule, precision, config.grad_clip, average, world.mean)
 
 
 def make_run(context: RunContext, learner: Learner, dataset: Dataset, extras: Mapping[str, Any]) -> RunState:
