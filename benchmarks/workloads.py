@@ -102,7 +102,7 @@ def derivation(s: Settings) -> Row:
     batches = [random_batch(s, s.size(96, 4), 32)] * s.size(3, 1)  # speed does not depend on what they show
     drawn = uniform(s.size(100, 2), 2, "type", torch.Generator().manual_seed(20))
     task = Classification.search()
-    scorer = Scorer(net, task, *task.choose_score("loss"), s.precision(), s.device, len(net.aux_heads))
+    scorer = Scorer(net, task, *task.choose_score("loss"), s.precision())
     times = measure([partial(scorer.metrics, drawn, batches)], s.repeats, s.device, warmup=1)
     return Row(times, len(drawn) * sum(len(b.labels) for b in batches), per=len(drawn))
 

@@ -19,7 +19,8 @@ from data.loaders import Batch
 from engine.finite import require_finite
 from engine.precision import Precision
 from engine.tasks import Meter, Score, Task
-from models.supernet import SuperNet
+from engine.tasks.base import device_of
+from models.supernet import BN_STATS, SuperNet
 
 HELD = 2**28  # bytes of what the stems made of reward images
 TOGETHER = 2**23  # bytes of what the stems made of batches that are run as one
@@ -50,9 +51,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 class Scorer:
     """Measures genotypes with the shared weights.
 
-    ``score`` is called ``name``. ``heads``: auxiliary ones of the supernet. ``calibration``: batches of images, for
-    statistics that are taken ``by_path``. ``total``: sums over processes. ``cache``: scores that
-    are known with the weights as they are.
+    ``score`` is called ``name``. ``calibration``: batches of images, for statistics that are taken for every genotype.
+    ``total``: sums over processes. ``cache``: scores that are known with the weights as they are.
     """
 
     supernet: SuperNet
@@ -60,10 +60,7 @@ class Scorer:
     name: str
     score: Score
     precision: Precision
-    device: torch.device
-    heads: int = 0
     calibration: Sequence[Tensor] = ()
-    by_path: bool = False
     total: Callable[[Tensor], Tensor] | None = None
     cache: ScoreCache = field(default_factory=ScoreCache)
 
@@ -78,7 +75,8 @@ class Scorer:
         if not genotypes:
             return []
         # All stay open at once: batches are read once, and every genotype is run on each.
-        meters = [self.task.meter(self.device, self.heads) for _ in genotypes]
+        device, heads = device_of(self.supernet), len(self.supernet.aux_heads)
+        meters = [self.task.meter(device, heads) for _ in genotypes]
         with evaluating(self.supernet):
             # Which no genotype changes: once for all.
             calibration = [self.supernet.stem(images) for images in self.calibration]
@@ -120,7 +118,7 @@ class Scorer:
         Those that are shown together are enough where all genotypes share statistics. Taking statistics for a genotype
         costs more than a batch: then as many as memory allows are scored under them.
         """
-        left, most = self._together(batches), HELD if self.by_path else 0
+        left, most = self._together(batches), HELD if BN_STATS[self.supernet.bn_stats].calibrated else 0
         # Both loops take from this one iterator: the outer goes on where the inner stopped.
         for first in left:
             chunk, held = [], 0

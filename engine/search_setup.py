@@ -178,10 +178,7 @@ def build_scorer(context: RunContext, learner: Learner, task: Task, calibration:
         name,
         score,
         learner.precision,
-        context.device,
-        heads=len(learner.model.aux_heads),
         calibration=[batch.images for batch in islice(calibration or (), config.calibration_steps)],
-        by_path=BN_STATS[config.bn_stats].calibrated,
         total=context.world.all_reduce_sum,
     )
 

@@ -43,10 +43,10 @@ def trained(bn_stats: str = "batch") -> SuperNet:
 
 
 def scorer(supernet: SuperNet, name: str = "loss", precision=None) -> Scorer:
-    by_path = BN_STATS[supernet.bn_stats].calibrated
-    calibration = [torch.randn(5, 3, 20, 20) + 1 for _ in range(2)] if by_path else []
+    calibrated = BN_STATS[supernet.bn_stats].calibrated
+    calibration = [torch.randn(5, 3, 20, 20) + 1 for _ in range(2)] if calibrated else []
     precision = precision or Precision()
-    return Scorer(supernet, TASK, *TASK.choose_score(name), precision, CPU, 1, calibration, by_path)
+    return Scorer(supernet, TASK, *TASK.choose_score(name), precision, calibration)
 
 
 def alone(s: Scorer, genotype, shown) -> dict[str, float]:
@@ -92,7 +92,7 @@ def test_batches_side_by_side_give_what_they_give_one_by_one(bn_stats, together,
     s.supernet.blocks[0].out.register_forward_hook(lambda _module, _inputs, output: sizes.append(len(output)))
     for metrics, other in zip(s.metrics(GENOTYPES, shown), expected, strict=True):
         assert metrics == pytest.approx({**other, "score": metrics["score"]}, rel=1e-12)
-    assert set(sizes) == (runs | {5} if s.by_path else runs), "5 images each are for calibration"
+    assert set(sizes) == (runs | {5} if s.calibration else runs), "5 images each are for calibration"
     assert not any("forward" in vars(module) for module in s.supernet.modules())
 
 
@@ -125,7 +125,7 @@ def test_stems_run_once_a_batch_for_all_genotypes(bn_stats, one_by_one):
     s.supernet.stems[0].register_forward_hook(lambda *_: runs.append(1))
     s.metrics(GENOTYPES, batches(), lambda: calls.append(1))
     assert len(calls) == 3 * len(GENOTYPES)
-    calibrations = 2 if s.by_path else 0
+    calibrations = 2 if s.calibration else 0
     assert len(runs) == 3 + 2 * calibrations, "of calibration: once for the stems, once for what follows"
 
 
