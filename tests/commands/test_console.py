@@ -4,9 +4,8 @@ import csv
 import io
 import json
 import os
-import signal
+import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from engine.progress import duration
 from engine.tasks import base
 from ops import draw
 from tests.conftest import painted
-from tests.harness import SCRIPTS, finished, metrics, only_run, same_run, start
+from tests.harness import ROOT, SCRIPTS, finished, metrics, only_run, same_run, start
 from utils.reports import plots, report
 from utils.reports.log import RunLog
 from utils.system.errors import ReadingError
@@ -95,6 +94,21 @@ def test_names_of_any_bytes_are_trained_on_printed_predicted_and_written(tmp_pat
         head, *rows = list(csv.reader(file))
     assert head[2:] == sorted(map(os.fsdecode, HOSTILE))
     assert [row[0] for row in rows] == ["1.png", "2.png", "3.png", os.fsdecode(b"\xe9.png")]
+
+
+def test_the_printed_command_works_in_the_folder_where_it_was_printed(tmp_path, monkeypatch, capsys):
+    """Pasted into a shell, which takes it apart."""
+    monkeypatch.chdir(tmp_path)
+    data = folders(b"it's a caf\xe9 for $HOME", [b"a", b"b"], 6)
+    small = ["--blocks", "[0]", "--batch_size", "4", "--epochs", "1", "--no-tensorboard"]
+    sizes = ["--child_out_filters", "4", "--controller_steps", "1", "--valid_steps", "0", "--derive_samples", "1"]
+    assert SCRIPTS["search"].main(["--data", data, "--save", "it's", *small, *sizes]) == 0
+    [line] = [text for text in capsys.readouterr().out.splitlines() if text.startswith("retrain it with:")]
+    shell = ["bash", "-c", f"printf '%s\\0' {line.partition(':')[2]}"]
+    python, script, *words = subprocess.run(shell, capture_output=True, check=True).stdout.split(b"\0")[:-1]
+    assert (python, os.path.realpath(script)) == (b"python", os.fsencode(ROOT / "retrainer_cifar.py"))
+    assert SCRIPTS["retrain"].main([*map(os.fsdecode, words), *small[2:]]) == 0
+    assert (only_run(tmp_path / "result", "retrain") / "result.json").is_file()
 
 
 def test_a_reader_that_goes_away_and_a_full_console_end_nothing(tmp_path):
@@ -183,32 +197,6 @@ def test_decorations_fail_alone_and_with_a_line(kind, tmp_path, monkeypatch, cap
     assert "warning: report.md could not be made" in output.out
     assert start(kind, tmp_path, "--resume", "auto") == 0
     assert "complete: nothing to do" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("kind", "number"), [("retrain", signal.SIGTERM), ("search", signal.SIGHUP)])
-def test_a_signal_to_the_whole_group_stops_politely(kind, number, tmp_path):
-    """As GNU timeout sends it: to the process and to its group, workers included."""
-    data = folders(os.fsencode(tmp_path) + b"/photos", [b"a", b"b"], 8)
-    (out, written), (errors, complained) = os.pipe(), os.pipe()
-
-    def prepare() -> None:
-        os.setsid()
-        sys.stdout, sys.stderr = os.fdopen(written, "w"), os.fdopen(complained, "w")
-
-    child = forked(prepare, kind, tmp_path, *PHOTOS, "--data", data, "--cache", "none", "--epochs", "1000")
-    os.close(written)
-    os.close(complained)
-    with os.fdopen(out) as lines, os.fdopen(errors) as complaints:
-        assert any(line.startswith("epoch 1 ") for line in lines)
-        time.sleep(0.05)
-        os.kill(child, number)
-        os.killpg(child, number)
-        lines.read()
-        error = complaints.read()
-    assert status_of(child) == 128 + number, error
-    assert error == f"{SCRIPTS[kind].__name__}.py: stopped by {number.name}; --resume goes on from here\n"
-    state = torch.load(only_run(tmp_path, kind) / "checkpoint.pt", weights_only=True)
-    assert state["position"]["epoch"] >= 2
 
 
 def test_a_worker_that_dies_ends_a_run_with_a_checkpoint_of_the_step(tmp_path, monkeypatch, capsys):

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import signal
 
 import pytest
 import torch
@@ -112,12 +111,3 @@ def test_a_run_goes_on_with_an_export_that_it_did_not_begin_with(tmp_path, capsy
     file.unlink()
     assert start("retrain", tmp_path, *FLAGS, "--resume", "auto", "--epochs", "2", "--export", "pt2") == 0
     assert file.is_file()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_an_evaluation_as_it_ends_a_training(number, monkeypatch, capsys):
-    monkeypatch.setattr(retrainer_cifar, "use_checkpoint", lambda _config: signal.raise_signal(number))
-    with pytest.raises(SystemExit) as end:
-        retrainer_cifar.main(["--evaluate", "checkpoint.pt"])
-    assert end.value.code == 128 + number
-    assert capsys.readouterr().err == f"retrainer_cifar.py: stopped by {number.name}\n"

@@ -1,0 +1,96 @@
+"""Real signals to real groups of processes, whatever the command does: what was trained is saved, nothing is left."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+import torch
+
+from engine.run_state import RunState
+from tests.commands.test_console import PHOTOS, folders, forked, status_of
+from tests.harness import SCRIPTS, finished, only_run, same_run, start
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "phase"),
+    [
+        ("retrain", signal.SIGTERM, "train"),
+        ("retrain", signal.SIGINT, "valid"),  # far longer here than training
+        ("search", signal.SIGHUP, "weights"),
+    ],
+)
+def test_a_signal_to_the_whole_group_stops_politely_and_the_run_goes_on(kind, number, phase, tmp_path):
+    """As GNU timeout sends it: to the process and to its group, workers included."""
+    data = folders(os.fsencode(tmp_path) + b"/photos", [b"a", b"b"], 8)
+    for i in range(100 if phase == "valid" else 0):
+        os.link(f"{data}/val/a/{i % 8}.png", f"{data}/val/a/more-{i}.png")
+    flags = [*PHOTOS, "--data", data, "--cache", "none", "--epochs", "2"]
+    (out, written), (errors, complained) = os.pipe(), os.pipe()
+
+    def prepare() -> None:
+        os.setsid()
+        sys.stdout, sys.stderr = os.fdopen(written, "w"), os.fdopen(complained, "w")
+        enters = RunState.enters
+        RunState.enters = lambda run, name: run.log.line(f"{run.position.epoch} {name}") or enters(run, name)
+
+    child = forked(prepare, kind, tmp_path, *flags)
+    os.close(written)
+    os.close(complained)
+    with os.fdopen(out) as lines, os.fdopen(errors) as complaints:
+        assert any(line.startswith(f"1 {phase}") for line in lines)
+        time.sleep(0.1)
+        os.kill(child, number)
+        os.killpg(child, number)
+        assert not [line for line in lines if line.startswith("epoch ")], "it did not wait for the end of the phase"
+        error = complaints.read()
+    assert status_of(child) == 128 + number, error
+    assert error == f"{SCRIPTS[kind].__name__}.py: stopped by {number.name}; --resume goes on from here\n"
+    position = torch.load(only_run(tmp_path, kind) / "checkpoint.pt", weights_only=True)["position"]
+    assert (position["epoch"], position["phase"]) == (1, phase)
+    assert ("train/loss" in position["epoch_metrics"]) == (phase == "valid")
+    if phase == "valid":  # what training gave is saved
+        assert start(kind, tmp_path, *flags, "--resume", "auto") == 0
+        same_run(only_run(tmp_path, kind), finished(kind, tmp_path / "straight", *flags), kind)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("use", ["--data", "--predict"])
+def test_a_signal_to_the_whole_group_ends_an_evaluation_without_leftovers(use, number, tmp_path, monkeypatch):
+    """While pictures are read by another process, or are predicted."""
+    data = folders(os.fsencode(tmp_path) + b"/photos", [b"a", b"b"], 8)
+    run = finished("retrain", tmp_path, *PHOTOS, "--data", data, "--epochs", "1")
+    for i in range(600):
+        os.link(f"{data}/val/a/0.png", f"{data}/val/a/more-{i}.png")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    before = {path: path.stat().st_mtime_ns for path in run.iterdir()}
+    read, written = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        sys.stdout, sys.stderr = open(os.devnull, "w"), os.fdopen(written, "w")  # noqa: SIM115 - the process ends
+        threading.Thread(target=lambda: (time.sleep(0.7), print("begun", file=sys.stderr, flush=True))).start()
+        flags = ["--batch_size", "4", "--workers", "1", "--cache", "none", use, data]
+        try:
+            SCRIPTS["retrain"].main(["--evaluate", str(run), *flags])
+        except SystemExit as end:
+            sys.stderr.flush()
+            os._exit(end.code)
+        os._exit(0)
+    os.close(written)
+    with os.fdopen(read) as errors:
+        assert any(line == "begun\n" for line in errors)
+        os.killpg(child, number)
+        assert errors.read() == f"retrainer_cifar.py: stopped by {number.name}\n"
+    assert status_of(child) == 128 + number
+    deadline = time.monotonic() + 60
+    with pytest.raises(ProcessLookupError):  # nobody of the group is left, once workers have seen that they are alone
+        while time.monotonic() < deadline:
+            os.killpg(child, 0)
+            time.sleep(0.1)
+    assert not list(work.iterdir())
+    assert {path: path.stat().st_mtime_ns for path in run.iterdir()} == before
