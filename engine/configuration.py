@@ -83,8 +83,14 @@ def parse_retrain(argv: Sequence[str] | None = None) -> RetrainConfig:
     parser = make_parser(RetrainConfig, retrain_choices(), **RETRAIN)
     given = vars(parser.parse_args(argv))
     config = RetrainConfig(**given, given=frozenset(given))
-    config = _task_defaults(_filled(config, OTHER_FLAGS.get(config.recipe, {})))
+    config = _task_defaults(_filled(config, OTHER_FLAGS.get(config.recipe, {}) | giving_way(config)))
     return _checked(parser, config, check_retrain)
+
+
+def giving_way(config: RetrainConfig) -> dict[str, Any]:
+    """The parts of the recipe that the task cannot have, turned off; what was given for them is refused instead."""
+    on, parts = vars(RECIPES[config.recipe]), TASKS[config.task].kept_off
+    return {name: off for name, off in parts.items() if name not in config.given and on.get(name, off) != off}
 
 
 def _filled(config: Config, defaults: Mapping[str, Any]) -> Config:
@@ -131,15 +137,18 @@ def _checked(parser: Any, config: Config, check: Callable[[Config], None]) -> Co
     return config
 
 
-def check_rates(config: CommonConfig) -> None:
-    """Refuse learning rates that would rise."""
+def _check_common(config: CommonConfig, choices: Mapping[str, Iterable[str]]) -> None:
+    """Refuse names that no table has, as an edited checkpoint may hold them, and learning rates that would rise."""
+    for name, known in choices.items():
+        if getattr(config, name) not in (None, *known):
+            raise UsageError(f"--{name} {getattr(config, name)!r} is none of {', '.join(known)}")
     if config.child_lr_min > config.child_lr_max:
         raise UsageError(f"--child_lr_min {config.child_lr_min} is above --child_lr_max {config.child_lr_max}")
 
 
 def check_search(config: SearchConfig) -> None:
     """Raise UsageError for flags of a search that contradict each other."""
-    check_rates(config)
+    _check_common(config, search_choices())
     TASKS[config.task].require_ranker(config.rank_by)
     if config.advantage == "normalised" and config.controller_samples < 2:
         raise UsageError("--advantage normalised compares the genotypes of an update: --controller_samples 2 or more")
@@ -192,7 +201,7 @@ def _check_gradients(config: SearchConfig) -> None:
 
 def check_retrain(config: RetrainConfig) -> None:
     """Raise UsageError for flags of a retraining that contradict each other, or that its task cannot have."""
-    check_rates(config)
+    _check_common(config, retrain_choices())
     task = TASKS[config.task]
     if config.export:
         task.require_exportable()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -11,7 +10,7 @@ from data.datasets import Dataset
 from data.loader_sets import make_retrain_loaders
 from data.loaders import Loader
 from data.mixing import MixedLoader
-from engine.configuration import check_retrain
+from engine.configuration import check_retrain, giving_way
 from engine.passes import Learner
 from engine.recipes import Recipe
 from engine.setup import make_learner, open_data, set_dropout
@@ -55,6 +54,8 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
     config: RetrainConfig = context.config
     if config.resume:  # of a run that goes on: only now all flags are known
         check_retrain(config)
+    if gone := giving_way(config):
+        context.log.line(f"--recipe {config.recipe} without {', '.join(gone)}: --task {config.task} cannot have them")
     dataset, spec = open_data(context, task, candidate.blocks, candidate.genotype.space, in_search=False)
     augmentation = {
         "resolution_jitter": config.resolution_jitter,
@@ -91,7 +92,7 @@ def build_network(context: RunContext, candidate: Candidate, recipe: Recipe, dat
     torch.manual_seed(derived_seed(config.seed, "network"))
     network = Network.of(candidate.genotype, data.spec)
     if config.inherit and context.earlier is None:  # a run that goes on has its weights already
-        path = resume.checkpoint_in(Path(config.inherit).expanduser())
+        path = resume.checkpoint_in(config.inherit)
         inherit_weights(network, resume.read_run(path, "search"), config.inherit, path)
     set_dropout(network, recipe.dropout, named="dropout" in config.given)
     network.to(context.device)

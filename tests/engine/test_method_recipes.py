@@ -4,12 +4,14 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from PIL import Image
 
 from engine.configuration import parse_retrain, parse_search
 from engine.recipes import OTHER_FLAGS, RECIPES, SEARCH_RECIPES
 from models.network import Network
 from ops.genotype import Genotype
 from ops.space import SPACES
+from tests.cutouts import scenes
 from tests.harness import finished, metrics, refusal
 
 PUBLISHED_TRAININGS = {
@@ -135,3 +137,35 @@ def test_a_head_without_dropout_refuses_it(capsys, monkeypatch):
     monkeypatch.delattr("models.heads.PooledLinear.dropout")
     small = ["--data", "digits", "--blocks", "[1]", "--child_out_filters", "4", "--dropout", "0.3"]
     assert "--dropout 0.3" in refusal("retrain", capsys, *small)
+
+
+OFF = {
+    "search": {"cutout": 0, "dropout": 0, "drop_prob": 0, "weight_decay": 0, "momentum": 0, "lr_warmup_epochs": 0},
+    "retrain": {"mixup": 0, "cutmix": 0, "random_erasing": 0, "augment": "none", "ema": 0, "label_smoothing": 0},
+}
+OFF["retrain"] |= OFF["search"]
+OFF["search"] |= {"warmup_epochs": 0, "entropy_weight": 0, "entropy_in_loss": 0, "cost_weight": 0}
+
+
+@pytest.mark.parametrize("task", ["classify", "segment", "detect"])
+@pytest.mark.parametrize(
+    ("kind", "recipe"), [*(("search", name) for name in SEARCH_RECIPES), *(("retrain", name) for name in RECIPES)]
+)
+def test_a_recipe_gives_way_to_the_data_and_turning_off_is_always_allowed(kind, recipe, task, large, capsys):
+    """Refused is no more than the folder of runs, which is the last thing that can be."""
+    data = ["--data", str(large[task]), "--task", task, "--image_size", "32", "--batch_size", "4", "--device", "cpu"]
+    size = ["--blocks", "[0]", "--child_out_filters", "4", "--train_images", "24", "--result", "/dev/null"]
+    assert "the run folder cannot be made" in refusal(kind, capsys, *data, *size, "--recipe", recipe)
+    off = [word for name, value in OFF[kind].items() for word in (f"--{name}", str(value))]
+    assert "the run folder cannot be made" in refusal(kind, capsys, *data, *size, *off, "--recipe", recipe)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Large images, by what a task reads of them."""
+    root = tmp_path_factory.mktemp("large")
+    for path in (root / side / name / f"{i}.png" for side in ("train", "val") for name in "ab" for i in range(20)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (70, 60), (10 * ord(path.stem[0]), 0, 0)).save(path)
+    dense = scenes(root / "dense", number=40)
+    return {"classify": root, "segment": dense, "detect": dense}
