@@ -172,7 +172,7 @@ def strategy_warnings(run: RunState, sampler: GenotypeSampler, metrics: Mapping[
         if epoch == config.epochs - 1 and distance < UNIFORM:
             texts.append(
                 f"the architecture still mixes uniformly, {distance:.2g} nats a choice away from it: "
-                "the genotype that it stands for is that of its random start"
+                "the genotype that it stands for is hardly more than a random one"
             )
         return texts
     if "controller/reward" not in metrics:  # it was not taught in this epoch

@@ -120,10 +120,13 @@ def build_sampler(context: RunContext, deployment: Deployment) -> GenotypeSample
         {name: most for name, most in maxima.items() if most is not None},
         config.cost_weight,
     )
-    if config.warmup_epochs >= config.epochs and config.searcher != "random":
+    without = f"--warmup_epochs {config.warmup_epochs}" if config.warmup_epochs >= config.epochs else None
+    if not config.controller_steps and config.searcher not in GRADIENT:
+        without = "--controller_steps 0"
+    if without and config.searcher != "random":
         context.log.line(
-            f"warning: --warmup_epochs {config.warmup_epochs} leaves none of {config.epochs} epochs to "
-            f"--searcher {config.searcher}: what it ends with is no more than its start"
+            f"warning: {without} leaves none of {config.epochs} epochs to --searcher {config.searcher}: "
+            "what it ends with is no more than its start"
         )
     torch.manual_seed(derived_seed(config.seed, "controller"))
     cells, draw = num_cells(config.sharing, config.blocks), PATHS[config.path_sampling] or uniform

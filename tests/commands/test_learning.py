@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ops.genotype import Genotype
-from tests.harness import finished, genotypes, metrics, only_run, run, same_run, scalars, start, stop_after
+from tests.harness import finished, genotypes, metrics, only_run, result_of, run, same_run, scalars, start, stop_after
 
 LEARNING = (
     "--operation_bound 5 --connection_bound 2.5 --controller_temperature 1 --controller_optimizer adam "
@@ -77,3 +77,36 @@ def test_a_stop_between_two_updates_goes_on_bit_for_bit(learning, tmp_path, monk
     moments = [state["optimizer"]["state"].values() for state in states]
     for one, other in zip(*moments, strict=True):
         assert all(torch.equal(one[key], other[key]) for key in ("step", "exp_avg", "exp_avg_sq"))
+
+
+IDLE = "--image_size 16 --train_images 120 --batch_size 60 --valid_steps 0 --controller_steps 1".split()
+DARTS = "--searcher darts --valid_steps 1".split()
+START = "what it ends with is no more than its start"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--warmup_epochs", "1"], [f"leaves none of 1 epochs to --searcher rl: {START}"]),
+        (["--controller_steps", "0"], [f"--controller_steps 0 leaves none of 1 epochs to --searcher rl: {START}"]),
+        (["--searcher", "evolution", "--warmup_epochs", "2"], [f"--searcher evolution: {START}"]),
+        (["--searcher", "random", "--warmup_epochs", "1"], []),
+        ([*DARTS, "--warmup_epochs", "1"], [f"--searcher darts: {START}", "still mixes uniformly"]),
+        ([*DARTS, "--arch_lr", "1e-12"], ["the genotype that it stands for is hardly more than a random one"]),
+        ([], ["the controller has not moved: its first update only sets the baseline"]),
+        (["--controller_steps", "2"], ["has not moved since its start: it learns nothing"]),
+    ],
+    ids=lambda value: " ".join(value) if not value or value[0].startswith("--") else "",
+)
+def test_a_search_that_does_not_search_says_so_and_claims_no_more_than_it_measured(flags, said, tmp_path, capsys):
+    folder = finished("search", tmp_path, *IDLE, "--no-tensorboard", *flags, "--epochs", "1")
+    output = capsys.readouterr().out
+    assert [line.partition(":")[0] for line in output.splitlines() if "warning" in line] == ["warning"] * len(said)
+    assert all(text in output for text in said)
+    assert "chance" not in output
+    spread = result_of(folder)["spread"]
+    if spread["noise_share"] is None:
+        assert "whether candidates differ by more than noise is open" in output
+    else:
+        noise = f"the noise of 20 reward images explains {spread['noise_share']:.0f} % of their variance"
+        assert noise in output
