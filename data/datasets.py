@@ -11,9 +11,10 @@ import torch
 
 from data import presets, torchvision_sets
 from data.decoding import DataError
+from data.dense.masks import IGNORED
 from data.dense.source import LAYOUTS, dense_source
 from data.folders import folder
-from data.images import BOXES, LABELS, Images
+from data.images import BOXES, LABELS, MASKS, Images
 from data.presets import Preset
 from data.sources import Source, digits
 from data.splits import split_indices
@@ -41,7 +42,10 @@ KINDS: dict[str, Callable[[str, Path, int | None], Source]] = {
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images to train on and to report on, with class names in index order and the preset that fits them."""
+    """Images to train on and to report on, with class names in index order and the preset that fits them.
+
+    ``skipped``, ``notices``: lines about what was left out, and about what is odd.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -50,6 +54,7 @@ class Dataset:
     val: Images
     skipped: tuple[str, ...] = ()
     fingerprint: str = ""
+    notices: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, object]:
         """Plain values for a checkpoint: what a network needs to know of the images it was trained on."""
@@ -86,8 +91,13 @@ def find_dataset(
         raise DataError(f"image size {image_size} is below {MIN_SIZE} pixels")
     try:
         root = Path(data).expanduser()
+        root.is_dir()  # raises for a name that no system takes
     except RuntimeError:  # ~ of nobody
         raise DataError(f"{data} does not exist: there is no such home folder") from None
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{data!r:.200} cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+        ) from None
     if targets == LABELS:
         source = KINDS[dataset](data, root, image_size)
     else:
@@ -105,6 +115,8 @@ def num_outputs(source: Source, num_class: int | None, log: Callable[[str], None
         log(f"warning: {source.name} has a single class ({source.classes[0]}): any network gets all of it right")
     if num_class is not None and num_class < classes:
         raise DataError(f"--num_class {num_class} is less than the {classes} classes of {source.name}")
+    if num_class is not None and num_class > IGNORED and source.targets == MASKS:
+        raise DataError(f"--num_class {num_class}: a mask has room for {IGNORED} classes")
     if num_class is not None and num_class > classes:
         log(f"warning: --num_class {num_class} is more than the {classes} classes of {source.name}: the rest is unused")
     return num_class or classes
@@ -175,7 +187,7 @@ def load(
     if preset.mean is None:
         preset = replace(preset, **_statistics(parts.train))
     train = parts.train if train_images is None else _some(parts.train, train_images)
-    return Dataset(source.name, classes, preset, train, parts.val, parts.skipped, parts.fingerprint)
+    return Dataset(source.name, classes, preset, train, parts.val, parts.skipped, parts.fingerprint, source.notices)
 
 
 def _some(images: Images, n: int) -> Images:

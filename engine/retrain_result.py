@@ -70,6 +70,7 @@ def retraining_facts(
         "chosen_on": "holdout" if holdout else "val",  # the best of val on val is too good, since it was chosen there
         "measured": "best on the holdout" if holdout else "last",
         **{f"val_{key}": measures[key] for key in task.result_measures},
+        "notices": list(data.dataset.notices),  # such as of difficult objects, which measures may be read by
         "parameters": network.num_parameters - aux,  # as papers count: the heads are gone after training
         "aux_parameters": aux,
         "macs": network.macs(data.dataset.preset.image_size),
