@@ -60,8 +60,8 @@ class Genotype:
 
     def __post_init__(self) -> None:
         if self.sharing not in tuple(SHARINGS):  # a file may hold a list here, which no table takes
-            raise GenotypeError(f"sharing {self.sharing!r} is none of {', '.join(SHARINGS)}")
-        if self.space not in SPACES:
+            raise GenotypeError(f"sharing {short(self.sharing)} is none of {', '.join(SHARINGS)}")
+        if self.space not in tuple(SPACES):
             raise GenotypeError(f"space {short(self.space)} is none of {', '.join(SPACES)}")
         space = SPACES[self.space]
         # Frozen, but lists of lists are welcome: what is kept are tuples.
@@ -151,11 +151,11 @@ def read_candidate(
     if text in NAMED or (text.casefold() in names and not _is_file(Path(text))):
         stated = names[text.casefold()]
     elif is_published(text):
-        stated = from_published(text)
+        stated = from_published(text, space)
     elif text[0] in "[{":
         stated = _stated(_json(text, "the genotype"))
     else:
-        stated = _from_file(text)
+        stated = _from_file(text, space)
     if space and stated.space not in (None, space):
         raise GenotypeError(f"{short(text)} is of the space {short(stated.space)}, not of {space}")
     space = stated.space or space or SLNAS.name
@@ -188,11 +188,11 @@ def _json(text: str, what: str) -> Any:
         raise GenotypeError(f"{what} is not JSON: {' '.join(str(error).split())}: {short(text)}") from None
 
 
-def _from_file(text: str) -> Stated:
+def _from_file(text: str, space: str | None) -> Stated:
     path, rank = _split_rank(text)
     content = _file_text(path)
     if is_published(content) and not rank:
-        return from_published(content)
+        return from_published(content, space)
     document = _json(content, str(path))
     if isinstance(document, list):
         if rank:

@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 from ops.encodings import Encoding, GenotypeError, Stated, is_int, short
-from ops.space import DARTS, ENAS, NAO, NASBENCH201, CellSpace, EdgeSpace
+from ops.space import DARTS, ENAS, NAO, NASBENCH201, SPACES, CellSpace, EdgeSpace
 
 PUBLISHED = "Genotype("
 LONGEST = 100  # states that a cell can give: more is a typing error
@@ -40,16 +40,19 @@ def from_pairs(document: Mapping[str, Any], space: CellSpace = DARTS) -> Stated:
 
 
 def is_published(text: str) -> bool:
-    """Whether a text holds a genotype as DARTS or as NAS-Bench-201 writes it."""
-    return PUBLISHED in text or text.lstrip().startswith("|")
+    """Whether a text holds a genotype as DARTS, NAS-Bench-201, or, in a row of integers, ENAS and NAO write it."""
+    return PUBLISHED in text or text.lstrip().startswith("|") or is_row(text)
 
 
-def from_published(text: str) -> Stated:
+def from_published(text: str, space: str | None = None) -> Stated:
     """Read ``|operation~state|...`` of NAS-Bench-201 (see :func:`from_edges`), or of DARTS the last
     ``Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), ...)`` in a text.
 
-    Logs of DARTS and of what followed it end with this. It is parsed and never evaluated. Raises GenotypeError.
+    Logs of DARTS and of what followed it end with this. It is parsed and never evaluated. ``space``: that of a row of
+    integers, which does not say it. Raises GenotypeError.
     """
+    if is_row(text):
+        return from_row(text, SPACES.get(space))
     if PUBLISHED not in text:
         return from_edges(text)
     text = text[text.rindex(PUBLISHED) :]
@@ -124,8 +127,15 @@ def _darts(normal: str, reduction: str, concat: Sequence[Sequence[int]] = ()) ->
     return Stated(tuple(_encoding("cell", cell, DARTS) for cell in pairs), space=DARTS.name, concat=concat)
 
 
-def _numbers(text: str, space: CellSpace) -> Stated:
-    """A genotype from all integers of both cells in one row."""
+def is_row(text: str) -> bool:
+    """Whether a text is nothing but integers with blanks between them, as ENAS and NAO write genotypes."""
+    return len(text.split()) > 1 and all(word.isascii() and word.isdigit() and len(word) < 4 for word in text.split())
+
+
+def from_row(text: str, space: CellSpace | None) -> Stated:
+    """A genotype from all integers of both cells in one row, as ENAS and NAO write it. Raises GenotypeError."""
+    if space is None:
+        raise GenotypeError(f"{short(text)} is a row of integers: --space says of which space they are")
     numbers = tuple(map(int, text.split()))
     # The normal cell, then the reduction.
     half = len(numbers) // 2
@@ -145,7 +155,7 @@ NAMED = {
         "max_pool_3x3 0 max_pool_3x3 1  skip_connect 2 max_pool_3x3 1 "
         "max_pool_3x3 0 skip_connect 2  skip_connect 2 max_pool_3x3 1",
     ),
-    "ENAS": _numbers("0 2 0 0 0 4 0 1 0 4 1 1 1 0 0 1 0 2 1 1 1 0 1 0 0 3 0 2 1 1 3 1 1 0 0 4 0 3 1 1", ENAS),
+    "ENAS": from_row("0 2 0 0 0 4 0 1 0 4 1 1 1 0 0 1 0 2 1 1 1 0 1 0 0 3 0 2 1 1 3 1 1 0 0 4 0 3 1 1", ENAS),
     "NASNet": _darts(
         "sep_conv_5x5 1 sep_conv_3x3 0  sep_conv_5x5 0 sep_conv_3x3 0  avg_pool_3x3 1 skip_connect 0 "
         "avg_pool_3x3 0 avg_pool_3x3 0  sep_conv_3x3 1 skip_connect 1",
@@ -160,7 +170,7 @@ NAMED = {
         "max_pool_3x3 0 max_pool_3x3 1  conv_7x1_1x7 0 sep_conv_3x3 5",
         ((4, 5, 6), (3, 4, 6)),
     ),
-    "NAONet-A": _numbers("0 7 1 15 2 8 1 7 0 6 1 7 0 8 4 7 1 5 0 7 0 7 1 13 0 6 0 14 0 9 1 10 0 14 2 6 1 11 0 7", NAO),
-    "NAONet-B": _numbers("0 1 0 2 0 1 2 2 1 3 0 2 4 0 1 3 2 1 0 3 1 1 1 0 2 1 2 4 1 0 2 3 3 1 2 2 0 2 0 2", NAO),
+    "NAONet-A": from_row("0 7 1 15 2 8 1 7 0 6 1 7 0 8 4 7 1 5 0 7 0 7 1 13 0 6 0 14 0 9 1 10 0 14 2 6 1 11 0 7", NAO),
+    "NAONet-B": from_row("0 1 0 2 0 1 2 2 1 3 0 2 4 0 1 3 2 1 0 3 1 1 1 0 2 1 2 4 1 0 2 3 3 1 2 2 0 2 0 2", NAO),
 }
 NAMED["NAONet"] = NAMED["NAONet-B"]

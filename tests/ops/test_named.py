@@ -1,12 +1,16 @@
 """Genotypes as others publish them: the text that logs of DARTS end with, and names."""
 
+import json
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.genotype import GenotypeError, parse_genotype
+from ops.genotype import GenotypeError, parse_genotype, read_candidate
 from ops.named import NAMED
 from ops.space import DARTS
+from tests.odd_values import ODD, places, replaced, taken_or_refused
 
 nodes = st.integers(1, 6)
 
@@ -55,6 +59,17 @@ def test_names_are_known_in_any_case(name, tmp_path, monkeypatch):
     assert parse_genotype(name.lower()) == parse_genotype(name.upper()) == parse_genotype(name)
 
 
+@pytest.mark.parametrize("name", ["ENAS", "NAONet-A", "NAONet-B"])
+def test_a_row_of_integers_is_read_where_the_space_is_given(name):
+    genotype = parse_genotype(name)
+    text = " ".join(str(value) for cell in genotype.cells for value in cell)
+    assert read_candidate(text, space=genotype.space).genotype == genotype
+    with pytest.raises(GenotypeError, match="--space says of which space they are"):
+        parse_genotype(text)
+    with pytest.raises(GenotypeError):
+        read_candidate(f"{text} 99", space=genotype.space)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -75,3 +90,24 @@ def test_other_texts_are_refused_in_one_line(text):
     with pytest.raises(GenotypeError) as refused:
         parse_genotype(text)
     assert "\n" not in str(refused.value)
+
+
+CELL = [0, 1] * 10
+PAIRS = [["sep_conv_3x3", 0], ["skip_connect", 1]]
+FILES = {
+    "candidates": {"sharing": "type", "blocks": [1, 1], "space": "slnas", "candidates": [{"cells": [CELL, CELL]}]},
+    "concat": {"space": "darts", "candidates": [{"cells": [[0, 1, 1, 1]] * 2, "concat": [[2], [2]]}]},
+    "pairs": {"normal": PAIRS, "normal_concat": [2], "reduce": PAIRS, "reduce_concat": [2]},
+    "list": [CELL, CELL],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_whatever_stands_in_a_genotype_file_is_read_or_refused_in_one_line(name, tmp_path):
+    path, document = tmp_path / "genotypes.json", FILES[name]
+    for place in places(document):
+        for value in ODD:
+            text = json.dumps(replaced(document, place, value))
+            path.write_text(text)
+            for arch in (path, text):
+                taken_or_refused(partial(parse_genotype, arch), GenotypeError)
