@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from functools import reduce
-from operator import getitem
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from PIL import Image
 from data.check import main as check
 from data.dense.layouts import SIDES
 from data.images import DataError
+from tests.odd_values import ODD, damaged, places, replaced, taken_or_refused
 from tests.spoiling import bbox, read, save, spoil_json, spoil_xml, voc_mask
 
 
@@ -129,37 +129,33 @@ def test_cocos_layout_as_other_tools_write_it(folders, tmp_path):
         read(root, "boxes")
 
 
-NUMBERS = [True, -1, 0, 1.5, float("nan"), 1e300, 10**30]
-ODD = st.sampled_from([*NUMBERS, None, "", "0", "../x", "\0", "\ud800", "ä" * 300, [], [[]], {}])
+# By name, a folder of the fixtures below, what a task reads there, and a file.
+READ = {
+    "boxes of COCO": ("masks", "boxes", "train/annotations.json"),
+    "outlines of COCO": ("coco", "masks", "train/annotations.json"),
+    "boxes of VOC": ("voc", "boxes", "Annotations/train_000001.xml"),
+    "lists of VOC": ("voc", "masks", "ImageSets/Segmentation/train.txt"),
+    "masks": ("masks", "masks", "train/masks/000001.png"),
+    "pictures": ("masks", "masks", "train/images/000001.png"),
+    "class names": ("masks", "masks", "classes.json"),
+}
 
 
-def places(value, above=()):
-    """Every place in a document, as keys from the top."""
-    yield above
-    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield from places(value[key], (*above, key))
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_whatever_stands_in_coco_json_or_voc_xml_is_read_or_refused_in_one_line(scenes_by_layout, folders, data):
-    name = data.draw(st.sampled_from(["masks", "voc"]))
-    file = {"masks": "train/annotations.json", "voc": "Annotations/train_000001.xml"}[name]
-    text = (scenes_by_layout[name] / file).read_text()
-    if name == "masks":
-        document = json.loads(text)
-        *above, last = data.draw(st.sampled_from([place for place in places(document) if place]))
-        reduce(getitem, above, document)[last] = data.draw(ODD)
-        text = json.dumps(document)
+@pytest.mark.parametrize("name", READ)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_stands_in_a_file_is_read_or_refused_in_one_line(name, scenes_by_layout, made, tmp_path, data):
+    folder, targets, file = READ[name]
+    source = made["coco"] if folder == "coco" else scenes_by_layout[folder]
+    root, content = tmp_path / name, (source / file).read_bytes()
+    if not root.exists():
+        shutil.copytree(source, root)
+    if file.endswith(".json") and data.draw(st.booleans()):
+        document = json.loads(content)
+        document = replaced(document, data.draw(st.sampled_from([*places(document)])), data.draw(st.sampled_from(ODD)))
+        (root / file).write_text(json.dumps(document), encoding="utf-8", errors="surrogatepass")
     else:
-        start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
-        text = text[:start] + str(data.draw(ODD)) + text[end:]
-    (folders[name] / file).write_text(text, encoding="utf-8", errors="surrogatepass")
-    refusals = []
+        (root / file).write_bytes(data.draw(damaged(content)))
     for bad_images in ("stop", "skip"):
-        try:
-            assert len(read(folders[name], "boxes", bad_images=bad_images)[0].train)
-        except DataError as error:
-            refusals.append(str(error))
-    assert not any("\n" in refusal for refusal in refusals)
-    assert check([str(folders[name])]) in (0, 1)
+        taken_or_refused(partial(read, root, targets, bad_images=bad_images), DataError)
+    assert check([str(root)]) in (0, 1)

@@ -59,7 +59,7 @@ class Parts:
 def made_up(name):
     """Outputs and targets of N images, as unequal in what counts as can be: boxes, pixels, sizes."""
     torch.manual_seed(0)
-    if name == "classify":
+    if TASKS[name].targets == "labels":
         return 3 * torch.randn(N, 12, dtype=torch.float64), torch.randint(12, (N,))
     if name == "segment":
         ids = torch.randint(4, (N, 8, 8))
@@ -83,17 +83,22 @@ SPLITS = st.lists(st.integers(0, 3), min_size=1, max_size=8).map(
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TASKS)
 @settings(max_examples=25, deadline=None)
 @given(sizes=SPLITS, processes=st.integers(1, 4), seed=st.integers(0, 99))
 def test_the_metrics_of_an_epoch_and_of_a_score(name, sizes, processes, seed):
     (outputs, targets), task = made_up(name), TASKS[name].retrain()
-    whole = task.meter(CPU)
-    whole.update(task.validation_loss(outputs, targets), outputs, [], targets)
-    meters = [task.meter(CPU) for _ in range(processes)]
+    heads = [outputs, *([outputs.flip(0)] if task.targets == "labels" else [])]  # the other tasks have no auxiliary one
+
+    def add(meter, outputs, *aux, targets):
+        for loss in (task.loss(outputs, aux, targets), task.validation_loss(outputs, targets)):
+            meter.update(loss, outputs, aux, targets)
+
+    whole, *meters = [task.meter(CPU, len(heads) - 1) for _ in range(1 + processes)]
+    add(whole, *heads, targets=targets)
     owners = torch.randint(processes, (len(sizes),), generator=torch.Generator().manual_seed(seed)).tolist()
-    for owner, part, labels in zip(owners, outputs.split(sizes), targets.split(sizes), strict=True):
-        meters[owner].update(task.validation_loss(part, labels), part, [], labels)
+    for owner, *parts, labels in zip(owners, *(x.split(sizes) for x in heads), targets.split(sizes), strict=True):
+        add(meters[owner], *parts, targets=labels)
     metrics = meters[0].read(lambda sums: sum(meter.sums for meter in meters))
     assert metrics == pytest.approx(whole.read(), rel=1e-5)
 
