@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from engine.precision import Precision
-from utils.runs.resume import Position
+from utils.runs.position import Position
 from utils.system import checkpoint
 from utils.system.processes import World, running_statistics
 
@@ -62,7 +62,15 @@ class TrainingState:
                 statistics = state["statistics_by_rank"][world.rank]
                 for name, buffer in running_statistics(self.model).items():
                     buffer.copy_(statistics[name])
+            # Those of the strategy too: to load one takes anything, and the next step would fail.
+            parts = [self.optimizer, *(part for extra in self.extras.values() for part in vars(extra).values())]
+            optimizers = [part for part in parts if isinstance(part, torch.optim.Optimizer)]
+            fresh = [[dict(group) for group in optimizer.param_groups] for optimizer in optimizers]
             self.optimizer.load_state_dict(state["optimizer"])
             self.precision.load_state_dict(state["precision"])
             for name, extra in self.extras.items():
-                extra.load_state_dict(state["extras"].get(name, {}))  # a file of before scores were kept has none
+                stored = state["extras"].get(name, {})  # a file of before scores were kept has none
+                checkpoint.require_like(stored, extra.state_dict(), name)
+                extra.load_state_dict(stored)
+            for optimizer, groups in zip(optimizers, fresh, strict=True):
+                checkpoint.require_sound(optimizer, groups)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -29,11 +30,14 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
     Raises OSError, with the old file untouched, when the disk is full.
     """
+    content = io.BytesIO()  # of a file on a full disk, torch.save would say no more than "unexpected pos 64 vs 0"
+    torch.save(dict(state), content)
     try:
         # A kill between two writes would leave half a file: it is renamed only when it is on the disk.
-        write_whole(path, lambda file: torch.save(dict(state), file))
-    except (OSError, RuntimeError) as error:
-        raise OSError(f"{path.name} could not be written, the one before is kept: {error}") from error
+        write_whole(path, lambda file: file.write(content.getbuffer()))
+    except OSError as error:
+        kept = ", the one before is kept" if path.exists() else ""
+        raise OSError(f"{path.name} could not be written{kept}: {reason(error)}") from error
 
 
 def load(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
@@ -157,3 +161,45 @@ def require_finite(values: Any, where: str) -> None:
             require_finite(value, f"{where}.{key}")
     elif isinstance(values, Tensor) and not bool(values.isfinite().all()):
         raise CheckpointError(f"{show(where)} is not finite")
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a plain number; a nan is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def require_like(value: Any, fresh: Any, where: str) -> None:
+    """Refuse a value of another kind than that of a fresh start, where None may have become a number since."""
+    if isinstance(fresh, Mapping):
+        if not isinstance(value, Mapping):
+            raise CheckpointError(f"{where} is of another kind")
+        for key in fresh.keys() & value.keys():  # what is missing is the reader's to judge, who knows older files
+            require_like(value[key], fresh[key], f"{where}.{key}")
+        return
+    if isinstance(fresh, Tensor):
+        alike = isinstance(value, Tensor) and value.shape == fresh.shape
+    elif isinstance(fresh, list | tuple):
+        alike = isinstance(value, list | tuple)
+    elif fresh is None or is_number(fresh):
+        alike = is_number(value) or (fresh is None and value is None)
+    else:
+        alike = isinstance(value, type(fresh))
+    if not alike:
+        raise CheckpointError(f"{where} is of another kind")
+
+
+def require_sound(optimizer: torch.optim.Optimizer, fresh: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse what ``load_state_dict`` has taken, which is anything, where no step could be made with it.
+
+    ``fresh``: the groups as they were before.
+    """
+    for group, before in zip(optimizer.param_groups, fresh, strict=True):
+        if missing := before.keys() - group.keys():
+            raise CheckpointError(f"optimizer has no {min(missing)}")
+        require_like(group, {name: value for name, value in before.items() if name != "params"}, "optimizer")
+    names = {frozenset(values) for values in optimizer.state.values()}  # or TypeError, of what is no dict
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            fits = isinstance(value, Tensor) and value.shape in ((), getattr(parameter, "shape", ()))
+            if len(names) > 1 or not (fits or value is None or is_number(value)):
+                raise CheckpointError(f"optimizer.{name} is of another kind")
