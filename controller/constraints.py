@@ -72,7 +72,7 @@ class Constraints:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what was measured before."""
         for lists, sharing, value, *space in state["measured"]:  # files before there were spaces name none
-            self.known[MEASURED, Genotype.from_lists(lists, sharing, *space)] = value
+            self.known[MEASURED, Genotype.from_lists(lists, sharing, *space)] = float(value)
 
     def take_acceptance(self) -> float:
         """The share of draws that were accepted since this was last asked."""

@@ -105,6 +105,6 @@ class Evolution:
         """Go on exactly from there."""
         read = self.positions.read
         self.generation = state["generation"]
-        self.scored = [(read(plain), score) for plain, score in state["scored"]]
-        self.parents = [(read(plain), score) for plain, score in state["parents"]]
+        self.scored = [(read(plain), float(score)) for plain, score in state["scored"]]
+        self.parents = [(read(plain), float(score)) for plain, score in state["parents"]]
         self.waiting = [read(plain) for plain in state["waiting"]]

@@ -61,4 +61,4 @@ class HistoryStrategy(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there."""
-        self.scored = [(self.positions.read(plain), score) for plain, score in state["scored"]]
+        self.scored = [(self.positions.read(plain), float(score)) for plain, score in state["scored"]]

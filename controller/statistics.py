@@ -80,7 +80,7 @@ class Seen:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on counting from there."""
-        self.keys = set(state["keys"])
+        self.keys = set(map(int, state["keys"]))
 
 
 class Spread(NamedTuple):

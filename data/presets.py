@@ -1,6 +1,9 @@
 """What fits a kind of images unless the user says otherwise (docs/method.md, section 5)."""
 
+import math
 from dataclasses import dataclass, replace
+
+from utils.system import numbers
 
 SMALL_LIMIT = 64  # the largest side in pixels that is treated as the 32x32 sets are
 
@@ -58,6 +61,13 @@ def large(image_size: int = 224) -> Preset:
 
 
 def as_trained(image_size: int, mean: Triple, std: Triple) -> Preset:
-    """The preset that shows images to a trained network, from what its checkpoint says; for evaluation only."""
+    """The preset that shows images to a trained network, from what its checkpoint says; for evaluation only.
+
+    Raises ValueError or TypeError for what cannot be.
+    """
+    if not (isinstance(image_size, int) and 0 < image_size <= numbers.WIDEST):
+        raise ValueError(f"image size {image_size!r}")
+    if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise ValueError(f"mean {mean!r}, std {std!r}")
     base = small(image_size, (mean, std)) if image_size <= SMALL_LIMIT else large(image_size)
     return replace(base, mean=tuple(mean), std=tuple(std))

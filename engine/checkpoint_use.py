@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from data.datasets import Dataset, find_dataset, load, output_names
+from data.datasets import KINDS, Dataset, find_dataset, load, output_names
 from data.images import DataError
 from data.loaders import make_loader, read_first_batch
 from data.predicting import Pictures
@@ -57,7 +57,7 @@ def use_complete_run(context: RunContext) -> Path:
 
 def use_checkpoint(config: RetrainConfig) -> None:
     """``--evaluate``: measure, predict with, or export a network, from its checkpoint alone."""
-    path = resume.checkpoint_in(Path(config.evaluate).expanduser())
+    path = resume.checkpoint_in(config.evaluate)
     state = checkpoint.load(path)
     network = trained_network(state, path)
     resume.require_own_network(config, state, path)
@@ -69,8 +69,8 @@ def use_checkpoint(config: RetrainConfig) -> None:
     with checkpoint.fitting(path):
         # As the network saw images, whatever data are given now.
         preset = as_trained(state["image_size"], state["statistics"]["mean"], state["statistics"]["std"])
-    names = output_names(state["classes"], network.num_classes)
-    task = TASKS[resume.trained_task(config, state, path)].retrain()
+        names = output_names(list(map(str, state["classes"])), network.num_classes)
+        task = TASKS[resume.trained_task(config, state, path)].retrain()
     if config.export:
         task.require_exportable()
     if config.predict:
@@ -118,6 +118,8 @@ def checkpoint_data(
     with checkpoint.fitting(path):
         data = config.data if "data" in config.given else state["flags"]["data"]  # the data may have moved since
         kind = config.dataset if {"data", "dataset"} & config.given else state["flags"]["dataset"]
+        if not isinstance(data, str) or kind not in tuple(KINDS):
+            raise ValueError(f"--data {data!r} --dataset {kind!r}")
     source = find_dataset(data, kind, preset.image_size, targets=targets, bad_images=config.bad_images)
     if not source.name.startswith("cifar"):  # whose class names come with the download
         # Before images are read, which can take minutes.

@@ -16,7 +16,8 @@ from engine.progress import ProgressReport, epoch_line
 from engine.tasks import Task
 from utils.reports.log import RunLog
 from utils.runs.context import RunContext
-from utils.runs.resume import CHECKPOINT, Position
+from utils.runs.position import Position
+from utils.runs.resume import CHECKPOINT
 from utils.system.device import peak_memory, synchronise
 from utils.system.errors import ReadingError
 from utils.system.processes import World

@@ -112,7 +112,7 @@ def open_search(run: str | Path, **changes: Any) -> OpenSearch:
     ``changes``: flags in place of those of the run, another searcher for one. Raises UsageError for what is no search,
     for a space that is not known, and for data that are gone or not those of the run.
     """
-    path = resume.checkpoint_in(Path(run).expanduser())
+    path = resume.checkpoint_in(run)
     state = resume.read_run(path, "search")
     known = {f.name for f in fields(SearchConfig)} - {"given"}  # what an older run does not state has its default
     stored = {name: value for name, value in state["flags"].items() if name in known}

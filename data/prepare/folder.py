@@ -12,7 +12,7 @@ from typing import Any
 
 from utils.system.errors import UsageError
 from utils.system.signals import shielded
-from utils.system.terminal import show
+from utils.system.terminal import reason, show
 
 
 def check_out(out: Path, source: Path) -> Path:
@@ -20,7 +20,11 @@ def check_out(out: Path, source: Path) -> Path:
 
     Raises UsageError.
     """
-    out, source = Path(os.path.realpath(out)), Path(os.path.realpath(source))
+    try:
+        out, source = Path(os.path.realpath(out)), Path(os.path.realpath(source))
+        out.exists()
+    except (OSError, ValueError) as error:  # a name that is too long, a zero byte
+        raise UsageError(f"no possible path: {show(source)}, {show(out)}: {reason(error)}") from None
     if out == source or out in source.parents or source in out.parents:
         raise UsageError(f"--out and --source must not lie in one another: {show(out)}, {show(source)}")
     if out.exists() and not out.is_dir():

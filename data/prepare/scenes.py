@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def make_scenes(argv: Sequence[str]) -> None:
 
 def read_cut_outs(source: Path) -> tuple[list[str], dict[str, Classes]]:
     """Class names and the cut-outs of each side; no picture is on both. Raises UsageError for a class with under 2."""
-    if not source.is_dir():
+    if not os.path.isdir(source):
         raise UsageError(f"--source {show(source)} is no folder")
     names = subfolders(source, Notes(source))
     if not 0 < len(names) < 255:

@@ -220,21 +220,6 @@ def test_a_damaged_tensor_is_refused_by_all_who_read(again, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize(
-    ("part", "value"),
-    [("position", {"epoch": 0, "page": 1}), ("optimizer", {"state": 1}), ("extras", {}), ("notes", []), ("model", {})],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_checkpoint_that_lacks_something_is_refused_and_never_a_fault(part, value, again, capsys):
-    base, go_on = again("retrain")
-    path = only_run(base / "result", "retrain") / "checkpoint.pt"
-    state = torch.load(path, weights_only=True)
-    checkpoint.save(path, {**state, part: value})
-    capsys.readouterr()
-    assert go_on() == 2
-    assert "checkpoint.pt" in one_line(capsys)
-
-
 @pytest.mark.parametrize("kind", ["search", "retrain"])
 def test_a_result_vouches_for_everything_else(kind, begun, tmp_path, monkeypatch):
     """The run ends while the file before it is written: there is no result, and going on writes all of it."""

@@ -20,7 +20,12 @@ class CommonConfig:
     The order of the fields is that of config.json and, within a group, of --help.
     """
 
-    data: str = flag("../data/cifar10", "digits, a root of CIFAR, MNIST, ..., or a folder with train/ and val/", DATA)
+    data: str = flag(
+        "../data/cifar10",
+        "digits, a root of CIFAR, MNIST, ..., or a folder with train/ and val/",
+        DATA,
+        type=numbers.path,
+    )
     dataset: str = flag("auto", "what --data holds", DATA, choice=True)
     train_images: int | None = flag(
         None, "so many of train/, each class its share", DATA, type=numbers.positive_int, default_text="all"
@@ -40,7 +45,7 @@ class CommonConfig:
     workers: int = flag(2, "processes that transform large images", DATA, type=numbers.count)
 
     save: str = flag("EXP", "name of the run", RUN, type=numbers.save_name)
-    result: str = flag("result", "folder that runs are written to", RUN)
+    result: str = flag("result", "folder that runs are written to", RUN, type=numbers.path)
     seed: int = flag(2, "all randomness derives from it", RUN, type=numbers.seed)
 
     batch_size: int = flag(EACH_SCRIPT, "images a step", OPTIMISATION, type=numbers.positive_int)
@@ -98,7 +103,11 @@ class CommonConfig:
     )
     tf32: bool = flag(False, "on a GPU: faster, coarser float32 products", RUN, type=bool)
     resume: str | None = flag(
-        None, "go on with a run: its folder, its checkpoint, or auto: the newest by --save", RUN, metavar="PATH"
+        None,
+        "go on with a run: its folder, its checkpoint, or auto: the newest by --save",
+        RUN,
+        type=numbers.path,
+        metavar="PATH",
     )
     sync_bn: bool = flag(False, "batch norm over all processes, on GPUs", RUN, type=bool)
     given: frozenset[str] = frozenset()  # names of the flags that are on the command line, whatever their values

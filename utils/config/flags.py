@@ -32,6 +32,15 @@ class Flag:
     default_text: str | None = None
     metavar: str | None = None
 
+    def takes(self, value: Any) -> bool:
+        """Whether a command line could have given this value; None where it may be left to the data."""
+        if value is None or self.type in (bool, str):
+            return isinstance(value, self.type) if value is not None else self.default is None
+        try:
+            return self.type(str(value)) == value
+        except (argparse.ArgumentTypeError, ValueError):
+            return False
+
 
 def flag(default: Any, help: str, group: str, **options: Any) -> Any:
     """A field that is a flag; ``options``: of :class:`Flag`. A subclass that only wants another default assigns it."""

@@ -67,12 +67,19 @@ class RetrainConfig(CommonConfig):
         None, "0,1,2: one run each, then mean and deviation", AROUND, type=numbers.seeds
     )
     inherit: str | None = flag(
-        None, "start from the weights of this search", AROUND, default_text="from scratch", metavar="RUN"
+        None,
+        "start from the weights of this search",
+        AROUND,
+        type=numbers.path,
+        default_text="from scratch",
+        metavar="RUN",
     )
     evaluate: str | None = flag(
-        None, "train nothing: accuracies of this checkpoint on --data", AROUND, metavar="CHECKPOINT"
+        None, "train nothing: accuracies of this checkpoint on --data", AROUND, type=numbers.path, metavar="CHECKPOINT"
     )
-    predict: str | None = flag(None, "with --evaluate: of an image or a folder of images", AROUND, metavar="PATH")
+    predict: str | None = flag(
+        None, "with --evaluate: of an image or a folder of images", AROUND, type=numbers.path, metavar="PATH"
+    )
     compile: bool = flag(
         False,
         "torch.compile of the blocks, for GPUs: on CPUs it takes minutes and steps get slower",

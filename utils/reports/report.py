@@ -5,7 +5,6 @@ python -m utils.report result/search/mine-... [result/retrain/mine-... ...] [-o 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from utils.reports import plots
 from utils.reports.log import RunLog, write_json
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_figure, write_text
-from utils.system.terminal import complain, say, show
+from utils.system.terminal import OneLineParser, complain, reason, say, show, some
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
 PHASES = {"search": ("weights", "strategy", "report"), "retrain": ("train", "valid")}
@@ -203,11 +202,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print, or write, a report of one or several run folders."""
-    parser = argparse.ArgumentParser(prog="utils.report", description="Lay runs side by side.", allow_abbrev=False)
+    parser = OneLineParser(prog="utils.report", description="Lay runs side by side.", allow_abbrev=False)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, finished or not")
     parser.add_argument("-o", "--output", type=Path, help="file to write (default: standard output)")
-    args = parser.parse_args(argv)
     try:
+        args = parser.parse_args(argv)
         text = render([read_run(folder) for folder in args.runs])
         if args.output is None:
             say(text.removesuffix("\n"))
@@ -215,5 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_text(args.output, text)
     except (UsageError, OSError) as error:
         complain("utils.report", error)
+        return 2
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # files that were edited
+        complain("utils.report", f"the files of {some(args.runs)} do not hold what a run writes: {reason(error)}")
         return 2
     return 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from utils.config import CommonConfig
+from utils.config.flags import flags_in
+from utils.runs.position import Position, is_row
 from utils.system.checkpoint import CheckpointError, fitting, load
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_text
@@ -50,35 +52,6 @@ TIME = r"(\d{4}-\d\d-\d\d-\d\dh\d\dm\d\ds)(?:-(\d{1,3}))?"  # what utils.reports
 Config = TypeVar("Config", bound=CommonConfig)
 
 
-@dataclass
-class Position:
-    """Where a run stands: the next ``step`` of a ``phase`` of an ``epoch``.
-
-    ``phase_state``: whatever the phase needs to go on; ``epoch_metrics``: what the epoch has reported so far.
-    """
-
-    epoch: int = 0
-    phase: str = ""
-    step: int = 0
-    phase_state: list = field(default_factory=list)
-    epoch_metrics: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Position:
-        """The position in a checkpoint; two of its values had other names once."""
-        names = {"rows": "phase_state", "record": "epoch_metrics"}
-        return cls(**{names.get(name, name): value for name, value in values.items()})
-
-    def begin(self, phase: str) -> None:
-        """Enter a phase, unless this is the one that the run was interrupted in."""
-        if self.phase != phase:
-            self.phase, self.step, self.phase_state = phase, 0, []
-
-    def next_epoch(self) -> None:
-        """Move to the start of the next epoch."""
-        self.epoch, self.phase, self.step, self.phase_state, self.epoch_metrics = self.epoch + 1, "", 0, [], {}
-
-
 def find_checkpoint(resume: str, result: str, kind: str, save: str) -> Path | None:
     """Find the checkpoint that ``--resume`` means: a file, a run folder, or ``auto``, the newest run of that very name.
 
@@ -86,16 +59,12 @@ def find_checkpoint(resume: str, result: str, kind: str, save: str) -> Path | No
     without a checkpoint, or in a folder that is not one of a run of this kind: what lies there is not to be replaced.
     """
     if resume == "auto":
-        runs = runs_called(save, Path(result).expanduser() / kind)
-        return next((run / CHECKPOINT for run in reversed(runs) if (run / CHECKPOINT).is_file()), None)
-    try:
-        path = Path(resume).expanduser()
-        path = path / CHECKPOINT if path.is_dir() else path
-        present = path.is_file()
-    except (OSError, RuntimeError) as error:  # a name that is too long, the home of nobody
-        raise CheckpointError(f"--resume {show(resume)}: {reason(error)}") from error
-    if not present:
-        raise CheckpointError(f"--resume {show(resume)}: there is no {show(path.name)}")
+        try:
+            runs = runs_called(save, Path(result).expanduser() / kind)
+            return next((run / CHECKPOINT for run in reversed(runs) if (run / CHECKPOINT).is_file()), None)
+        except (OSError, RuntimeError) as error:  # a name that is too long, the home of nobody
+            raise CheckpointError(f"--result {show(result)}: {reason(error)}") from None
+    path = checkpoint_in(resume)
     if read_json(path.parent / "config.json").get("kind") != kind:
         raise CheckpointError(
             f"--resume {show(resume)}: {show(path.parent)} is no folder of a {kind} run, it has no config.json of one; "
@@ -122,9 +91,10 @@ def read_run(path: Path, kind: str) -> dict[str, Any]:
         without = f": {', '.join(wrong)} missing or of another kind" if wrong and len(wrong) < len(STATE) else ""
         raise CheckpointError(f"{show(path)} is no {kind} checkpoint that a run can go on from{without}")
     with fitting(path):
-        at = Position.of(state["position"])
-        if at.epoch < 0 or at.step < 0 or not isinstance(at.phase_state, list):
-            raise ValueError(f"position {state['position']}")
+        Position.of(state["position"])
+        notes = state["notes"]
+        if not is_row(notes.get("seconds", {}), dict) or not is_row([notes[n] for n in notes if n != "seconds"]):
+            raise ValueError(f"notes {notes}")
     return state
 
 
@@ -161,12 +131,14 @@ def continued(config: Config, state: Mapping[str, Any]) -> Config:
 
     Raises UsageError, with both values, for a given flag that would change what the run computes.
     """
-    stored, changes = state["flags"], {}
+    stored, changes, flags = state["flags"], {}, flags_in(type(config))
     for name in (f.name for f in fields(config)):  # a flag of which an older run knows nothing keeps its value of now
         now, before = getattr(config, name), stored.get(name)
         if name not in stored or name == "given":
             continue
         if name not in config.given:
+            if name in FREE | PLACES and not flags[name].takes(before):  # config.json vouches for the others
+                raise ValueError(f"--{name} {before!r}")
             changes[name] = before
             continue
         if name == "inherit" and before is None:
@@ -181,9 +153,17 @@ def continued(config: Config, state: Mapping[str, Any]) -> Config:
     return merged
 
 
-def checkpoint_in(path: Path) -> Path:
-    """A checkpoint that a user named, by its file or by its run folder."""
-    return path / CHECKPOINT if path.is_dir() else path
+def checkpoint_in(text: str | Path) -> Path:
+    """The checkpoint that a user named by its file or by its run folder. Raises CheckpointError where there is none."""
+    try:
+        path = Path(text).expanduser()
+        path = path / CHECKPOINT if path.is_dir() else path
+        if path.is_file():  # a pipe would be waited for without end
+            return path
+        why = f"there is no {show(path.name)}"
+    except (OSError, RuntimeError) as error:  # a name that is too long, the home of nobody
+        why = reason(error)
+    raise CheckpointError(f"{show(text)}: {why}")
 
 
 def require_own_network(config: CommonConfig, state: Mapping[str, Any], path: Path) -> None:

@@ -87,6 +87,13 @@ def query_counts(text: str) -> tuple[int, ...]:
     return tuple(sorted({positive_int(part) for part in text.split(",")}))
 
 
+def path(text: str) -> str:
+    """A path; an empty one, as of a variable of a shell that is not set, would else be taken for none."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path")
+    return text
+
+
 def save_name(text: str) -> str:
     """A run name as a folder name that every file system takes: letters of any script, digits, and ``._-``.
 
