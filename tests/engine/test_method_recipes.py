@@ -9,7 +9,7 @@ from PIL import Image
 from engine.configuration import parse_retrain, parse_search
 from engine.recipes import OTHER_FLAGS, RECIPES, SEARCH_RECIPES
 from models.network import Network
-from ops.genotype import Genotype
+from ops.genotype import Genotype, num_cells
 from ops.space import SPACES
 from tests.cutouts import scenes
 from tests.harness import finished, metrics, refusal
@@ -90,7 +90,8 @@ def test_the_restarts_of_enas_end_with_its_last_epoch():
 def network(space: str = "slnas") -> Network:
     torch.manual_seed(0)
     blocks, stem = ((1, 1), "quarter") if space == "slnas" else ((3,), "plain")
-    return Network(Genotype.widest(2, space=space), blocks, 4, 3, stem)
+    sharing = SPACES[space].sharing or "type"
+    return Network(Genotype.widest(num_cells(sharing, blocks), sharing, space), blocks, 4, 3, stem)
 
 
 def test_drop_path_can_have_a_probability_for_every_cell():
