@@ -9,6 +9,7 @@ from PIL import Image
 from engine.configuration import parse_retrain, parse_search
 from engine.recipes import OTHER_FLAGS, RECIPES, SEARCH_RECIPES
 from models.network import Network
+from models.structures import STRUCTURES
 from ops.genotype import Genotype, num_cells
 from ops.space import SPACES
 from tests.cutouts import scenes
@@ -89,7 +90,7 @@ def test_the_restarts_of_enas_end_with_its_last_epoch():
 
 def network(space: str = "slnas") -> Network:
     torch.manual_seed(0)
-    blocks, stem = ((1, 1), "quarter") if space == "slnas" else ((3,), "plain")
+    blocks, stem = ((1, 1), "quarter") if space == "slnas" else ((3,), STRUCTURES[space].stem(False, in_search=False))
     sharing = SPACES[space].sharing or "type"
     return Network(Genotype.widest(num_cells(sharing, blocks), sharing, space), blocks, 4, 3, stem)
 
