@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from studies.pieces import Maker
 from studies.ranking_report import BEST, BY_LOSS, judge, write_ranking
 from studies.searches import OpenSearch, open_search, shared_metrics
 from studies.study import STUDY, TRAININGS, StudyConfig, difference, names_in, parse_study, run_study
+from studies.table_reader import NAMED, Table, read_table, table_path
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
 from utils.config.flags import flag
 from utils.reports.log import RunLog
@@ -51,6 +52,11 @@ class RankingConfig(StudyConfig):
     rankers: str = flag("all", "without training: all, none, or names with commas", STUDY)
     data: str | None = flag(None, "where the data of the searches lie", STUDY, default_text="where they were")
 
+    table: str | None = flag(
+        None, f"take the results of trainings from this file, or from {NAMED}: see studies.table", STUDY, metavar="FILE"
+    )
+    judged_by: str = flag("cifar10_test", "the measure of the table", STUDY)
+
     seeds: tuple[int, ...] = flag((0, 1), "of the trainings; more can be added later", TRAININGS, type=numbers.seeds,
                                   default_text="0,1")  # fmt: skip
     epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
@@ -72,6 +78,7 @@ class Study:
     flags: tuple[str, ...]
     settings: dict[str, Any]
     deployment: Deployment
+    table: Table | None
     stop: StopRequest
 
 
@@ -98,7 +105,15 @@ def prepare(config: RankingConfig, stop: StopRequest) -> Study:
             raise UsageError(f"{name} cannot be compared with {next(iter(searches))}: {differing}")
         if s.epoch < s.config.epochs:
             tell(f"warning: {name} is not complete: its weights are those of epoch {s.epoch}")
-    study = Study(config, searches, rankers, *plans[0], stop)
+    genotypes, flags, settings, deployment = plans[0]
+    networks = None if config.table is None else read_table(table_path(config.table))
+    if networks is not None:
+        networks.require_measures({"judged_by": config.judged_by})
+        missing = [g for g in genotypes if len(g.cells) != 1 or g.cells[0] not in networks]
+        if missing:
+            raise UsageError(f"--table {show(config.table)} has no {missing[0]}: is it of --space {missing[0].space}?")
+        settings = {"population": config.population, "table": config.table, "judged_by": config.judged_by}
+    study = Study(config, searches, rankers, genotypes, flags, settings, deployment, networks, stop)
     score(study, 1)  # refuses a ranker that these networks cannot have
     return study
 
@@ -148,23 +163,34 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
     """Train the genotypes that are not trained yet, and write what their scores are worth."""
     config, searches = study.config, study.searches
     scores = score(study, len(study.genotypes))  # all of them before any training: a fault shows early
-    folder, blocks = log.folder / "standalone", study.deployment.spec.blocks
-    trainings = {g: [Training(folder, study.flags, g, blocks, seed) for seed in config.seeds] for g in study.genotypes}
-    by_genotype = train_all(trainings, make_pieces)
-    results = [by_genotype[g] for g in study.genotypes]
+    measure = next(iter(searches.values())).task.measure
+    results = true_results(study, measure, log, make_pieces)
     rankings = {name: [row[name] for row in scores] for name in scores[0]}
     runs = {
         name: {"epochs": s.epoch, "recipe": s.config.recipe, "reward_images": s.data.rewards.num_images}
         for name, s in searches.items()
     }
-    measure = next(iter(searches.values())).task.measure
     document = {
         "study": "ranking",
         "settings": study.settings,
         "runs": runs,
-        **judge(measure, config.seeds, config.seed, study.genotypes, results, rankings),
+        **judge(
+            measure, config.seeds if study.table is None else (0,), config.seed, study.genotypes, results, rankings
+        ),
     }
     write_ranking(log, document)
+
+
+def true_results(study: Study, measure: str, log: RunLog, make_pieces: Maker) -> list[Sequence[Mapping[str, Any]]]:
+    """What each genotype reached, for every seed: out of a table, or trained where it is not trained yet."""
+    if study.table is not None:
+        judged_by = study.config.judged_by
+        return [[{f"valid/{measure}": study.table.measure(g.cells[0], judged_by)}] for g in study.genotypes]
+    folder, blocks = log.folder / "standalone", study.deployment.spec.blocks
+    seeds = study.config.seeds
+    trainings = {g: [Training(folder, study.flags, g, blocks, seed) for seed in seeds] for g in study.genotypes}
+    by_genotype = train_all(trainings, make_pieces)
+    return [by_genotype[g] for g in study.genotypes]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

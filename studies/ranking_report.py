@@ -26,10 +26,12 @@ BEST = 5  # by score, whose true ranks are given
 
 
 def higher_is_better(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> dict[str, list[list[float]]]:
-    """The measure and minus the loss of trainings. ``results``: of every genotype and seed."""
+    """The measure of trainings, and minus the loss where they have one. ``results``: of every genotype and seed."""
+    signs = {measure: 1, "loss": -1}
     return {
-        measure: [[result[f"valid/{measure}"] for result in row] for row in results],
-        "loss": [[-result["valid/loss"] for result in row] for row in results],
+        name: [[sign * result[f"valid/{name}"] for result in row] for row in results]
+        for name, sign in signs.items()
+        if f"valid/{name}" in results[0][0]
     }
 
 
@@ -117,7 +119,7 @@ def write_ranking(log: RunLog, study: Mapping[str, Any]) -> None:
     """Write the study; its picture has the shared weights of each search by loss, and the best ranker without them."""
     measure, taus = study["measure"], {}
     for name, by_result in study["rankers"].items():
-        taus[name] = {key: by_result[key]["tau"] for key in (measure, "loss")}
+        taus[name] = {key: of["tau"] for key, of in by_result.items()}
     shared = [name for name in taus if name.startswith(BY_LOSS)]
     others = [name for name in taus if not name.startswith("shared (") and taus[name][measure] is not None]
     best = sorted(others, key=lambda name: -taus[name][measure][0])[:1]
@@ -127,7 +129,9 @@ def write_ranking(log: RunLog, study: Mapping[str, Any]) -> None:
         picture="ranking.png",
         draw=lambda: scatter(study, shared + best),
         lines=ranking_lines(study),
-        summary=[f"{name}: tau {cell(t[measure])} by {measure}, {cell(t['loss'])} by loss" for name, t in taus.items()],
+        summary=[
+            f"{name}: tau " + ", ".join(f"{cell(tau)} by {key}" for key, tau in t.items()) for name, t in taus.items()
+        ],
     )
 
 
@@ -137,7 +141,12 @@ def ranking_lines(study: Mapping[str, Any]) -> list[str]:
     lines = [
         "# Rankings against trainings from scratch",
         "",
-        f"{n} {settings['population']} genotypes, each trained alone with seeds {seeds}: {as_words(settings)}.",
+        f"{n} {settings['population']} genotypes, "
+        + (
+            f"whose {settings['judged_by']} is that of {settings['table']}."
+            if "table" in settings
+            else f"each trained alone with seeds {seeds}: {as_words(settings)}."
+        ),
         "",
         *alone_lines(study),
         *agreement_lines(study),
@@ -155,7 +164,7 @@ def ranking_lines(study: Mapping[str, Any]) -> list[str]:
 def alone_lines(study: Mapping[str, Any]) -> list[str]:
     """Spread and noise of the results of trainings from scratch."""
     rows = []
-    for name in (study["measure"], "loss"):
+    for name in study["alone"]:
         # The loss is kept as minus the loss, higher is better; a table has it as it is known.
         alone, floor, sign = study["alone"][name], study["floor"][name] or {}, -1 if name == "loss" else 1
         ends = sorted(sign * alone[end] for end in ("lowest", "highest"))  # the sign turns lowest into highest
@@ -171,7 +180,8 @@ def alone_lines(study: Mapping[str, Any]) -> list[str]:
 def agreement_lines(study: Mapping[str, Any]) -> list[str]:
     """How each ranker agrees with the results, a table for each of them."""
     lines = []
-    for name, order in ((study["measure"], "highest"), ("loss", "lowest")):
+    for name in study["alone"]:
+        order = "lowest" if name == "loss" else "highest"
         of_rankers = {ranker: by_result[name] for ranker, by_result in study["rankers"].items()}
         rows = [[ranker, a["tau"], " ".join(map(str, a["true_ranks"]))] for ranker, a in of_rankers.items()]
         lines += [f"## Against the mean {name}, the {order} first", ""]

@@ -30,7 +30,7 @@ from engine.search_setup import strategy_options
 from ops.space import Space
 from studies.pieces import Maker, Piece, make_rows
 from studies.study import STUDY, StudyConfig, names_in, parse_study, require_free, run_study, stated
-from studies.table_reader import SHIPPED, Table, options_of, read_table
+from studies.table_reader import NAMED, Table, options_of, read_table, table_path
 from studies.table_report import judge, write_regrets
 from utils.config import SearchConfig
 from utils.config.flags import flag
@@ -60,10 +60,7 @@ class TableConfig(StudyConfig):
     """The flags of a comparison on a table."""
 
     searchers: str = flag("rl,random,regularized_evolution,predictor", "names with commas", STUDY)
-    table: str | None = flag(
-        None, "a .csv or .csv.gz: a digit a position, then measures", STUDY, metavar="FILE",
-        default_text="all 15,625 cells of NAS-Bench-201",
-    )  # fmt: skip
+    table: str = flag(NAMED, "a .csv or .csv.gz: a digit a position, then measures", STUDY, metavar="FILE")
     options: tuple[int, ...] | None = flag(
         None, "how many options each position has", STUDY, type=options_of, default_text="those that occur"
     )
@@ -87,11 +84,6 @@ class Comparison:
     table: Table
     settings: Mapping[str, Any]
 
-    @property
-    def path(self) -> Path:
-        """Where the table is."""
-        return Path(self.config.table or SHIPPED).expanduser()
-
 
 def prepare(config: TableConfig, _stop: StopRequest) -> Comparison:
     """Refuse what cannot be compared, before anything is made."""
@@ -101,12 +93,12 @@ def prepare(config: TableConfig, _stop: StopRequest) -> Comparison:
     given = parse_search(config.rest).given
     require_free(given, set(given) - OF_STRATEGIES)
     searched = parse_search(["--recipe", config.recipe, *config.rest])
-    path = config.table or SHIPPED
+    path = table_path(config.table)
     table = read_table(path, config.options)
     table.require_measures({"signal": config.signal, "judged_by": config.judged_by})
     settings = {
-        "table": Path(path).name,
-        "sha256": hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest(),
+        "table": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "options": table.options,
         "signal": config.signal,
         "queries": max(config.queries),
@@ -118,7 +110,7 @@ def prepare(config: TableConfig, _stop: StopRequest) -> Comparison:
 def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
     """Let every strategy search with every seed, and write what they found."""
     config, queries = c.config, max(c.config.queries)
-    of = (c.path, config.options, config.signal, c.searched, queries)
+    of = (table_path(config.table), config.options, config.signal, c.searched, queries)
 
     def piece(searcher: str, first: int) -> Piece:
         seeds = range(first, min(first + SEEDS_A_PIECE, config.seeds))

@@ -19,6 +19,7 @@ from utils.system.errors import UsageError
 from utils.system.terminal import reason, show
 
 SHIPPED = Path(__file__).resolve().parent.parent / "data" / "tables" / "nasbench201_12epochs.csv.gz"
+NAMED = "nasbench201"  # what --table calls it
 DIGITS = "0123456789"
 
 Encoding = tuple[int, ...]  # a choice at every position
@@ -68,12 +69,16 @@ def options_of(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def read_table(path: str | Path, options: Sequence[int] | None = None) -> Table:
+def table_path(text: str) -> Path:
+    """The file that ``--table`` means: the one that comes with the project, or any other."""
+    return SHIPPED if text == NAMED else Path(text).expanduser()
+
+
+def read_table(path: Path, options: Sequence[int] | None = None) -> Table:
     """Read a table, ``.csv`` or ``.csv.gz``. ``options``: of the positions, if not the digits that occur.
 
     Raises UsageError with the first line that cannot be used.
     """
-    path = Path(path).expanduser()
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8", newline="") as file:
