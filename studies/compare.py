@@ -27,7 +27,7 @@ from engine.tasks import TASKS
 from models.deployment import Deployment
 from models.network import stored_genotype
 from models.parts import Cost
-from ops.genotype import Genotype
+from ops.genotype import Genotype, num_cells
 from ops.space import SPACES
 from studies.compare_report import DRAWN, judge, write_comparison
 from studies.methods import METHODS, Plan, make_plan, restart_flags
@@ -64,16 +64,18 @@ class CompareConfig(StudyConfig):
     )
     budget: float = flag(2e5, "images that each search passes through its shared weights", SEARCHES,
                          type=numbers.positive)  # fmt: skip
-    space: str = flag("slnas", "of random and evolution", SEARCHES, choice=SEARCHED)
+    space: str = flag("slnas", "of those that have none of their own", SEARCHES, choice=SEARCHED)
     slnas: str = flag("", "more flags for this search, as one word", SEARCHES, metavar='"FLAGS"')
     enas: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
     darts: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
     nao: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
     random: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
     evolution: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
+    regularized_evolution: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
+    predictor: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
 
     search_filters: int = flag(16, "of the shared weights", SIZES, type=numbers.filters)
-    blocks: tuple[int, ...] = flag((1, 1), "of slnas, searched and trained", SIZES, type=BLOCKS)
+    blocks: tuple[int, ...] = flag((1, 1), "of slnas and nasbench201, searched and trained", SIZES, type=BLOCKS)
     enas_layers: int = flag(3, "of enas, likewise: two more cells", SIZES, type=numbers.positive_int)
     darts_layers: int = flag(5, "of darts, likewise", SIZES, type=numbers.positive_int)
     random_genotypes: int = flag(
@@ -103,13 +105,14 @@ class Comparison:
 
 def prepare(config: CompareConfig, _stop: StopRequest) -> Comparison:
     """Refuse what cannot be compared, before anything is made."""
-    plans, depths = [], {"slnas": config.blocks, "enas": (config.enas_layers,), "darts": (config.darts_layers,)}
+    stages = dict.fromkeys(("slnas", "nasbench201"), config.blocks)
+    plans, depths = [], {**stages, "enas": (config.enas_layers,), "darts": (config.darts_layers,)}
     for name in names_in("methods", config.methods, METHODS):
         space = METHODS[name].space or config.space
         # Stages of blocks are what our space has; the others are one stack of cells.
         [depth, *_] = blocks = depths[space]
         stacked = ["--layers", str(depth), "--deploy_layers", str(depth)]
-        size = ["--blocks", json.dumps(blocks)] if space == "slnas" else stacked
+        size = ["--blocks", json.dumps(blocks)] if not SPACES[space].stacked else stacked
         size += ["--child_out_filters", str(config.search_filters), "--device", config.device]
         further = words_in(name, getattr(config, name))
         plans.append(make_plan(name, space, size, config.rest, further, config.budget))
@@ -144,8 +147,9 @@ def random_genotypes(space: str, n: int, seed: int) -> tuple[Genotype, ...]:
     """Uniform genotypes of the space, without any search; the first ones stay when more are wanted."""
     # Of the space too: no two spaces share a draw.
     generator = torch.Generator().manual_seed(derived_seed(seed, "random genotype", space))
-    # Two encodings, as sharing by type has.
-    return tuple(uniform(1, 2, "type", generator, space)[0] for _ in range(n))
+    sharing = SPACES[space].sharing or "type"
+    # One by one, so that more of them begin with the same ones.
+    return tuple(uniform(1, num_cells(sharing, ()), sharing, generator, space)[0] for _ in range(n))
 
 
 def require_reachable(genotypes: Sequence[Genotype], deployment: Deployment, parameters: float) -> None:

@@ -88,6 +88,8 @@ METHODS = {
     # It learns nothing from scores, so its shared weights get all of the budget.
     "random": Method(("--searcher", "random", "--recipe", "tuned", "--controller_steps", "0")),
     "evolution": Method(("--searcher", "evolution", "--recipe", "tuned")),
+    "regularized_evolution": Method(("--searcher", "regularized_evolution", "--recipe", "tuned")),
+    "predictor": Method(("--searcher", "predictor", "--recipe", "tuned")),
 }
 
 

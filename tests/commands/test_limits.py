@@ -194,7 +194,7 @@ def test_a_stopped_search_goes_on_bit_for_bit(name, checks, plain, tmp_path):
 def plain(tmp_path_factory):
     """Uninterrupted searches, and their flags."""
     found = {}
-    for name in ("random", "evolution"):
+    for name in ("random", "evolution", "predictor"):
         flags = [*SMALL, "--searcher", name, "--controller_samples", "8", "--no-tensorboard"]
         result = tmp_path_factory.mktemp(name)
         assert start("search", result, *flags) == 0
@@ -202,7 +202,7 @@ def plain(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("searcher", ["rl", "random", "evolution"])
+@pytest.mark.parametrize("searcher", ["rl", "random", "evolution", "regularized_evolution", "predictor"])
 def test_a_limit_that_nothing_meets_is_refused_with_the_smallest_value(searcher, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("controller.sampling.MAX_DRAWS", 50)
     assert start("search", tmp_path, *SMALL, "--searcher", searcher, "--max_macs", "1000") == 2

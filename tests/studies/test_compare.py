@@ -126,6 +126,14 @@ def test_a_stopped_comparison_goes_on_to_the_same_table(whole, tmp_path, monkeyp
     assert study_of(folder) == study_of(whole)
 
 
+def test_the_strategies_of_the_field_search_the_space_of_a_benchmark(tmp_path):
+    names = "regularized_evolution,predictor"
+    more = ["--space", "nasbench201", "--seeds", "0,1", "--retrain", "--batch_size 75"]
+    assert comparison(tmp_path, *more, names=names) == 0
+    document = study_of(tmp_path / "studies" / "study")
+    assert set(document["methods"]) == {*names.split(","), f"{DRAWN}nasbench201"}
+
+
 @pytest.mark.parametrize(
     ("more", "behind", "names", "words"),
     [
