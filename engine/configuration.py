@@ -101,7 +101,7 @@ def _filled(config: Config, defaults: Mapping[str, Any]) -> Config:
 def _search_defaults(config: SearchConfig) -> dict[str, Any]:
     """What the recipe, the strategy and the space say of the other flags."""
     defaults = asdict(SEARCH_RECIPES[config.recipe])
-    share = defaults.pop("warmup_share")
+    share, positions = defaults.pop("warmup_share"), defaults.pop("positions")
     # Of the epochs that there will be.
     defaults["warmup_epochs"] = int(share * (config.epochs if "epochs" in config.given else defaults["epochs"]))
     controller = config.controller if "controller" in config.given else defaults["controller"]
@@ -115,6 +115,8 @@ def _search_defaults(config: SearchConfig) -> dict[str, Any]:
     elif "blocks" not in config.given:
         defaults["blocks"] = space.depths[0]
     defaults["sharing"] = space.sharing or "type"
+    if isinstance(space, EdgeSpace):
+        defaults |= positions
     return defaults
 
 

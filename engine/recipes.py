@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 
@@ -96,7 +96,10 @@ def choose_recipe(name: str, flags: Mapping[str, Any]) -> Recipe:
 
 @dataclass(frozen=True)
 class SearchRecipe:
-    """Defaults of flags of the same names; ``published`` is the method as it was published."""
+    """Defaults of flags of the same names; ``published`` is the method as it was published.
+
+    ``positions``: what differs where a small controller chooses an option at each of a row of positions.
+    """
 
     canonical: bool = False
     epochs: int = 150
@@ -133,6 +136,7 @@ class SearchRecipe:
     controller_optimizer: str = "ranger"
     advantage: str = "baseline"
     entropy_in_loss: float = 0.0
+    positions: Mapping[str, float] = field(default_factory=dict)
 
 
 SEARCH_RECIPES = {
@@ -146,7 +150,7 @@ SEARCH_RECIPES = {
         lr_by_step=True,
         lr_warmup_epochs=1,
         score="loss",
-        controller_lr=3e-3,  # this and the weight of entropy: chosen on a table of trained networks (docs/results.md)
+        controller_lr=1e-3,
         controller_samples=10,
         entropy_weight=0.0,
         operation_bound=5.0,
@@ -154,7 +158,9 @@ SEARCH_RECIPES = {
         controller_temperature=1.0,
         controller_optimizer="adam",
         advantage="normalised",
-        entropy_in_loss=3e-2,
+        entropy_in_loss=1e-3,
+        # Chosen on a table of trained networks (docs/results.md); at this rate the controller of cells saturates.
+        positions={"controller_lr": 1e-2, "entropy_in_loss": 1e-1},
     ),
     "darts": SearchRecipe(  # published for --searcher darts (docs/strategies.md, section 23)
         batch_size=64,

@@ -27,9 +27,9 @@ from controller.strategies import STRATEGIES
 from engine.configuration import parse_search
 from engine.recipes import SEARCH_RECIPES
 from engine.search_setup import strategy_options
-from ops.space import Space
+from ops.space import NASBENCH201, Space
 from studies.pieces import Maker, Piece, make_rows
-from studies.study import STUDY, StudyConfig, names_in, parse_study, require_free, run_study, stated
+from studies.study import STUDY, StudyConfig, names_in, parse_study, require_free, run_study
 from studies.table_reader import NAMED, Table, options_of, read_table, table_path
 from studies.table_report import judge, write_regrets
 from utils.config import SearchConfig
@@ -42,12 +42,11 @@ from utils.system.signals import StopRequest
 
 SEEDS_A_PIECE = 10  # searches that are written together: a search takes seconds
 AT_ONCE = {"regularized_evolution": 1, "predictor": 5}  # genotypes an ask; the others take --controller_samples
-# Flags of the search script that a strategy reads, and so those that may stand behind --.
-OF_STRATEGIES = {
-    *("controller_lr", "controller_samples", "controller_optimizer", "controller_temperature", "connection_bound"),
-    *("operation_bound", "entropy_weight", "entropy_in_loss", "bl_dec", "advantage"),
-    *("nao_pool", "nao_replace", "nao_best", "nao_epochs"),
-}
+# Flags of the search script that strategies read, and so those that may stand behind --.
+OF_STRATEGIES = (
+    *("controller_lr", "controller_samples", "controller_optimizer", "controller_temperature", "operation_bound"),
+    *("entropy_weight", "entropy_in_loss", "bl_dec", "advantage", "nao_pool", "nao_replace", "nao_best", "nao_epochs"),
+)
 ABOUT = {
     "prog": "python -m studies.table",
     "about": "Compare strategies on a table of trained networks, where a score is a look-up.",
@@ -91,8 +90,9 @@ def prepare(config: TableConfig, _stop: StopRequest) -> Comparison:
     if config.seeds < 2:
         raise UsageError("--seeds 1: a mean with an interval needs 2 searches or more")
     given = parse_search(config.rest).given
-    require_free(given, set(given) - OF_STRATEGIES)
-    searched = parse_search(["--recipe", config.recipe, *config.rest])
+    require_free(given, set(given).difference(OF_STRATEGIES))
+    # Of that space, since recipes have other defaults where positions are not those of cells.
+    searched = parse_search(["--recipe", config.recipe, "--space", NASBENCH201.name, *config.rest])
     path = table_path(config.table)
     table = read_table(path, config.options)
     table.require_measures({"signal": config.signal, "judged_by": config.judged_by})
@@ -102,7 +102,7 @@ def prepare(config: TableConfig, _stop: StopRequest) -> Comparison:
         "options": table.options,
         "signal": config.signal,
         "queries": max(config.queries),
-        "strategies": {"--recipe": config.recipe, **stated(searched)},
+        "strategies": {"--recipe": config.recipe, **{f"--{name}": getattr(searched, name) for name in OF_STRATEGIES}},
     }
     return Comparison(config, searchers, searched, table, settings)
 

@@ -15,7 +15,6 @@ from ops.genotype import Genotype
 from studies import ranking
 from studies import study as shared
 from studies.searches import open_search, shared_metrics
-from studies.table_reader import SHIPPED, read_table
 from studies.trainings import draw_genotypes
 from tests.harness import ROOT, metrics, run
 from tests.miniature import tree
@@ -238,28 +237,3 @@ def test_a_piece_of_another_training_is_a_fault_that_names_it(searched, whole, t
     assert first.name in error
     with pytest.raises(UsageError):
         open_search(first)
-
-
-def test_a_table_stands_for_trainings(tmp_path):
-    space = ["--space", "nasbench201", "--blocks", "[1,1,1]", "--child_out_filters", "4"]
-    small = ["--data", "digits", "--train_images", "120", "--epochs", "1", "--batch_size", "60", "--valid_steps", "1"]
-    small += ["--controller_steps", "1", "--derive_samples", "1", "--top_k", "1", "--device", "cpu"]
-    search = run("search", tmp_path, *space, *small)
-    words = [str(search), "--genotypes", "12", "--rankers", "parameters,macs", "--result", str(tmp_path)]
-    assert ranking.main([*words, "--table", "nasbench201", "--judged_by", "cifar100_test"]) == 0
-    document = document_of(tmp_path)
-    table = read_table(SHIPPED)
-    for row in document["genotypes"]:
-        assert row["alone"] == [{"valid/top1": row["alone"][0]["valid/top1"]}]
-    [(ranker, by_result)] = [item for item in document["rankers"].items() if item[0] == "macs"]
-    assert list(by_result) == ["top1"]
-    true = [row["alone"][0]["valid/top1"] for row in document["genotypes"]]
-    assert set(true) <= set(table.columns["cifar100_test"])
-    tau = stats.kendalltau(true, [row["scores"][ranker] for row in document["genotypes"]]).statistic
-    assert by_result["top1"]["tau"][0] == pytest.approx(tau)
-    assert not (tmp_path / "studies/study/standalone").exists()
-
-
-def test_a_table_of_another_space_is_refused(searched, tmp_path, capfd):
-    assert study(searched, tmp_path, "--table", "nasbench201") == 2
-    assert "--table nasbench201 has no [[" in capfd.readouterr().err

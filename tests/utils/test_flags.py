@@ -130,6 +130,9 @@ def test_one_genotype_an_update_cannot_be_compared_with_its_own_mean(capsys):
 def test_a_recipe_of_a_search_sets_what_is_not_given_and_the_published_one_is_the_defaults():
     published, tuned = (asdict(SEARCH_RECIPES[name]) for name in ("published", "tuned"))
     shares = [published.pop("warmup_share"), tuned.pop("warmup_share")]
+    assert published.pop("positions") == {}
+    positions = vars(parse_search(["--recipe", "tuned", "--space", "nasbench201"]))
+    assert tuned.pop("positions").items() <= positions.items()
     assert [parse_search(["--recipe", name]).warmup_epochs / 150 for name in ("published", "tuned")] == shares
     assert parse_search(["--recipe", "tuned", "--warmup_epochs", "3"]).warmup_epochs == 3
     defaults, plain = vars(SearchConfig()), parse_search([])
