@@ -193,7 +193,7 @@ def test_runs_that_cannot_be_judged_are_refused(searched, tmp_path, capsys):
         assert error.count("\n") == 1
         return error
 
-    assert "does not exist" in refused(tmp_path)
+    assert "there is no checkpoint.pt" in refused(tmp_path)
     assert "named twice" in refused(searched, searched)
     other = run("search", tmp_path, "--train_images", "200", "--epochs", "1", "--blocks", "[0]", "--no-flip")
     capsys.readouterr()
