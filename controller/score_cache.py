@@ -31,5 +31,6 @@ class ScoreCache:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there; files of before scores were kept hold none."""
+        self.scores = {}
         for lists, sharing, space, score in state.get("scores", []):
             self.scores[Genotype.from_lists(lists, sharing, space)] = float(score)
