@@ -13,8 +13,10 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	touch $@
 
-# A search on the embedded digits whose shared weights and controller learn, then the winner trained from scratch.
+# Strategies on the truth of a table, then a search on the embedded digits whose shared weights and controller learn, and
+# the winner trained from scratch.
 demo: .venv/installed
+	$(BIN)/python -m studies.table --save demo --searchers random,rl,predictor --queries 50,100,200 --seeds 10
 	$(BIN)/python train_search_cifar.py --save demo --data digits --recipe tuned --blocks "[1]" --child_out_filters 16 \
 	  --batch_size 64 --cutout 0 --epochs 40 --controller_steps 4 --valid_steps 5 --derive_samples 30
 	$(BIN)/python retrainer_cifar.py --save demo --data digits --stem quarter --child_out_filters 16 \

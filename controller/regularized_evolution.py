@@ -9,7 +9,7 @@ import torch
 from controller.history import HistoryStrategy
 from controller.positions import Positions
 
-POPULATION = 30  # the last candidates that were scored
+POPULATION = 50  # the last candidates that were scored; chosen with the next on a table (docs/results.md)
 SAMPLE = 10  # of them, drawn with replacement, compete to be the parent
 
 

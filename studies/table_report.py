@@ -122,6 +122,7 @@ def study_lines(study: Mapping[str, Any]) -> list[str]:
 
 
 def picture(curves: Mapping[str, Sequence[Sequence[float]]]) -> Any:
-    """The regret against queries: the mean over seeds with its interval."""
-    points = {name: [list(enumerate(curve, 1)) for curve in rows] for name, rows in curves.items()}
+    """The mean regret and its interval against queries, but for the first few, which are chance."""
+    first = min(9, min(len(curve) for rows in curves.values() for curve in rows) // 2)
+    points = {name: [list(enumerate(curve, 1))[first:] for curve in rows] for name, rows in curves.items()}
     return plots.bands(points, "queries", "regret")
