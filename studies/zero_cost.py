@@ -122,7 +122,7 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
             "kendall": float(stats.kendalltau(values, true).statistic),
             "without_score": n - len(finite),
         }
-        panels[name] = list(zip(values, true, strict=True))
+        panels[name] = {name: list(zip(values, true, strict=True))}
     document = {
         "study": "zero_cost",
         "settings": {**study.settings, "genotypes": n, "judged_by": config.judged_by},
@@ -140,7 +140,7 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
         log,
         document,
         picture="zero_cost.png",
-        draw=lambda: plots.scatters(panels, "score", config.judged_by),
+        draw=lambda: plots.panels(panels, config.judged_by),
         lines=lines,
         summary=[f"{name}: rho {row['spearman']:.3f}, tau {row['kendall']:.3f}" for name, row in rows.items()],
     )
