@@ -10,8 +10,9 @@ import torch
 from controller.history import HistoryStrategy
 from controller.positions import Positions
 
-START = 20  # uniform candidates, before there is a model
-LENGTH = 1.0  # of the kernel: two candidates that have nothing in common are sqrt(2) apart
+# These three were chosen on a table of trained networks (docs/results.md).
+START = 35  # uniform candidates, before there is a model
+LENGTH = 0.6  # of the kernel: two candidates that have nothing in common are sqrt(2) apart
 NOISE = 0.02  # variance of a score, beside 1 between candidates
 UNIFORM = 200  # candidates of a pool that are drawn uniformly
 PARENTS, CHILDREN = 20, 10  # best candidates, and mutations of each of them

@@ -122,7 +122,7 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
             "kendall": float(stats.kendalltau(values, true).statistic),
             "without_score": n - len(finite),
         }
-        panels[name] = {name: list(zip(values, true, strict=True))}
+        panels[name] = {"": list(zip(values, true, strict=True))}
     document = {
         "study": "zero_cost",
         "settings": {**study.settings, "genotypes": n, "judged_by": config.judged_by},

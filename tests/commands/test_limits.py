@@ -178,7 +178,10 @@ def without_commands(folder) -> dict:
     return document
 
 
-@pytest.mark.parametrize(("name", "checks"), [("random", [3, 22]), ("evolution", [10, 24])])
+LEARNERS = ("evolution", "regularized_evolution", "predictor")
+
+
+@pytest.mark.parametrize(("name", "checks"), [("random", [3, 22]), *((name, [10, 24]) for name in LEARNERS)])
 def test_a_stopped_search_goes_on_bit_for_bit(name, checks, plain, tmp_path):
     going_on = ["--batch_size", "50", "--resume", "auto"]
     interrupted(
@@ -194,7 +197,7 @@ def test_a_stopped_search_goes_on_bit_for_bit(name, checks, plain, tmp_path):
 def plain(tmp_path_factory):
     """Uninterrupted searches, and their flags."""
     found = {}
-    for name in ("random", "evolution", "predictor"):
+    for name in ("random", *LEARNERS):
         flags = [*SMALL, "--searcher", name, "--controller_samples", "8", "--no-tensorboard"]
         result = tmp_path_factory.mktemp(name)
         assert start("search", result, *flags) == 0
