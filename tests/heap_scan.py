@@ -34,7 +34,7 @@ from models.supernet import SuperNet
 from ops.genotype import Genotype
 from ops.primitives import ANTIALIAS
 from ops.registry import OPERATIONS, STACKED, build_operation
-from ops.space import SPACES, Space
+from ops.space import SPACES, EdgeSpace, Space
 from ops.stacked import project, reduce
 
 PRELOAD = "libc_malloc_debug.so.0"  # where glibc 2.34 and newer keep the checks
@@ -85,9 +85,13 @@ class StridedPointwise(TorchDispatchMode):
 
 
 def genotypes(space: Space, names: Sequence[str]) -> dict[str, Genotype]:
-    """For each operation the genotype that applies it to both inputs of a cell."""
-    encodings = {name: [0, space.known.index(name), 1, space.known.index(name)] * space.nodes for name in names}
-    return {name: Genotype.from_lists([encoding] * 2, space=space.name) for name, encoding in encodings.items()}
+    """For each operation the genotype that applies it to both inputs of a cell, or on all of its edges."""
+    if isinstance(space, EdgeSpace):
+        cells = {name: [[space.known.index(name)] * space.length] for name in names}
+    else:
+        cells = {name: [[0, space.known.index(name), 1, space.known.index(name)] * space.nodes] * 2 for name in names}
+    sharing = space.sharing or "type"
+    return {name: Genotype.from_lists(lists, sharing, space.name) for name, lists in cells.items()}
 
 
 def operations(channels: Sequence[int], sizes: Sequence[int]) -> Iterator[Case]:

@@ -113,7 +113,7 @@ def test_data_that_is_not_there(kind, capsys, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").touch()
     for data in ("nowhere", "empty", "file.txt", "x" * 300):
-        assert data in refusal(kind, capsys, "--data", data)
+        assert data[:100] in refusal(kind, capsys, "--data", data)
     refusal(kind, capsys, "--data", "")
 
 

@@ -193,7 +193,7 @@ def test_other_sharing_and_batch_norm_statistics(sharing, bn_stats, cells, tmp_p
 def test_more_outputs_than_classes_warns_once_and_fewer_are_refused(tmp_path, capsys):
     flags = ["--epochs", "1", "--controller_steps", "0", "--valid_steps", "0", "--derive_samples", "1"]
     folder = run("search", tmp_path, *flags, "--num_class", "30")
-    warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "warning: --num_class" in line]
     assert len(warnings) == 1
     assert "30" in warnings[0]
     assert "10" in warnings[0]

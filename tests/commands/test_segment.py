@@ -161,7 +161,6 @@ def test_a_checkpoint_becomes_a_file_that_gives_scores_for_every_pixel(whole):
         ("search", ["--score", "top1"], "--score top1"),
         ("search", ["--data", "nowhere"], "is no folder"),
         ("retrain", ["--mixup", "0.2"], "--mixup"),
-        ("retrain", ["--recipe", "strong"], "--augment none --mixup 0 --cutmix 0 --random_erasing 0"),
         ("retrain", ["--resolution_jitter"], "--resolution_jitter"),
         ("retrain", ["--cutout", "4"], "--cutout"),
     ],
