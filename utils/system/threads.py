@@ -14,7 +14,7 @@ from pathlib import Path
 
 from utils.system.cgroups import control_groups, read_number, read_text
 
-SPINS = "30000"  # rounds of a spinning thread before it sleeps; a tenth of libgomp's own
+SPINS = "10000"  # rounds of a spinning thread before it sleeps; a thirtieth of libgomp's own
 SPINNING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # either says how threads wait
 THREADS = "OMP_NUM_THREADS"
 
