@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.heads import Features, PooledLinear
 from models.parts import NEWER, Part
-from models.plan import CellPlan
+from models.plan import CellPlan, require_counts
 from models.spec import NetworkSpec
 from ops.encodings import Encoding
 from ops.genotype import Genotype
@@ -26,8 +27,7 @@ ZERO = NASBENCH201.operations.index("none")  # an edge of zeros: nothing is comp
 def plan(spec: NetworkSpec, _genotype: Genotype | None = None) -> tuple[CellPlan, ...]:
     """Stage i is ``blocks[i]`` cells of ``filters * 2**i`` channels; a residual block leads to the next one."""
     blocks, width, plans = spec.blocks, spec.filters, []
-    if not blocks or any(count < 0 for count in blocks):
-        raise ValueError(f"blocks must be a non-empty list of counts, not {list(blocks)}")
+    require_counts(blocks)
     kinds = [
         (stage, is_reduction)
         for stage, count in enumerate(blocks)
@@ -51,7 +51,7 @@ def plan(spec: NetworkSpec, _genotype: Genotype | None = None) -> tuple[CellPlan
 
 
 class Cell(nn.Module):
-    """A cell; ``build_edge(operation)`` makes the module of an edge from a number of an operation, or of all: None."""
+    """A cell; ``build_edge(edge)`` makes the module of an edge: the operation of its number, or a list of all."""
 
     def __init__(self, plan: CellPlan, build_edge: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -150,19 +150,16 @@ def parts(plan: CellPlan, _spec: NetworkSpec, genotype: Genotype) -> Iterator[Pa
             yield Part(STACKED[NASBENCH201.operations[op]], (plan.width, 1, True), plan.width, NEWER)
 
 
-class NormedHead(nn.Module):
-    """Batch norm, ReLU, the average over the map, and a linear map; an average may drop out in training."""
-
-    dropout = 0.0
+class NormedHead(PooledLinear):
+    """Batch norm and ReLU before the average over the map and the linear map."""
 
     def __init__(self, width: int, outputs: int) -> None:
-        super().__init__()
-        self.bn, self.linear = nn.BatchNorm2d(width), nn.Linear(width, outputs)
+        super().__init__(width, outputs, bias=True)
+        self.bn = nn.BatchNorm2d(width)
 
-    def forward(self, features) -> Tensor:
-        """Turn features, of which the last are (N, C, h, w), into (N, outputs)."""
-        averages = F.relu(self.bn(features.last)).mean(dim=(2, 3))  # (N, C)
-        return self.linear(F.dropout(averages, self.dropout, self.training))
+    def pooled(self, features: Features) -> Tensor:
+        """Turn features, of which the last are (N, C, h, w), into (N, C)."""
+        return F.relu(self.bn(features.last)).mean(dim=(2, 3))
 
 
 def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:

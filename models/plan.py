@@ -39,6 +39,12 @@ class CellPlan:
         return 2 if self.is_reduction and state < 2 else 1
 
 
+def require_counts(blocks: Sequence[int]) -> None:
+    """Refuse, with ValueError, what is no number of cells for each stage."""
+    if not blocks or any(count < 0 for count in blocks):
+        raise ValueError(f"blocks must be a non-empty list of counts, not {list(blocks)}")
+
+
 def plan_stages(spec: NetworkSpec, _genotype: Genotype | None = None) -> tuple[CellPlan, ...]:
     """List the cells of a network of stages, which are the same for every genotype.
 
@@ -46,8 +52,7 @@ def plan_stages(spec: NetworkSpec, _genotype: Genotype | None = None) -> tuple[C
     reduction of every stage but the last. Raises ValueError.
     """
     blocks, filters = spec.blocks, spec.filters
-    if not blocks or any(count < 0 for count in blocks):
-        raise ValueError(f"blocks must be a non-empty list of counts, not {list(blocks)}")
+    require_counts(blocks)
     if filters < 2 or filters % 2:
         raise ValueError(f"filters must be even and positive: shuffle units split them in half; got {filters}")
     plans: list[CellPlan] = []

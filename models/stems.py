@@ -35,9 +35,13 @@ def _quarter_blur(channels: int, antialias: str) -> list[list[nn.Module]]:
     return pair
 
 
+def _single(channels: int, _antialias: str) -> list[list[nn.Module]]:
+    return [[nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]]
+
+
 # Three times the channels of the first cells, as DARTS, ENAS and NAO have it.
-def _plain(channels: int, _antialias: str) -> list[list[nn.Module]]:
-    return [[nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels)]]
+def _plain(channels: int, antialias: str) -> list[list[nn.Module]]:
+    return _single(3 * channels, antialias)
 
 
 def _imagenet(channels: int, _antialias: str) -> list[list[nn.Module]]:
@@ -48,10 +52,6 @@ def _imagenet(channels: int, _antialias: str) -> list[list[nn.Module]]:
     # No activation behind the last norm: cells begin with ReLU themselves.
     first = [*halving(3, channels // 2), nn.ReLU(), *halving(channels // 2, channels)]
     return [first, [nn.ReLU(), *halving(channels, channels)]]
-
-
-def _single(channels: int, _antialias: str) -> list[list[nn.Module]]:
-    return [[nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]]
 
 
 class Stems(nn.ModuleList):

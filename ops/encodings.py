@@ -65,19 +65,21 @@ def _validated_cell(index: int, cell: Any, space: NetworkSpace) -> Encoding:
         if field % 2 == 0 and not 0 <= value <= n + 1:
             raise GenotypeError(f"{where}, but node {n} reads inputs 0 to {n + 1}")
         if field % 2 == 1 and not 0 <= value < len(space.known):
-            named = ", ".join(f"{i} {operation}" for i, operation in enumerate(space.known))
-            raise GenotypeError(f"{where}, but the operations are {named}")
+            raise GenotypeError(f"{where}, but the operations are {_numbered(space)}")
     return tuple(cell)
+
+
+def _numbered(space: NetworkSpace) -> str:
+    """All operations with the integers that stand for them."""
+    return ", ".join(f"{i} {operation}" for i, operation in enumerate(space.known))
 
 
 def _validated_edges(index: int, cell: Sequence[Any], space: EdgeSpace) -> Encoding:
     """An operation for each edge of a fixed graph."""
     for value, (source, target) in zip(cell, space.wires, strict=True):
         if not is_int(value) or not 0 <= value < len(space.operations):
-            named = ", ".join(f"{i} {operation}" for i, operation in enumerate(space.operations))
-            raise GenotypeError(
-                f"cell {index}, edge {source} to {target}: {short(value)}, but the operations are {named}"
-            )
+            where = f"cell {index}, edge {source} to {target}: {short(value)}"
+            raise GenotypeError(f"{where}, but the operations are {_numbered(space)}")
     return tuple(cell)
 
 

@@ -12,14 +12,13 @@ from typing import Any
 
 from scipy import stats
 
-from studies.statistics import paired
+from studies.statistics import LEVEL, paired
 from studies.table_reader import Table
 from studies.tables import as_words, cell, table, write_study
 from utils.reports import plots
 from utils.reports.log import RunLog
 
 RANDOM = "random"
-LEVEL = 0.95  # that an interval of a mean covers
 
 Traces = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -62,7 +61,7 @@ def judge(
 def summary(values: Sequence[float]) -> dict[str, Any]:
     """Mean, std, and half the width of the interval of the mean, by Student's t."""
     std = statistics.stdev(values)
-    half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * std / len(values) ** 0.5
+    half = stats.t.ppf((1 + LEVEL / 100) / 2, len(values) - 1) * std / len(values) ** 0.5
     return {"mean": statistics.fmean(values), "std": std, "interval": float(half), "seeds": list(values)}
 
 

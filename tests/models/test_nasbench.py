@@ -84,7 +84,7 @@ def by_the_paper(network: Network, encoding, x: torch.Tensor) -> torch.Tensor:
             y = operation(y, 3, f"{key}.second")
             x, index = y + F.conv2d(F.avg_pool2d(x, 2), weights[f"{key}.shortcut.weight"]), index + 1
     means = norm(x, "head.bn").clamp(min=0).mean((2, 3))
-    return means @ weights["head.linear.weight"].T + weights["head.linear.bias"]
+    return means @ weights["head.weight"].T + weights["head.bias"]
 
 
 @settings(max_examples=15, deadline=None)
