@@ -30,8 +30,8 @@ from ops.genotype import MAX_BLOCKS, MAX_STAGES, SHARINGS, Genotype, GenotypeErr
 from ops.primitives import ANTIALIAS
 from ops.space import SPACES
 from utils.system import numbers
-from utils.system.errors import UsageError
-from utils.system.terminal import OneLineParser, complain, say, show
+from utils.system.command import short_command
+from utils.system.terminal import OneLineParser, say
 
 
 def network_cost(genotype: Genotype, spec: NetworkSpec, image_size: int) -> Cost:
@@ -101,12 +101,7 @@ def cost_of(args: argparse.Namespace) -> dict[str, int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is 0 when done and 2 for wrong use."""
-    try:
-        say(json.dumps(cost_of(_parser().parse_args(argv))))
-    except (GenotypeError, UsageError) as error:
-        complain("models.cost", show(" ".join(str(error).split())))
-        return 2
-    return 0
+    return short_command("models.cost", lambda: say(json.dumps(cost_of(_parser().parse_args(argv)))), GenotypeError)
 
 
 if __name__ == "__main__":

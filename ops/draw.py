@@ -1,192 +1,130 @@
-"""Draw a genotype: every cell encoding as a graph, each one printed column (8.5 cm) wide.
+"""Draw a genotype: every cell encoding as a graph, a printed column (8.5 cm) wide unless it has many nodes.
 
     python -m ops.draw genotypes.json#0 -o cell.svg
 
-Inputs stand on the left, the output (the nodes that the cell gives) on the right. Nodes stand in columns by depth, each
-in a row of its own, and a line changes rows only in the gap behind its source; then it keeps to its target's row. So no
-line touches a foreign node or name, and the crossings are settled by trying all orders. Lengths are in points.
+The states of a cell stand in a row; an edge is an arc with the name of its operation, the higher the more states it
+passes. Of the two edges of a node the first runs above the row and the second below it, so that no two names can meet.
+Shaded states, side by side, are what the cell gives. Lengths are in points.
 """
+
+from __future__ import annotations
 
 import argparse
 import io
 import math
 import os
-import pathlib
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import combinations, permutations
+from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
-from matplotlib.textpath import TextPath
+from matplotlib.patches import Circle, FancyArrowPatch
 
-from ops.draw_edges import ABOVE, BELOW, draw_edges
 from ops.genotype import SHARINGS, Genotype, GenotypeError, read_candidate
-from ops.pens import FONT, draw_box, draw_line, write
-from ops.space import SPACES, CellSpace, EdgeSpace, edges
-from ops.styles import CONCAT, PLAIN, STYLES
+from ops.space import SPACES, EdgeSpace, edges
 from utils.system import numbers
-from utils.system.errors import UsageError
+from utils.system.command import short_command
+from utils.system.errors import UsageError, WorkError
 from utils.system.files import write_whole
-from utils.system.terminal import OneLineParser, complain, show
+from utils.system.terminal import OneLineParser, reason
 
 DPI, MAX_PIXELS = 300, 10**8
-WIDTH, GUTTER = 8.5 / 2.54 * 72, 12.0  # of a cell; between two cells
-RADIUS, PORT = 5.0, 2.6  # of a node; its two edges enter this far above and below its centre
-INPUT, BAR, MARGIN, TAIL, TITLE = 12.0, 9.0, 0.8, 8.0, 11.0  # input, output, rim, gap before output, heading
+WIDTH = 8.5 / 2.54 * 72  # of a cell with up to seven states
+RADIUS, RISE, STEP, RIM, TITLE = 6.0, 14.0, 34.0, 9.0, 11.0  # RISE: of an arc for each state that it goes on
+LETTERS = 9  # of a name in a line: more do not fit between two states
+FONT = "DejaVu Sans"  # matplotlib brings this font along: the same everywhere
 
-Wiring = Sequence[tuple[int, int]]  # of each edge the state that it reads and the one that it enters
-
-
-class Layout(NamedTuple):
-    """Where a cell is drawn. By state: layer (its depth) and row, 0 at the top; by layer: x and the room for names."""
-
-    layer: dict[int, int]
-    row: dict[int, float]
-    x: list[float]
-    names: list[float]
-    folded: bool
-
-
-def graph(encoding: Sequence[int]) -> tuple[Wiring, dict[int, int]]:
-    """The edges of a cell, and the depth of each state: the longest way to it from an input."""
-    wiring, layer = [], {0: 0, 1: 0}
-    for state, pair in enumerate(edges(encoding), 2):
-        wiring += [(edge.input, state) for edge in pair]
-        layer[state] = 1 + max(layer[edge.input] for edge in pair)
-    return wiring, layer
-
-
-def crossings(wiring: Wiring, layer: dict[int, int], row: dict[int, float], given: Sequence[int] | None = None) -> int:
-    """Count the pairs of lines that cross: edges, and lines to the output, from the ``given`` states or all nodes."""
-    count, given = 0, range(2, len(layer)) if given is None else given
-    for gap in range(max(layer.values()) + 1):  # (row where a line enters the gap, row where it leaves it)
-        lines = [(row[state], row[state]) for state in given if layer[state] <= gap]
-        for source, state in wiring:
-            if layer[source] <= gap < layer[state]:
-                lines.append((row[source if layer[source] == gap else state], row[state]))
-        count += sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for a, b in combinations(lines, 2))
-    return count
+# How lines look. The family by dashes and the kernel by weight, so that both survive print in gray; color only helps.
+DOTS, POOL, DILATED = (0, (1, 2.2)), "#0065a4", "#a63f00"
+STYLES = {
+    "shuffle_3x3": ("-", 0.7, "black"),
+    "shuffle_5x5": ("-", 1.5, "black"),
+    "avg_pool_3x3": ((0, (4, 1.6)), 0.9, POOL),
+    "max_pool_3x3": ((0, (7, 1.5, 1.2, 1.5)), 0.9, POOL),
+    "conv_1x1": ((0, (1, 1.1)), 1.1, DILATED),
+    "sep_conv_3x3": ("-", 0.7, "black"),
+    "sep_conv_5x5": ("-", 1.5, "black"),
+    "sep_conv_7x7": ("-", 2.1, "black"),
+    "dil_conv_3x3": ((0, (2.2, 1.2)), 0.7, DILATED),
+    "dil_conv_5x5": ((0, (2.2, 1.2)), 1.5, DILATED),
+    "conv_7x1_1x7": ((0, (6, 1.2, 1, 1.2, 1, 1.2)), 1.1, DILATED),
+    "skip_connect": (DOTS, 1.1, "0.35"),
+    "identity": (DOTS, 1.1, "0.35"),
+    "nor_conv_1x1": ((0, (1, 1.1)), 1.1, DILATED),
+    "nor_conv_3x3": ("-", 0.7, "black"),
+}
+PLAIN = ("-", 0.7, "black")  # an operation that has no style of its own
 
 
-def best_rows(wiring: Wiring, layer: dict[int, int], given: Sequence[int] | None = None) -> dict[int, float]:
-    """Find the rows with the fewest crossings, then the shortest ways; input 0 above 1, both near their readers."""
-    nodes = len(layer) - 2  # all states but the two inputs
+class Arc(NamedTuple):
+    """An edge as it is drawn: from the state that it reads to the one that it enters, ``side`` 1 above, -1 below."""
 
-    def place(order: Sequence[int]) -> dict[int, float]:
-        row = {state: float(position) for state, position in enumerate(order, 2)}
-        for state, unread in ((0, 1.0), (1, nodes - 2.0)):
-            read = [row[target] for target in {target for source, target in wiring if source == state}] or [unread]
-            row[state] = sum(read) / len(read)
-        if row[1] - row[0] < 1:
-            middle = min(max((row[0] + row[1]) / 2, 0.5), nodes - 1.5)
-            row[0], row[1] = middle - 0.5, middle + 0.5
-        return row
-
-    def cost(row: dict[int, float]) -> tuple[int, float]:
-        travel = sum(abs(row[source] - row[state]) for source, state in wiring)
-        return crossings(wiring, layer, row, given), round(travel, 6)
-
-    return min(map(place, permutations(range(nodes))), key=cost)
+    source: int
+    target: int
+    operation: str
+    side: int
 
 
-@lru_cache
-def _label(op: str, folded: bool) -> tuple[str, float, float]:
-    """The name of an operation as it is written, the size of its font and its width."""
-    text, size = ("\n".join(op.rsplit("_", 1)), 5.5) if folded else (op, 6.0)
-    paths = (TextPath((0, 0), line, size, prop={"family": FONT}) for line in text.split("\n"))
-    return text, size, max(path.get_extents().width for path in paths)
-
-
-def lay_out(
-    encoding: Sequence[int], space: CellSpace, given: Sequence[int] | None = None, folded: bool = False
-) -> Layout:
-    """Spread the layers over the width; where names in one line leave too narrow gaps, fold all of them."""
-    wiring, layer = graph(encoding)
-    depth = max(layer.values())
-    names = [0.0] * (depth + 1)
-    for (_, state), op in zip(wiring, encoding[1::2], strict=True):
-        names[layer[state]] = max(names[layer[state]], _label(space.known[op], folded)[2] + 1.5)
-    taken = 2 * MARGIN + INPUT + RADIUS + sum(names) + depth * 2 * RADIUS + TAIL + BAR
-    gap = (WIDTH - taken) / (depth + 0.5)
-    if gap < 6 and not folded:
-        return lay_out(encoding, space, given, True)
-    x, behind = [MARGIN + INPUT / 2], MARGIN + INPUT + RADIUS + 0.5 * gap  # most lines turn in the first gap
-    for width in names[1:]:
-        x.append(behind + gap + width + RADIUS)
-        behind = x[-1] + RADIUS
-    return Layout(layer, best_rows(wiring, layer, given), x, names, folded)
+def arcs(genotype: Genotype, index: int) -> tuple[list[Arc], list[str], Sequence[int]]:
+    """The edges of a cell, the names of its states, and the states that it gives."""
+    space, encoding = SPACES[genotype.space], genotype.cells[index]
+    if isinstance(space, EdgeSpace):
+        last, named = space.wires[-1][1], zip(space.wires, encoding, strict=True)
+        lines = [Arc(*wire, space.operations[op], -1 if wire[0] else 1) for wire, op in named]
+        # Edges of zeros carry nothing, and are left out.
+        return [arc for arc in lines if arc.operation != "none"], ["in", *map(str, range(1, last)), "out"], (last,)
+    lines = [
+        Arc(edge.input, node, space.known[edge.op], side)
+        for node, pair in enumerate(edges(encoding), 2)
+        for edge, side in zip(pair, (1, -1), strict=True)
+    ]
+    return lines, ["s0", "s1", *map(str, range(len(encoding) // 4))], genotype.given(index)
 
 
 def draw(genotype: Genotype) -> Figure:
     """Draw all cells as a figure outside of pyplot: a column of up to 4, else a grid in reading order."""
-    space = SPACES[genotype.space]
-    if isinstance(space, EdgeSpace):
-        figure = Figure(figsize=(WIDTH / 72, (ABOVE + BELOW) / 72), dpi=DPI)
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(-BELOW, ABOVE))
+    cells = [arcs(genotype, index) for index in range(len(genotype.cells))]
+    columns = 1 if len(cells) <= 4 else max(2, math.ceil(math.sqrt(len(cells) / 6)))
+    rows = math.ceil(len(cells) / columns)
+    width = max(WIDTH, *(STEP * len(names) for _, names, _ in cells))
+    # Room above and below the row of states for the highest arcs, alike in all cells.
+    spans = {s: max((a.target - a.source for c in cells for a in c[0] if a.side == s), default=0) for s in (1, -1)}
+    top, bottom = spans[1] * RISE + RIM + TITLE, -spans[-1] * RISE - RIM
+    figure = Figure(figsize=(columns * width / 72, rows * (top - bottom) / 72), dpi=DPI)
+    figure.subplots_adjust(0, 0, 1, 1, 0, 0)
+    for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set(xlim=(0, width), ylim=(bottom, top))
         axes.set_axis_off()
-        draw_edges(axes, genotype.cells[0], space, WIDTH)
-        return figure
-    given = [genotype.given(index) for index in range(len(genotype.cells))]
-    places = [lay_out(cell, space, states) for cell, states in zip(genotype.cells, given, strict=True)]
-    columns = 1 if len(places) <= 4 else max(2, math.ceil(math.sqrt(len(places) / 6)))
-    bands = [places[start : start + columns] for start in range(0, len(places), columns)]
-    heights = [TITLE + _rows(band) * (37.0 if any(p.folded for p in band) else 25.0) for band in bands]
-    width, height = columns * (WIDTH + GUTTER) - GUTTER, sum(heights) + GUTTER * (len(bands) - 1)
-    figure = Figure(figsize=(width / 72, height / 72), dpi=DPI)
-    for index, (cell, place) in enumerate(zip(genotype.cells, places, strict=True)):
-        down, right = divmod(index, columns)
-        left, bottom = right * (WIDTH + GUTTER), height - sum(heights[: down + 1]) - down * GUTTER
-        axes = figure.add_axes((left / width, bottom / height, WIDTH / width, heights[down] / height))
-        axes.set(xlim=(0, WIDTH), ylim=(-heights[down], 0))
-        axes.set_axis_off()
-        title = ("normal cell", "reduction cell")[index] if genotype.sharing == "type" else None
-        write(axes, MARGIN, -1, title or f"{genotype.sharing} {index}", ha="left", va="top", size=7)
-        _draw_cell(axes, cell, place, (heights[down] - TITLE) / _rows([place]), space, given[index])
+        if index < len(cells):
+            title = ("normal cell", "reduction cell")[index] if genotype.sharing == "type" else None
+            _write(axes, 2, top - 1, title or f"{genotype.sharing} {index}", ha="left", va="top", size=7)
+            _draw_cell(axes, width / len(cells[index][1]), *cells[index])
     return figure
 
 
-def _rows(band: Sequence[Layout]) -> int:
-    """Rows of the cell that has most nodes."""
-    return max(len(place.row) - 2 for place in band)
+def _draw_cell(axes: Axes, step: float, lines: Sequence[Arc], names: Sequence[str], given: Sequence[int]) -> None:
+    x = [(state + 0.5) * step for state in range(len(names))]
+    for source, target, operation, side in lines:
+        dashes, weight, colour = STYLES.get(operation, PLAIN)
+        arc = f"arc3,rad={-side * 2 * RISE / step}"  # which rises by half of that share of its length
+        look = {"ls": dashes, "lw": weight, "color": colour, "shrinkA": RADIUS, "shrinkB": RADIUS}
+        ends = {"posA": (x[source], 0), "posB": (x[target], 0)}
+        axes.add_patch(FancyArrowPatch(**ends, connectionstyle=arc, arrowstyle="-|>", mutation_scale=5, **look))
+        text, middle = "\n".join(wrap(operation.replace("_", " "), LETTERS)), (x[source] + x[target]) / 2
+        _write(axes, middle, side * (target - source) * RISE, text, size=5.5, bbox={"fc": "white", "lw": 0, "pad": 0.3})
+    for state, name in enumerate(names):
+        shade = "0.85" if state in given else "white"
+        axes.add_patch(Circle((x[state], 0), RADIUS, fc=shade, ec="black", lw=0.7, zorder=3))
+        _write(axes, x[state], 0, name)
 
 
-def _draw_cell(
-    axes: Axes, encoding: Sequence[int], place: Layout, pitch: float, space: CellSpace, given: Sequence[int]
-) -> None:
-    at = {s: (place.x[layer], -TITLE - (place.row[s] + 0.5) * pitch) for s, layer in place.layer.items()}
-    bar, height = WIDTH - MARGIN - BAR, len(encoding) // 4 * pitch
-    for state, pair in enumerate(edges(encoding), 2):
-        x, y = at[state]
-        if state in given:
-            draw_line(axes, [(x, y), (bar - 1, y)], bar, CONCAT)
-        # The edge that turns last enters on the side where it comes from, so that the two never cross.
-        last = max(place.layer[edge.input] for edge in pair)
-        rise = [at[edge.input][1] - y if place.layer[edge.input] == last else 0.0 for edge in pair]
-        for edge, side in zip(pair, (1, -1) if rise[0] >= rise[1] else (-1, 1), strict=True):
-            _draw_edge(axes, place, at, edge.input, space.known[edge.op], state, side)
-        axes.add_patch(Circle((x, y), RADIUS, fc="white", ec="black", lw=0.7, zorder=3))
-        write(axes, x, y, str(state - 2))
-    for state in (0, 1):
-        draw_box(axes, *at[state], INPUT, 11, f"s{state}")
-    draw_box(axes, bar + BAR / 2, -TITLE - height / 2, BAR, height - 10, "output", rotation=90)
-
-
-def _draw_edge(axes: Axes, place: Layout, at: dict, source: int, op: str, state: int, side: int) -> None:
-    """A line that turns in the gap behind its source and bears its name where it is level, off the pair."""
-    behind, depth = place.layer[source] + 1, place.layer[state]
-    start = at[source][0] + (INPUT / 2 if source < 2 else 0)  # a node hides the beginning
-    turned = place.x[behind] - RADIUS - place.names[behind]
-    middle, y = (start + turned) / 2, at[state][1] + side * PORT
-    curve = [(start, at[source][1]), (middle, at[source][1]), (middle, y), (turned, y)]
-    tip = at[state][0] - math.sqrt(RADIUS**2 - PORT**2)
-    draw_line(axes, [*curve, (tip - 1.5, y)], tip, STYLES.get(op, PLAIN))
-    (text, size, _), x = _label(op, place.folded), at[state][0] - RADIUS - place.names[depth] / 2
-    write(axes, x, y + side * 1.2, text, va="bottom" if side > 0 else "top", size=size)
+def _write(axes: Axes, x: float, y: float, text: str, **how) -> None:
+    how = {"ha": "center", "va": "center", "size": 6, "linespacing": 1.0, **how}
+    axes.text(x, y, text, family=FONT, usetex=False, color="black", zorder=4, **how)
 
 
 def render(genotype: Genotype, extension: str, dpi: int = DPI) -> bytes:
@@ -206,9 +144,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("genotype", help="a genotypes.json, genotypes.json#RANK, a name, or a list, as --arch")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="an .svg, .png or .pdf file")
     parser.add_argument("--sharing", choices=SHARINGS, help="default: what the file states, else type")
-    parser.add_argument(
-        "--dpi", type=numbers.whole(50, 1200), default=DPI, help="of a png: 50 to 1200, default %(default)s"
-    )
+    dpi = numbers.whole(50, 1200)
+    parser.add_argument("--dpi", type=dpi, default=DPI, help="of a png: 50 to 1200, default %(default)s")
     args = parser.parse_args(argv)
     name, folder = args.output, os.path.dirname(args.output) or "."
     args.extension = os.path.splitext(name)[1].lower().removeprefix(".")
@@ -221,18 +158,16 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is 0 when done, 1 for a fault while writing, 2 for wrong use."""
-    try:
+
+    def work() -> None:
         args = _parse(argv)
-        genotype = read_candidate(args.genotype, args.sharing).genotype
-        content = render(genotype, args.extension, args.dpi)
-        write_whole(pathlib.Path(os.path.realpath(args.output)), lambda file: file.write(content))
-    except (UsageError, GenotypeError) as error:
-        complain("ops.draw", show(" ".join(str(error).split())))
-        return 2
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        complain("ops.draw", show(f"{args.output} cannot be written: {getattr(error, 'strerror', error)}"))
-        return 1
-    return 0
+        content = render(read_candidate(args.genotype, args.sharing).genotype, args.extension, args.dpi)
+        try:
+            write_whole(Path(os.path.realpath(args.output)), lambda file: file.write(content))
+        except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+            raise WorkError(f"{args.output} cannot be written: {getattr(error, 'strerror', reason(error))}") from None
+
+    return short_command("ops.draw", work, GenotypeError)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The tables of operations: name -> builder.
 
 A new operation is a class or function in ops.primitives or ops.stacked, one line here, and its name in a space
-(ops.space). How its lines look in a drawing is said in ops.styles; without an entry there they are plain.
+(ops.space). How its lines look in a drawing is said in ops.draw.STYLES; without an entry there they are plain.
 """
 
 from collections.abc import Callable

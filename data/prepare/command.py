@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             prepare(parse(words))
 
-    return short_command(COMMAND, work, "; nothing was left behind")
+    return short_command(COMMAND, work, after_fault="; nothing was left behind")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

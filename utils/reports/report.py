@@ -12,9 +12,10 @@ from typing import Any
 
 from utils.reports import plots
 from utils.reports.log import RunLog, write_json
+from utils.system.command import short_command
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_figure, write_text
-from utils.system.terminal import OneLineParser, complain, reason, say, show, some
+from utils.system.terminal import OneLineParser, reason, say, show, some
 
 RESULT = "result.json"  # what a run gave; it is there when the run is complete
 PHASES = {"search": ("weights", "strategy", "report"), "retrain": ("train", "valid")}
@@ -205,17 +206,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = OneLineParser(prog="utils.report", description="Lay runs side by side.", allow_abbrev=False)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, finished or not")
     parser.add_argument("-o", "--output", type=Path, help="file to write (default: standard output)")
-    try:
+
+    def work() -> None:
         args = parser.parse_args(argv)
-        text = render([read_run(folder) for folder in args.runs])
+        try:
+            text = render([read_run(folder) for folder in args.runs])
+        except (AttributeError, LookupError, TypeError, ValueError) as error:  # files that were edited
+            what = f"the files of {some(args.runs)} do not hold what a run writes: {reason(error)}"
+            raise UsageError(what) from None
         if args.output is None:
             say(text.removesuffix("\n"))
         else:
             write_text(args.output, text)
-    except (UsageError, OSError) as error:
-        complain("utils.report", error)
-        return 2
-    except (AttributeError, LookupError, TypeError, ValueError) as error:  # files that were edited
-        complain("utils.report", f"the files of {some(args.runs)} do not hold what a run writes: {reason(error)}")
-        return 2
-    return 0
+
+    return short_command("utils.report", work, OSError)

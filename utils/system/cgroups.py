@@ -1,4 +1,4 @@
-"""The control groups around this process, in which a container or a batch system limits memory and processors."""
+"""The control groups (version 2) around this process, in which a container or a batch system limits its resources."""
 
 from __future__ import annotations
 
@@ -6,26 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def control_groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:
-    """Folders of the groups around this process that may limit a controller, and the version (1 or 2) of each.
+def control_groups(root: Path) -> Iterator[Path]:
+    """Folders of the group of this process and of its parents, whose limits hold for all below them.
 
-    The group itself and its parents, below ``root``, where proc/ and sys/ lie. A container may see its own group as the
-    top, under the path that it has outside: folders that are not there are passed over, and the top is always named.
+    ``root``: where proc/ and sys/ lie. A container may see its own group as the top, under the path that it has
+    outside: such folders are not there, but the top is always among them.
     """
-    mounted = root / "sys/fs/cgroup"
     for line in read_text(root / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:  # a line "0::/path" is of version 2, which has one tree for all
-            bases, group_version = (mounted, mounted / "unified"), 2
-        elif controller in controllers.split(","):
-            bases, group_version = (mounted / controllers, mounted / controller), 1
-        else:
-            continue
-        inner = Path(path.strip("/"))
-        groups = [inner, *inner.parents] if inner.parts else [inner]  # limits of a parent hold for all below it
-        # A group that lies outside of what a container may see has .. in its path.
-        yield from ((base / group, group_version) for base in bases for group in groups if ".." not in group.parts)
+        if line.startswith("0::"):  # other lines are of version 1
+            inner = Path(line.removeprefix("0::").strip("/"))
+            groups = [inner, *inner.parents] if inner.parts else [inner]
+            # A group that lies outside of what a container may see has .. in its path.
+            yield from (root / "sys/fs/cgroup" / group for group in groups if ".." not in group.parts)
 
 
 def read_text(path: Path) -> str:
@@ -36,7 +28,6 @@ def read_text(path: Path) -> str:
         return ""
 
 
-def read_number(path: Path) -> int | None:
-    """The number in such a file; None where it has none, as "max" in one of a limit."""
-    text = read_text(path).strip()
-    return int(text) if text.isdigit() else None
+def read_numbers(path: Path) -> list[int | None]:
+    """The numbers in such a file; None for other words, as "max" in one of limits."""
+    return [int(word) if word.isdigit() else None for word in read_text(path).split()]

@@ -56,16 +56,16 @@ def command(name: str, *refusals: type[Exception], again: str = "--resume") -> I
             state.log.close()
 
 
-def short_command(name: str, work: Callable[[], int | None], after_fault: str = "") -> int:
+def short_command(name: str, work: Callable[[], int | None], *refusals: type[Exception], after_fault: str = "") -> int:
     """The exit status of a command without a run: what ``work`` returns, 1 for a fault, 2 for wrong use.
 
-    ``after_fault``: what else is said of a fault.
+    ``refusals``: those of wrong use besides UsageError; ``after_fault``: what else is said of a fault.
     """
     try:
         with stopped_at_once():
             return work() or 0
-    except UsageError as error:
-        complain(name, error)
+    except (UsageError, *refusals) as error:
+        complain(name, reason(error))
         return 2
     except (WorkError, OSError, KeyboardInterrupt) as error:
         complain(name, reason(error) + after_fault)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from utils.system.cgroups import control_groups, read_number, read_text
+from utils.system.cgroups import control_groups, read_numbers, read_text
 
 UNKNOWN = 4 * 2**30  # where the system has no such files
 
@@ -43,22 +43,11 @@ def _machine(root: Path) -> Iterator[int]:
 
 
 def _cgroups(root: Path) -> Iterator[int]:
-    """What is left in each memory cgroup of this process: version 2, version 1, or both."""
-    for group, version in control_groups(root, "memory"):
-        if version == 2:
-            yield from _left(group, ("memory.max", "memory.high"), "memory.current", "inactive_file")
-        else:
-            yield from _left(group, ("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
-
-
-def _left(group: Path, limits: tuple[str, ...], usage: str, cached: str) -> Iterator[int]:
-    used = read_number(group / usage)
-    if used is None:
-        return
-    # Files read long ago are given up before anything is killed, and count as used all the same.
-    words = read_text(group / "memory.stat").split()
-    used -= next((int(n) for key, n in zip(words[::2], words[1::2], strict=False) if key == cached), 0)
-    for limit in limits:
-        most = read_number(group / limit)
-        if most is not None:
-            yield most - max(0, used)
+    """What is left in each memory cgroup of this process."""
+    for group in control_groups(root):
+        for used in read_numbers(group / "memory.current"):
+            # Files read long ago are given up before anything is killed, and count as used all the same.
+            words = read_text(group / "memory.stat").split()
+            cached = dict(zip(words[::2], words[1::2], strict=False)).get("inactive_file", 0)
+            limits = read_numbers(group / "memory.max") + read_numbers(group / "memory.high")
+            yield from (most - max(0, used - int(cached)) for most in limits if most is not None)

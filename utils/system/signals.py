@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from utils.system.processes import World
+if TYPE_CHECKING:
+    from utils.system.processes import World  # which imports torch: commands that need none start a second earlier
 
 # GNU timeout, Slurm and torchrun each send a signal to a process and to its whole group: what comes twice within
 # this many seconds was sent once.

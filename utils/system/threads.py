@@ -1,8 +1,7 @@
 """How many threads torch may use, and how long they spin: settled before torch is imported, which reads it once.
 
 Threads of libgomp spin at barriers. Beside other work they take turns with what they wait for: two were 20 to 30
-times slower than one. Threads that sleep at once cost twice the time on an idle machine. What a bounded spin gives on
-a machine, `python -m benchmarks.threads` measures.
+times slower than one. Threads that sleep at once cost twice the time on an idle machine (benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from utils.system.cgroups import control_groups, read_number, read_text
+from utils.system.cgroups import control_groups, read_numbers
 
 SPINS = "10000"  # rounds of a spinning thread before it sleeps; a thirtieth of libgomp's own
 SPINNING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # either says how threads wait
@@ -44,14 +43,5 @@ def visible_cpus() -> int:
 
 def cpu_quota(root: str | Path = "/") -> float | None:
     """The processors' worth of time that control groups allow, as `docker --cpus` sets it; None without a limit."""
-    quotas = []
-    for group, version in control_groups(Path(root), "cpu"):
-        if version == 2:
-            quota, _, period = read_text(group / "cpu.max").partition(" ")  # "200000 100000" or "max 100000"
-            numbers = (int(word) if word.strip().isdigit() else None for word in (quota, period))
-        else:
-            numbers = (read_number(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))  # -1: no limit
-        quota, period = numbers
-        if quota and period:
-            quotas.append(quota / period)
-    return min(quotas, default=None)
+    limits = [read_numbers(group / "cpu.max") for group in control_groups(Path(root))]  # "200000 100000", "max 100000"
+    return min((of[0] / of[1] for of in limits if len(of) == 2 and all(of)), default=None)

@@ -24,23 +24,12 @@ __import__(sys.argv[1])
 """
 GROUPS = {
     "none": ("", {}, None),
-    "version 2, at the top as in a container": ("0::/\n", {"cpu.max": "200000 100000"}, 2),
-    "version 2, half a processor more": ("0::/\n", {"cpu.max": "250000 100000"}, 3),
-    "version 2, less than one": ("0::/a\n", {"a/cpu.max": "50000 100000"}, 1),
-    "version 2, unlimited": ("0::/\n", {"cpu.max": "max 100000"}, None),
-    "version 2, a parent": ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "400000 100000"}, 4),
-    "version 2, more than there are": ("0::/\n", {"cpu.max": "9900000 100000"}, None),
-    "version 1": (
-        "3:cpu,cpuacct:/docker/abc\n0::/\n",
-        {"cpu/docker/abc/cpu.cfs_quota_us": 300000, "cpu/docker/abc/cpu.cfs_period_us": 100000},
-        3,
-    ),
-    "version 1, the group of the container mounted as the top": (
-        "3:cpu,cpuacct:/docker/abc\n",
-        {"cpu,cpuacct/cpu.cfs_quota_us": 50000, "cpu,cpuacct/cpu.cfs_period_us": 25000},
-        2,
-    ),
-    "version 1, unlimited": ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": -1, "cpu/cpu.cfs_period_us": 100000}, None),
+    "at the top as in a container": ("0::/\n", {"cpu.max": "200000 100000"}, 2),
+    "half a processor more": ("0::/\n", {"cpu.max": "250000 100000"}, 3),
+    "less than one": ("0::/a\n", {"a/cpu.max": "50000 100000"}, 1),
+    "unlimited": ("0::/\n", {"cpu.max": "max 100000"}, None),
+    "a parent": ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "400000 100000"}, 4),
+    "more than there are": ("0::/\n", {"cpu.max": "9900000 100000"}, None),
     "not to be read": ("0::/\n", {"cpu.max": "many"}, None),
 }
 
