@@ -20,7 +20,8 @@ import sys
 from collections.abc import Sequence
 
 from engine.configuration import parse_search
-from engine.derivation import rank_candidates, write_search
+from engine.derivation import write_search
+from engine.ranking import rank_candidates, train_finals
 from engine.schedule import drop_path_ramp
 from engine.search_phases import (
     report_samples,
@@ -33,7 +34,7 @@ from engine.search_phases import (
 )
 from engine.search_setup import (
     build_architect,
-    build_ranker,
+    build_rankers,
     build_sampler,
     build_scorer,
     build_supernet,
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sampler = build_sampler(context, data.deployment)
         architect = build_architect(context, learner, sampler, task)  # of a search by gradients, else None
         scorer = build_scorer(context, learner, task, data.calibration)
-        ranker = build_ranker(context, sampler, data)  # None: the scorer ranks
+        rankers = build_rankers(context, sampler, data)  # those without training; the scorer is another one
 
         # Where the run stands: at the start, or where an earlier part of it stopped.
         run = start_run(context, learner, data.dataset, data.weights.num_images, search_state(sampler, scorer))
@@ -92,8 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 run.end_epoch(metrics, task, strategy_warnings(run, sampler, metrics, epoch))
                 show_strategy(run, sampler, epoch)
 
-            # The result: sampled genotypes are ranked, and the best written for retrainer_cifar.py.
-            ranking = rank_candidates(run, sampler, scorer, ranker, data.rewards, samples=config.derive_samples)
+            # The result: candidates are ranked, the best are trained and ranked by that, and written for a retraining.
+            ranking = rank_candidates(run, sampler, scorer, rankers, data.rewards, samples=config.derive_samples)
+            ranking = train_finals(run, ranking, sampler)
             write_search(run, ranking, sampler, scorer, data)
     return 0
 

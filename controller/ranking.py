@@ -1,6 +1,7 @@
 """Rank genotypes: turn what a policy draws into a list with the best first (docs/method.md, section 4.4)."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,21 @@ def rank(candidates: Iterable[Genotype], score: Ranker, top_k: int) -> list[Rank
         return (-ranked.score if math.isfinite(ranked.score) else math.inf), ranked.genotype
 
     return sorted(scored, key=key)[:top_k]
+
+
+def mean_of_ranks(columns: Iterable[Sequence[float]]) -> list[float]:
+    """Scores of the same candidates by several rankers as one: of the others, the percentage that ranks below.
+
+    The mean over ``columns``, the scores by each ranker. Equal scores share the last of their ranks, and scores that
+    are not finite the last of all.
+    """
+    shares = []
+    for scores in columns:
+        ordered, others = sorted(filter(math.isfinite, scores)), max(1, len(scores) - 1)
+        missing = len(scores) - len(ordered)  # which every finite score ranks above
+        below = [missing + bisect_left(ordered, score) if math.isfinite(score) else 0 for score in scores]
+        shares.append([100 * count / others for count in below])
+    return [sum(column) / len(shares) for column in zip(*shares, strict=True)]
 
 
 def genotype_document(

@@ -14,12 +14,13 @@ from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES
 from data.datasets import KINDS
 from data.sources import BAD_IMAGES, CACHES
 from data.transforms import POLICIES
+from engine.jobs import require_jobs
 from engine.precision import BACKENDS, OPT_LEVELS, PRECISIONS
 from engine.recipes import OTHER_FLAGS, RECIPES, SEARCH_RECIPES, choose_recipe
 from engine.schedule import SCHEDULES
 from engine.tasks import SCORES, TASKS
 from models.export import FORMATS
-from models.proxies import PROXIES
+from models.proxies import PROXIES, ZERO_COST
 from models.stems import STEMS
 from models.supernet import BN_STATS
 from ops.genotype import SHARINGS
@@ -46,6 +47,16 @@ COMMON_TABLES: dict[str, Iterable[str]] = {
 }
 
 
+def rankers_in(text: str) -> tuple[str, ...]:
+    """The rankers that --rank_by names, each once. Raises UsageError for one that is not known."""
+    names: list[str] = []
+    for name in text.split(","):
+        if name not in (known := (SHARED, "zero_cost", *PROXIES)):
+            raise UsageError(f"--rank_by {name!r} is none of {', '.join(known)}")
+        names += ZERO_COST if name == "zero_cost" else [name]
+    return tuple(dict.fromkeys(names))
+
+
 def search_choices() -> dict[str, Iterable[str]]:
     """By flag of a search, the names that it takes, as the tables have them now."""
     return {
@@ -58,7 +69,7 @@ def search_choices() -> dict[str, Iterable[str]]:
         "controller": CONTROLLERS,
         "controller_optimizer": OPTIMIZERS,
         "advantage": ADVANTAGES,
-        "rank_by": [SHARED, *PROXIES],
+        "rank_by": [SHARED, "zero_cost", *PROXIES],
     }
 
 
@@ -117,6 +128,13 @@ def _search_defaults(config: SearchConfig) -> dict[str, Any]:
     defaults["sharing"] = space.sharing or "type"
     if isinstance(space, EdgeSpace):
         defaults |= positions
+    searcher = config.searcher if "searcher" in config.given else defaults["searcher"]
+    if searcher in GRADIENT:  # it ends with one genotype
+        defaults["finals"] = 0
+    fitting = TASKS[config.task].untrained_rankers  # the recipe gives way where a task cannot have its rankers
+    rankers = [name for name in rankers_in(defaults["rank_by"]) if fitting is None or name in (SHARED, *fitting)]
+    if len(rankers) < len(rankers_in(defaults["rank_by"])):
+        defaults["rank_by"] = ",".join(rankers) or SHARED
     return defaults
 
 
@@ -150,8 +168,9 @@ def _check_common(config: CommonConfig, choices: Mapping[str, Iterable[str]]) ->
 
 def check_search(config: SearchConfig) -> None:
     """Raise UsageError for flags of a search that contradict each other."""
-    _check_common(config, search_choices())
-    TASKS[config.task].require_ranker(config.rank_by)
+    _check_common(config, {name: names for name, names in search_choices().items() if name != "rank_by"})
+    for name in rankers_in(config.rank_by):
+        TASKS[config.task].require_ranker(name)
     if config.advantage == "normalised" and config.controller_samples < 2:
         raise UsageError("--advantage normalised compares the genotypes of an update: --controller_samples 2 or more")
     if config.nao_replace >= config.nao_pool:
@@ -160,8 +179,23 @@ def check_search(config: SearchConfig) -> None:
         raise UsageError(f"--nao_best {config.nao_best} is more than --nao_pool {config.nao_pool} has")
     if config.cost_weight and not any((config.max_params, config.max_macs, config.max_latency_ms)):
         raise UsageError("--cost_weight needs a target: --max_params, --max_macs or --max_latency_ms")
+    _check_finals(config)
     _check_space(config)
     _check_gradients(config)
+
+
+def _check_finals(config: SearchConfig) -> None:
+    """Refuse finals that compare nothing, and what a search without a supernet cannot have."""
+    require_jobs(config)
+    if config.finals == 1:
+        raise UsageError("--finals 1 compares nothing: 2 or more, or 0 for none")
+    if config.finals and config.searcher in GRADIENT:
+        raise UsageError(f"--finals: --searcher {config.searcher} derives one genotype, which has no rival")
+    if not config.epochs:
+        if SHARED in rankers_in(config.rank_by):
+            raise UsageError(f"--epochs 0 trains no shared weights, which --rank_by {config.rank_by} reads")
+        if config.searcher != "random":
+            raise UsageError(f"--epochs 0 has no scores for --searcher {config.searcher} to learn from: random")
 
 
 def _check_space(config: SearchConfig) -> None:
@@ -204,6 +238,8 @@ def _check_gradients(config: SearchConfig) -> None:
 def check_retrain(config: RetrainConfig) -> None:
     """Raise UsageError for flags of a retraining that contradict each other, or that its task cannot have."""
     _check_common(config, retrain_choices())
+    if not config.epochs:
+        raise UsageError("--epochs 0 trains nothing")
     task = TASKS[config.task]
     if config.export:
         task.require_exportable()

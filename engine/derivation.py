@@ -1,22 +1,18 @@
-"""The end of a search: sampled genotypes are ranked, and the best are written (docs/method.md, section 4.4)."""
+"""The end of a search: genotypes.json for the retrainer; report, pictures and last lines for a person."""
 
 from __future__ import annotations
 
 import math
 import shlex
 import statistics
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from controller.constraints import pareto_front
 from controller.genotype_sampler import GenotypeSampler
-from controller.ranking import Ranked, Ranker, genotype_document, rank
-from controller.sampling import NothingFitsError
+from controller.ranking import genotype_document
 from controller.statistics import spread
 from data.loaders import Loader
-from engine.finite import ScoreError
+from engine.finals_report import report_finals
+from engine.ranking import Ranking, front_cost
 from engine.run_state import RunState
 from engine.scoring import Scorer
 from engine.search_setup import SearchData
@@ -26,85 +22,6 @@ from utils.reports import plots, report
 from utils.reports.log import write_json
 from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
-from utils.system.device import keep_freed_memory
-from utils.system.errors import UsageError
-
-Metrics = Mapping[Genotype, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The candidates of a search, best first. ``metrics``: those of each, its ``score`` among them.
-
-    ``front``: those that no other beats in score and cost; ``seconds``: what ranking them took.
-    """
-
-    candidates: Sequence[Ranked]
-    metrics: Metrics
-    front: Sequence[Ranked]
-    seconds: float
-
-
-def rank_candidates(
-    run: RunState, sampler: GenotypeSampler, scorer: Scorer, ranker: Ranker | None, rewards: Loader, *, samples: int
-) -> Ranking:
-    """Rank ``samples`` genotypes of the strategy, by a ranker without training or else by the shared weights.
-
-    Raises UsageError where none meets the limits.
-    """
-    began, limits, cost = time.perf_counter(), sampler.constraints, front_cost(run.context.config)
-    rewards.set_epoch(0)  # statistics are those of a batch, so which images share one has to be settled
-    drawn = sampler.finalists(samples, "derive")  # several may be the same
-    # In an order that all processes share.
-    candidates = sorted(genotype for genotype in set(drawn) if limits.weight or limits.meets(genotype))
-    if not candidates:
-        raise UsageError(limits.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
-    if ranker is None:
-        metrics = shared_weights_metrics(run, scorer, candidates, rewards)
-    else:
-        metrics = untrained_metrics(run, ranker, candidates)
-    # All of them: front and spread need more than the best.
-    ranked = rank(candidates, lambda genotype: metrics[genotype]["score"], len(candidates))
-    finite = [candidate for candidate in ranked if math.isfinite(candidate.score)]  # a front has no place for nan
-    for candidate in finite:  # in all processes: a latency is handed on by the first, which measures it
-        limits.cost(cost, candidate.genotype)
-    front = pareto_front(finite, lambda r: r.score, lambda r: limits.cost(cost, r.genotype))
-    return Ranking(ranked, metrics, front, time.perf_counter() - began)
-
-
-def shared_weights_metrics(
-    run: RunState, scorer: Scorer, candidates: Sequence[Genotype], rewards: Loader
-) -> dict[Genotype, dict[str, float]]:
-    """The metrics of the candidates with the shared weights, on all reward images."""
-    keep_freed_memory(run.context.device)  # nothing is drawn any more, which would get slower by it
-    with run.progress("derive", len(candidates) * len(rewards)) as progress:
-
-        def batch_done() -> None:
-            progress.advance()
-            run.check_stop()
-
-        metrics = scorer.metrics(candidates, rewards, batch_done)
-    if not any(math.isfinite(of_one["score"]) for of_one in metrics):
-        raise ScoreError(f"any of {len(metrics)} genotypes")
-    return dict(zip(candidates, metrics, strict=True))
-
-
-def untrained_metrics(
-    run: RunState, ranker: Ranker, candidates: Sequence[Genotype]
-) -> dict[Genotype, dict[str, float]]:
-    """The score of the candidates by a ranker that needs no training."""
-    metrics = {}
-    with run.progress("derive", len(candidates)) as progress:
-        for genotype in candidates:
-            metrics[genotype] = {"score": ranker(genotype)}
-            progress.advance()
-            run.check_stop()
-    return metrics
-
-
-def front_cost(config: SearchConfig) -> str:
-    """The cost that the Pareto front is drawn against: the one that is limited, else MACs."""
-    return "latency_ms" if config.max_latency_ms else "parameters" if config.max_params else "macs"
 
 
 def write_search(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scorer: Scorer, data: SearchData) -> None:
@@ -125,10 +42,14 @@ def write_genotypes(
         names = ["parameters", "macs", *(["latency_ms"] if config.max_latency_ms else [])]
         return {name: sampler.constraints.cost(name, genotype) for name in names}
 
+    several = {} if len(ranking.columns) == 1 else ranking.columns  # of one ranker it is the score
+
     def describe(number: int, genotype: Genotype) -> dict[str, object]:
-        metrics = ranking.metrics[genotype]
+        final = ranking.finals[genotype][-1] if genotype in ranking.finals else None
         return {
-            **({measure: metrics[measure]} if measure in metrics else {}),
+            **({measure: ranking.metrics[genotype][measure]} if ranking.metrics else {}),
+            **({"scores": {name: column[genotype] for name, column in several.items()}} if several else {}),
+            **({"final": final._asdict()} if final else {}),
             **costs(genotype),
             "aux_parameters": deployment.network(genotype).num_aux_parameters,
             "pareto": any(genotype == on_front.genotype for on_front in ranking.front),
@@ -143,7 +64,7 @@ def write_genotypes(
         "ranked_by": config.rank_by,
         "score": scorer.name,
         # A ranker without training looks at one batch.
-        "reward_images": data.rewards.num_images if config.rank_by == SHARED else data.rewards.first_batch,
+        "reward_images": data.rewards.num_images if ranking.metrics else data.rewards.first_batch,
         "ranked": len(ranking.candidates),
         "canonical": config.canonical,
         "seen": len(sampler.seen),
@@ -158,8 +79,11 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
     config: SearchConfig = run.context.config
     finite = [candidate for candidate in ranking.candidates if math.isfinite(candidate.score)]
     # There is one: where no score is finite the ranking raised before.
-    best, cost, by_weights = finite[0], front_cost(config), config.rank_by == SHARED
+    best, cost, by_weights = finite[0], front_cost(config), [*ranking.columns] == [SHARED]
     score = scorer.score.sentence.format(best.score) if by_weights else f"{config.rank_by} {best.score:.6g}"
+    if best.genotype in ranking.finals:
+        final = ranking.finals[best.genotype][-1]
+        score = f"100 exp(-loss) {final.score:.4g} on the reward images after {final.epochs} epochs of its own"
     result = {
         "score": best.score,
         "ranked_by": config.rank_by,
@@ -171,8 +95,10 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
         f"best of {len(finite)}: {score}, {best.genotype}",
         f"retrain it with:  {retrain_command(flags_of(config), scorer.task.retrained_as, path, 0)}",
     ]
-    # None of a ranker without training.
-    measures = [metrics[measure] for metrics in ranking.metrics.values() if measure in metrics]
+    if ranking.finals:
+        result["finals"], line = report_finals(run, ranking, rewards)
+        lines.insert(1, line)
+    measures = [metrics[measure] for metrics in ranking.metrics.values()]  # none where shared weights ranked nothing
     if by_weights and scorer.score.is_share:  # whose noise is known
         # Its noise is that of a share of so many images.
         scores = spread([candidate.score for candidate in finite], rewards.num_images)

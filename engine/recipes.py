@@ -137,6 +137,12 @@ class SearchRecipe:
     advantage: str = "baseline"
     entropy_in_loss: float = 0.0
     positions: Mapping[str, float] = field(default_factory=dict)
+    searcher: str = "rl"
+    derive_samples: int = 100
+    rank_by: str = "shared"
+    finals: int = 0
+    final_epochs: int = 2
+    finals_start: str = "mixed"
 
 
 SEARCH_RECIPES = {
@@ -161,6 +167,20 @@ SEARCH_RECIPES = {
         entropy_in_loss=1e-3,
         # Chosen on a table of trained networks (docs/results.md); at this rate the controller of cells saturates.
         positions={"controller_lr": 1e-2, "entropy_in_loss": 1e-1},
+        rank_by="zero_cost,shared",
+        finals=9,
+    ),
+    "halving": SearchRecipe(  # no supernet: uniform candidates, ranked for nothing, the best of them trained
+        canonical=True,
+        epochs=0,
+        child_lr_max=0.1,
+        drop_prob=0.0,
+        grad_clip=5.0,
+        searcher="random",
+        derive_samples=300,
+        rank_by="zero_cost",
+        finals=27,
+        finals_start="scratch",
     ),
     "darts": SearchRecipe(  # published for --searcher darts (docs/strategies.md, section 23)
         batch_size=64,

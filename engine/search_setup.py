@@ -20,14 +20,14 @@ from data.datasets import Dataset, find_dataset
 from data.loader_sets import make_search_loaders
 from data.loaders import Loader
 from engine.architect import Architect
-from engine.configuration import check_search
+from engine.configuration import check_search, rankers_in
 from engine.passes import Learner
 from engine.scoring import Scorer
 from engine.setup import make_learner, open_data, set_dropout
 from engine.tasks import TASKS, Task
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyRanker
-from models.spec import NetworkSpec
+from models.spec import NetworkSpec, final_spec
 from models.structures import STRUCTURES
 from models.supernet import BN_STATS, SuperNet
 from ops.genotype import num_cells
@@ -75,7 +75,12 @@ def open_search(context: RunContext, task: Task) -> SearchData:
     for loader in loaders.values():
         spec.require_batch(side, loader.smallest_batch, loader.split)
     drop_path = STRUCTURES[config.space].search_drop_path if config.drop_prob is None else config.drop_prob
-    return SearchData(dataset, spec, build_deployment(config, spec, dataset), drop_path, **loaders)
+    deployment = build_deployment(config, spec, dataset)
+    if config.finals:
+        trained = final_spec(spec, deployment.spec)
+        trained.require_size(side)
+        trained.require_batch(side, min(loaders["weights"].sizes), loaders["weights"].split)
+    return SearchData(dataset, spec, deployment, drop_path, **loaders)
 
 
 def build_supernet(context: RunContext, spec: NetworkSpec) -> Learner:
@@ -194,23 +199,24 @@ def build_architect(context: RunContext, learner: Learner, sampler: GenotypeSamp
     return Architect(learner.model, sampler.strategy, learner.optimizer, task, config.order, context.world.mean)
 
 
-def build_ranker(context: RunContext, sampler: GenotypeSampler, data: SearchData) -> Ranker | None:
-    """The ranker without training that --rank_by names, of fresh networks on one batch of reward images; None for the
-    shared weights. One that cannot rank is refused here.
+def build_rankers(context: RunContext, sampler: GenotypeSampler, data: SearchData) -> dict[str, Ranker]:
+    """The rankers without training among those of --rank_by, of fresh networks on one batch of reward images.
 
-    The first process scores for all: the images of the others are others, and so would be their scores.
+    One that cannot rank is refused here. The first process scores for all: the images of the others are others, and so
+    would be their scores.
     """
-    config, world = context.config, context.world
-    if config.rank_by == SHARED:
-        return None
-    score = None  # in all processes but the first
-    if world.is_main:
-        data.rewards.set_epoch(0)  # the same batch in a run that goes on
-        score = ProxyRanker(config.rank_by, data.deployment, config.seed, next(iter(data.rewards)).images)
-    ranker: Ranker = lambda genotype: world.of_first(lambda: score(genotype))  # noqa: E731
-    # All processes take part, since drawing and scoring hand on what the first one has.
-    ranker(sampler.sample(1, "limits")[0])  # refuses now what it could not rank after all epochs
-    return ranker
+    config, world, rankers = context.config, context.world, {}
+    for name in rankers_in(config.rank_by):
+        if name == SHARED:  # the scorer ranks
+            continue
+        score = None  # in all processes but the first
+        if world.is_main:
+            data.rewards.set_epoch(0)  # the same batch in a run that goes on
+            score = ProxyRanker(name, data.deployment, config.seed, next(iter(data.rewards)).images)
+        rankers[name] = lambda genotype, score=score: world.of_first(lambda: score(genotype))
+        # All processes take part, since drawing and scoring hand on what the first one has.
+        rankers[name](sampler.sample(1, "limits")[0])  # refuses now what it could not rank after all epochs
+    return rankers
 
 
 def search_state(sampler: GenotypeSampler, scorer: Scorer) -> dict[str, Any]:

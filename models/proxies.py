@@ -112,6 +112,11 @@ PROXIES: dict[str, Callable[[nn.Module, Tensor], float]] = {
 }
 
 
+# What ``zero_cost`` stands for: the combination that held on two settings before it was tried on a third
+# (docs/results.md).
+ZERO_COST = ("nwot", "parameters")
+
+
 @dataclass(frozen=True)
 class ProxyRanker:
     """A ranker by an entry of PROXIES: scores the network that a genotype will be retrained as, with fresh weights.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from models.stems import STEMS, stem_size
@@ -100,3 +100,8 @@ class NetworkSpec:
                 f"{smallest_batch} value a channel on {side}x{side} maps: "
                 "use more images, a larger --batch_size, fewer processes, larger images or fewer stages"
             )
+
+
+def final_spec(spec: NetworkSpec, deployed: NetworkSpec) -> NetworkSpec:
+    """The network of a final: as wide and deep as it will be retrained, behind the stem and the head of the search."""
+    return replace(spec, blocks=deployed.blocks, filters=deployed.filters)

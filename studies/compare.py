@@ -22,6 +22,7 @@ import torch
 
 from controller.sampling import uniform
 from engine.configuration import parse_retrain, parse_search
+from engine.pieces import Maker, Piece, make_rows
 from engine.recipes import RECIPES
 from engine.tasks import TASKS
 from models.deployment import Deployment
@@ -31,7 +32,6 @@ from ops.genotype import Genotype, num_cells
 from ops.space import SPACES
 from studies.compare_report import DRAWN, judge, write_comparison
 from studies.methods import METHODS, Plan, make_plan, restart_flags
-from studies.pieces import Maker, Piece, make_rows
 from studies.searches import as_plain, search_method
 from studies.study import STUDY, TRAININGS, StudyConfig, names_in, parse_study, run_study, words_in
 from studies.trainings import Training, agrees, fitting_filters, retrain_flags, settings_of, train_all
@@ -62,10 +62,13 @@ class CompareConfig(StudyConfig):
     seeds: tuple[int, ...] = flag(
         (0, 1, 2), "of searches and trainings; more can be added later", STUDY, type=numbers.seeds, default_text="0,1,2"
     )
-    budget: float = flag(2e5, "images that each search passes through its shared weights", SEARCHES,
+    budget: float = flag(2e5, "images that each search passes through its networks", SEARCHES,
                          type=numbers.positive)  # fmt: skip
     space: str = flag("slnas", "of those that have none of their own", SEARCHES, choice=SEARCHED)
     slnas: str = flag("", "more flags for this search, as one word", SEARCHES, metavar='"FLAGS"')
+    shared: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
+    halving: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
+    zero_cost: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
     enas: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
     darts: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')
     nao: str = flag("", "likewise", SEARCHES, metavar='"FLAGS"')

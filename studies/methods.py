@@ -1,6 +1,6 @@
 """What a comparison runs: the methods by name, the flags of their searches, and how many epochs fit into a budget.
 
-A budget is so many images that pass through the shared weights of each search (docs/studies.md, section 18).
+A budget is so many images that pass through any network of each search (docs/studies.md, section 18).
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from controller.strategies import GRADIENT
-from engine.configuration import parse_search
-from studies.searches import OpenSearch, assemble
+from engine.configuration import parse_search, rankers_in
+from engine.finals import images_of_finals
+from engine.open_search import OpenSearch, assemble
 from studies.study import require_free, stated
 from studies.trainings import RESERVED
-from utils.config import CommonConfig, SearchConfig
+from utils.config import SHARED, CommonConfig, SearchConfig
 from utils.runs.context import run_context
 from utils.system.errors import UsageError
 
@@ -30,10 +31,10 @@ FIXED |= {"deploy_filters", "deploy_image_size", "tensorboard", "report_freq"}
 
 @dataclass(frozen=True)
 class EpochImages:
-    """How many images the epochs of a search pass through the shared weights at most.
+    """How many images a search passes through its networks at most.
 
     ``warm``: an epoch of the warm-up, in which the strategy rests; ``full``: any other; ``fixed``: what comes once,
-    however many epochs there are.
+    however many epochs there are, such as ranking and finals.
     """
 
     warm: int
@@ -82,6 +83,11 @@ class Method:
 
 METHODS = {
     "slnas": Method(("--searcher", "rl", "--recipe", "tuned"), "slnas"),
+    # The same when shared weights alone rank, without any finals.
+    "shared": Method(("--searcher", "rl", "--recipe", "tuned", "--rank_by", "shared", "--finals", "0")),
+    # No shared weights: all of the budget for finals, of the candidates that are best without training; or nothing.
+    "halving": Method(("--recipe", "halving")),
+    "zero_cost": Method(("--recipe", "halving", "--finals", "0")),
     "enas": Method(("--searcher", "rl", "--recipe", "enas"), "enas"),
     "darts": Method(("--searcher", "darts", "--recipe", "darts"), "darts"),
     "nao": Method(("--searcher", "nao", "--recipe", "nao"), "enas"),
@@ -108,9 +114,14 @@ class Plan:
         """Whether this is NAO, and no flag says how often it scores its pool."""
         return self.name == "nao" and "controller_steps" not in self.searched.given
 
+    @property
+    def trains_finals_alone(self) -> bool:
+        """Whether all of the budget is for finals."""
+        return not self.searched.epochs and "finals" not in self.searched.given
+
     def settings(self) -> dict[str, Any]:
         """The flags that results depend on, but for those that follow from the budget."""
-        follows = {"epochs", "child_lr_T_0", "warmup_epochs"}
+        follows = {"epochs", "child_lr_T_0", "warmup_epochs", *(["finals"] if self.trains_finals_alone else [])}
         follows |= {"controller_steps", "controller_samples"} if self.spreads_rounds else set()
         return stated(self.searched, without=follows - self.searched.given)
 
@@ -130,7 +141,9 @@ class Plan:
         return parse_search(self.adapted(epochs)).warmup_epochs
 
     def within(self, budget: float, images: EpochImages) -> Plan:
-        """The same with as many epochs as fit. Raises UsageError where not one does."""
+        """The same with as many epochs as fit, none without a supernet. Raises UsageError where not one does."""
+        if not self.searched.epochs:
+            return self
         epochs = epochs_within(budget, images, self.warmup)
         if not epochs:
             raise UsageError(
@@ -151,16 +164,43 @@ def make_plan(
     require_free(parse_search(further).given, FIXED, f"--{name}")
     words = (*METHODS[name].words, "--space", space, *size, *rest, *further)
     plan = Plan(name, space, words, parse_search(words))
-    # Two epochs stand for any number: data, networks and limits are the same.
-    with run_context(parse_search(plan.adapted(2)), "search") as run:
+    # Two epochs stand for any number but none: data, networks and limits are the same.
+    with run_context(parse_search(plan.adapted(min(2, plan.searched.epochs))), "search") as run:
         s = assemble(run)
         s.sampler.sample(1, "limits")
+    if plan.trains_finals_alone:
+        finals = finals_within(budget, s, plan)
+        plan = replace(plan, words=(*plan.words, "--finals", str(finals)))
     return plan.within(budget, images_of(s, plan))
 
 
+def finals_within(budget: float, s: OpenSearch, plan: Plan) -> int:
+    """The most finals that a budget holds. Raises UsageError where it holds no two."""
+
+    def images(finals: int) -> int:
+        return images_at_the_end(s, replace(plan.searched, finals=finals))
+
+    n = bisect_right(range(2, plan.searched.derive_samples + 1), budget, key=images) + 1
+    if n < 2:
+        raise UsageError(
+            f"--budget {budget:g} is too small for two finals of {plan.name}, which take {images(2)} images"
+        )
+    return n
+
+
+def images_at_the_end(s: OpenSearch, c: SearchConfig) -> int:
+    """How many images the ranking of the candidates and the finals pass through networks."""
+    rankers, rewards = rankers_in(c.rank_by), s.data.rewards
+    one_batch = sum(name in ("nwot", "jacob_cov") for name in rankers)  # the others look at no image of the data
+    a_candidate = one_batch * rewards.first_batch + (SHARED in rankers) * rewards.views * rewards.num_images
+    weights = s.data.weights
+    return c.derive_samples * a_candidate + images_of_finals(c, weights.views * weights.num_images, rewards.num_images)
+
+
 def images_of(s: OpenSearch, plan: Plan) -> EpochImages:
-    """How many images the epochs of a search pass through the shared weights at most."""
+    """How many images a search passes through its networks at most."""
     c = plan.searched
+    once = images_at_the_end(s, c)
     # Of the largest batches; a task without labels shows several views of every image.
     weights, rewards, valid = (
         loader.views * max(loader.sizes) for loader in (s.data.weights, s.data.rewards, s.data.valid)
@@ -168,7 +208,8 @@ def images_of(s: OpenSearch, plan: Plan) -> EpochImages:
     every = s.data.weights.views * s.data.weights.num_images + c.valid_steps * valid  # trained on, and for the report
     if c.searcher in GRADIENT:  # before every step on the weights one on the architecture
         further = 3 * weights if c.order == 2 else 0
-        return EpochImages(every, every + len(s.data.weights) * (rewards + further))
+        return EpochImages(every, every + len(s.data.weights) * (rewards + further), once)
     if plan.spreads_rounds:
-        return EpochImages(every, every, NAO_ROUNDS * c.nao_pool * c.reward_batches * rewards)
-    return EpochImages(every, every + c.controller_steps * c.controller_samples * c.reward_batches * rewards)
+        return EpochImages(every, every, once + NAO_ROUNDS * c.nao_pool * c.reward_batches * rewards)
+    scored = c.controller_steps * c.controller_samples * c.reward_batches * rewards
+    return EpochImages(every, every + scored, once)

@@ -13,18 +13,23 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from controller.ranking import mean_of_ranks
 from controller.sampling import POPULATIONS
+from engine.configuration import rankers_in
+from engine.finals import by_rank, finals_first, run_finals
+from engine.open_search import OpenSearch, open_search, shared_metrics
+from engine.pieces import Maker
 from models.deployment import Deployment
 from models.proxies import PROXIES, ProxyRanker
 from ops.genotype import Genotype
-from studies.pieces import Maker
 from studies.ranking_report import BEST, BY_LOSS, judge, write_ranking
-from studies.searches import OpenSearch, open_search, shared_metrics
-from studies.study import STUDY, TRAININGS, StudyConfig, difference, names_in, parse_study, run_study
+from studies.study import STUDY, TRAININGS, StudyConfig, difference, parse_study, run_study
 from studies.table_reader import NAMED, Table, read_table, table_path
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
+from utils.config import SHARED, FinalsConfig
 from utils.config.flags import flag
 from utils.reports.log import RunLog
 from utils.runs.resume import flags_of
@@ -42,14 +47,14 @@ RANKING = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankingConfig(StudyConfig):
+class RankingConfig(FinalsConfig, StudyConfig):
     """The flags of a study of rankings."""
 
     runs: tuple[str, ...] = ()
     genotypes: int = flag(30, "how many are trained; more can be added later", STUDY, type=numbers.positive_int)
     population: str = flag("uniform", "how they are drawn", STUDY, choice=POPULATIONS)
     seed: int = flag(0, "of genotypes, untrained networks and intervals", STUDY, type=numbers.seed)
-    rankers: str = flag("all", "without training: all, none, or names with commas", STUDY)
+    rankers: str = flag("all", "without training: all, none, names with commas; nwot+shared: mean of ranks", STUDY)
     data: str | None = flag(None, "where the data of the searches lie", STUDY, default_text="where they were")
 
     table: str | None = flag(
@@ -69,11 +74,15 @@ class RankingConfig(StudyConfig):
 
 @dataclass
 class Study:
-    """What is compared: searches by name, all of the same networks, and what is trained alone."""
+    """What is compared: searches by name, all of the same networks, and what is trained alone.
+
+    ``combined``: means of ranks by name, and of which rankers.
+    """
 
     config: RankingConfig
     searches: dict[str, OpenSearch]
     rankers: tuple[str, ...]
+    combined: Mapping[str, Sequence[str]]
     genotypes: list[Genotype]
     flags: tuple[str, ...]
     settings: dict[str, Any]
@@ -86,8 +95,10 @@ def prepare(config: RankingConfig, stop: StopRequest) -> Study:
     """Open the searches and choose the genotypes; refuses what cannot be compared, before anything is made."""
     if config.genotypes < BEST:  # fewer than true ranks are given of
         raise UsageError(f"--genotypes {config.genotypes}: the statistics of a ranking need {BEST} or more")
-    words = {"none": (), "all": tuple(PROXIES)}
-    rankers = words[config.rankers] if config.rankers in words else names_in("rankers", config.rankers, PROXIES, words)
+    words = {"none": (), "all": (*PROXIES, "zero_cost", "zero_cost+shared")}
+    rows = words[config.rankers] if config.rankers in words else tuple(dict.fromkeys(config.rankers.split(",")))
+    parts = {row: rankers_in(row.replace("+", ",")) for row in rows}
+    rankers = tuple(name for name in PROXIES if any(name in row for row in parts.values()))
     changes = {"device": config.device, **({} if config.data is None else {"data": config.data})}
     searches, plans = {}, []
     for run in config.runs:
@@ -113,7 +124,8 @@ def prepare(config: RankingConfig, stop: StopRequest) -> Study:
         if missing:
             raise UsageError(f"--table {show(config.table)} has no {missing[0]}: is it of --space {missing[0].space}?")
         settings = {"population": config.population, "table": config.table, "judged_by": config.judged_by}
-    study = Study(config, searches, rankers, genotypes, flags, settings, deployment, networks, stop)
+    combined = {row: names for row, names in parts.items() if len(names) > 1}
+    study = Study(config, searches, rankers, combined, genotypes, flags, settings, deployment, networks, stop)
     score(study, 1)  # refuses a ranker that these networks cannot have
     return study
 
@@ -166,6 +178,11 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
     measure = next(iter(searches.values())).task.measure
     results = true_results(study, measure, log, make_pieces)
     rankings = {name: [row[name] for row in scores] for name in scores[0]}
+    columns = {**rankings, SHARED: next(iter(rankings.values()))}  # of several searches the first
+    for row, names in study.combined.items():
+        rankings[row] = mean_of_ranks([columns[name] for name in names])
+    if config.finals:
+        rankings |= rank_by_finals(study, rankings, log, make_pieces)
     runs = {
         name: {"epochs": s.epoch, "recipe": s.config.recipe, "reward_images": s.data.rewards.num_images}
         for name, s in searches.items()
@@ -179,6 +196,22 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
         ),
     }
     write_ranking(log, document)
+
+
+def rank_by_finals(
+    study: Study, rankings: Mapping[str, Sequence[float]], log: RunLog, make_pieces: Maker
+) -> dict[str, list[float]]:
+    """A ranking of all genotypes by finals from the shared weights of the first search, as its end would have it.
+
+    They are ranked before as --rank_by of that search says, if that is among the ``rankings``; else by its loss.
+    """
+    run, s, c = study.config.runs[0], next(iter(study.searches.values())), study.config
+    before = rankings.get(s.config.rank_by.replace(",", "+"), next(iter(rankings.values())))
+    order = [g for _, g in sorted(zip(before, study.genotypes, strict=True), key=lambda pair: (-pair[0], pair[1]))]
+    folder = log.folder / "finals" / Path(run).name
+    finals = run_finals(c, Path(run), by_rank(order), make_pieces, folder=folder, device=None)
+    best_first, name = finals_first(finals, order), f"finals: {c.finals}, {c.final_epochs} epochs, {c.finals_start}"
+    return {name: [float(-best_first.index(genotype)) for genotype in study.genotypes]}
 
 
 def true_results(study: Study, measure: str, log: RunLog, make_pieces: Maker) -> list[Sequence[Mapping[str, Any]]]:

@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from engine.jobs import require_jobs
+from engine.pieces import Maker, Workplace, make
 from engine.seeds import NOT_COMPARED
 from ops.genotype import GenotypeError
-from studies.pieces import Maker, make
-from utils.config import CommonConfig
+from utils.config import CommonConfig, JobsConfig
 from utils.config.flags import flag, make_parser
 from utils.reports.log import RunLog, write_json
 from utils.runs.resume import flags_of
@@ -32,12 +33,11 @@ SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
+class StudyConfig(JobsConfig):
     """The flags of every study. ``rest``: what stands behind ``--``, word by word."""
 
     save: str = flag("study", "name of the study; the same name goes on with it", STUDY, type=numbers.save_name)
     result: str = flag("result", "the study is written to <result>/studies/<save>", STUDY)
-    jobs: int = flag(1, "processes that train at the same time", STUDY, type=numbers.processes)
     device: str = flag("auto", "auto, cpu, mps, or another device as torch names it", STUDY)
     rest: tuple[str, ...] = ()
 
@@ -126,12 +126,14 @@ def run_study(
     with command(name, GenotypeError, again="the same command") as state, stop_requests(World()) as stop:
         if launched().size > 1:
             raise UsageError("a study runs in one process: --jobs trains several networks at once")
+        require_jobs(config)
         # Signals are only noted: one that comes while data are read is looked at right behind that.
         study = prepare(stop)  # reads data, so it can take a while
         stop.check()
         with study_folder(config.result, config.save, study.settings) as log:
             state.started(log)  # what goes wrong from here on is a fault, status 1
-            work(study, log, partial(make, jobs=config.jobs, stop=stop, say=log.line))
+            place = Workplace(config, log.folder, World(), stop, log.line, apart=True)
+            work(study, log, partial(make, place=place))
     return 0
 
 

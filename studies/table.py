@@ -25,10 +25,10 @@ from controller.positions import Positions
 from controller.sampling import NothingFitsError
 from controller.strategies import STRATEGIES
 from engine.configuration import parse_search
+from engine.pieces import Maker, Piece, make_rows
 from engine.recipes import SEARCH_RECIPES
 from engine.search_setup import strategy_options
 from ops.space import NASBENCH201, Space
-from studies.pieces import Maker, Piece, make_rows
 from studies.study import STUDY, StudyConfig, names_in, parse_study, require_free, run_study
 from studies.table_reader import NAMED, Table, options_of, read_table, table_path
 from studies.table_report import judge, write_regrets

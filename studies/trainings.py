@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from controller.sampling import POPULATIONS
 from data.datasets import output_names
 from engine.configuration import parse_retrain
 from engine.passes import Learner
+from engine.pieces import Maker, Name, Piece, key_of, make_rows
 from engine.recipes import Recipe, choose_recipe
 from engine.retrain_phases import train_epoch, validate
 from engine.retrain_setup import RetrainData, build_network, open_retraining
@@ -27,7 +27,6 @@ from models.deployment import Deployment
 from models.parts import Cost
 from models.spec import NetworkSpec
 from ops.genotype import Candidate, Genotype, num_cells
-from studies.pieces import Maker, Name, Piece, make_rows
 from studies.study import require_free, stated
 from utils.config import RetrainConfig
 from utils.runs.context import RunContext, run_context
@@ -42,12 +41,6 @@ RESERVED = ("arch", "blocks", "sharing", "seed", "seeds", "save", "result", "res
 RESERVED += ("evaluate", "predict", "export")
 WIDEST = 1024  # filters that are tried
 AGREE = 0.1  # how far parameters may be from those that a study wants
-
-
-def key_of(genotype: Genotype) -> str:
-    """A short name of a genotype for files."""
-    text = json.dumps([genotype.space, genotype.sharing, genotype.to_lists()])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]  # 48 bits, for some hundred genotypes
 
 
 @dataclass(frozen=True)

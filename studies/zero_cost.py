@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from scipy import stats
 
+from engine.pieces import Maker, Piece
 from models.deployment import Deployment
 from models.parts import Cost
 from models.proxies import ProxyError, ProxyRanker
 from models.spec import NetworkSpec
 from ops.genotype import Genotype
 from ops.space import NASBENCH201
-from studies.pieces import Maker, Piece
 from studies.study import STUDY, StudyConfig, names_in, parse_study, run_study
 from studies.table_reader import SHIPPED, Table, read_table
 from studies.tables import table, write_study

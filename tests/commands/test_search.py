@@ -165,13 +165,13 @@ def test_a_ranker_that_cannot_rank_is_refused_before_anything_is_made(tmp_path, 
 
 def test_a_ranker_that_fails_later_is_exchanged_and_no_epoch_is_lost(tmp_path, capsys, monkeypatch):
     flags = ["--epochs", "1", "--controller_steps", "0", "--valid_steps", "0", "--no-tensorboard"]
-    monkeypatch.setitem(PROXIES, "nwot", refusing(2))  # one before the first epoch, one at the end
+    monkeypatch.setitem(PROXIES, "nwot", refusing(1))  # one before the first epoch, and none at the end
     words = [*TINY_SEARCH, *flags, "--result", str(tmp_path)]
     with pytest.raises(SystemExit) as end:
         SCRIPTS["search"].main([*words, "--rank_by", "nwot"])
     assert end.value.code == 1
     [line] = capsys.readouterr().err.splitlines()
-    assert "ranker nwot" in line
+    assert "genotypes by nwot" in line
     [folder] = tmp_path.glob("search/*")
     assert SCRIPTS["search"].main([*words, "--resume", str(folder), "--rank_by", "jacob_cov"]) == 0
     assert len(metrics(folder)) == 1

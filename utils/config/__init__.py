@@ -4,18 +4,21 @@ A flag is declared once, as a field of a dataclass: name, type, default, help. W
 and which flags contradict each other, engine/configuration.py knows.
 """
 
-from utils.config.common import BLOCKS, CommonConfig
+from utils.config.common import BLOCKS, CommonConfig, JobsConfig
 from utils.config.flags import flag, flags_in, make_parser, written_default
 from utils.config.retrain import DEFAULT_ARCH, RETRAIN, RetrainConfig
-from utils.config.search import SEARCH, SHARED, SearchConfig
+from utils.config.search import SCRATCH, SEARCH, SHARED, FinalsConfig, SearchConfig
 
 __all__ = [
     "BLOCKS",
     "DEFAULT_ARCH",
     "RETRAIN",
+    "SCRATCH",
     "SEARCH",
     "SHARED",
     "CommonConfig",
+    "FinalsConfig",
+    "JobsConfig",
     "RetrainConfig",
     "SearchConfig",
     "flag",

@@ -11,6 +11,20 @@ from utils.system import numbers
 BLOCKS = numbers.counts(MAX_BLOCKS, MAX_STAGES)  # normal cells of each stage
 LAYERS = numbers.whole(1, MAX_BLOCKS)  # of a stack of cells
 DATA, RUN, OPTIMISATION, NETWORK = "data", "run", "optimisation", "network"
+JOBS = "independent trainings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsConfig:
+    """Where independent trainings run: the finals of a search, the pieces of a study."""
+
+    jobs: int = flag(1, "processes that train at the same time", JOBS, type=numbers.processes)
+    cluster: str | None = flag(
+        None, "submit them, as many as --jobs at a time, through submitit", JOBS, choice=("slurm", "local")
+    )
+    slurm: str | None = flag(
+        None, "partition=...,gpus_per_node=1,...: what Slurm is asked for", JOBS, type=numbers.assignments
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +63,9 @@ class CommonConfig:
     seed: int = flag(2, "all randomness derives from it", RUN, type=numbers.seed)
 
     batch_size: int = flag(EACH_SCRIPT, "images a step", OPTIMISATION, type=numbers.positive_int)
-    epochs: int = flag(EACH_SCRIPT, "passes over the training images", OPTIMISATION, type=numbers.positive_int)
+    epochs: int = flag(
+        EACH_SCRIPT, "passes over the training images; of a search 0: no supernet", OPTIMISATION, type=numbers.count
+    )
     momentum: float = flag(0.9, "of SGD", OPTIMISATION, type=numbers.probability)
     weight_decay: float = flag(3e-4, "of SGD", OPTIMISATION, type=numbers.non_negative)
     drop_prob: float | None = flag(

@@ -17,7 +17,8 @@ class Flag:
     """What a flag is but for its name and its value, which are those of the field.
 
     ``type``: of its text, bool for a pair of --flag and --no-flag; ``choice``: the names that it takes, or True: those
-    of a table, which the parser is given under the flag's name; ``aliases``: other names of the flag;
+    of a table, which the parser is given under the flag's name; ``several``: it takes some of these names, with commas;
+    ``aliases``: other names of the flag;
     ``default_text``: what --help calls the default that stands here, where its value does not speak for itself, as
     None never does.
     """
@@ -28,6 +29,7 @@ class Flag:
     _: KW_ONLY
     type: Callable[[str], Any] = str
     choice: bool | Iterable[str] = False
+    several: bool = False
     aliases: Sequence[str] = ()
     default_text: str | None = None
     metavar: str | None = None
@@ -82,9 +84,23 @@ def make_parser(
         else:
             names_taken = choices[name] if of.choice is True else of.choice
             options = {"type": of.type, "choices": tuple(names_taken or ()) or None, "metavar": of.metavar}
+            if of.several:
+                options |= {"type": _several(options["choices"]), "choices": None}
         action = groups[of.group].add_argument(*names, **options)
         action.help = _help(of, defaults[name])  # set here: some versions of argparse add defaults of their own
     return parser
+
+
+def _several(names: Sequence[str]) -> Callable[[str], str]:
+    """A type for some of these names, with commas."""
+
+    def parse(text: str) -> str:
+        unknown = [name for name in text.split(",") if name not in names]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(names)}")
+        return text
+
+    return parse
 
 
 class _Parser(argparse.ArgumentParser):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ops.space import SLNAS
-from utils.config.common import BLOCKS, DATA, LAYERS, NETWORK, CommonConfig
+from utils.config.common import BLOCKS, DATA, LAYERS, NETWORK, CommonConfig, JobsConfig
 from utils.config.flags import flag
 from utils.system import numbers
 
 STRATEGY, CONTROLLER, NAO, RESULT = "strategy", "controller", "NAO", "result"
 ARCHITECTURE = "architecture by gradients"
 SHARED_WEIGHTS = "shared weights"
-SHARED = "shared"  # rank by the shared weights; all other rankers need no training
+FINALS = "finals: the best candidates are trained, and ranked by that"
+SHARED, SCRATCH = "shared", "scratch"  # rank by, or begin with, the shared weights; or begin with nothing
 LIMITS = "limits of the network that will be retrained"
 SEARCH = {
     "prog": "train_search_cifar.py",
@@ -23,11 +24,28 @@ SEARCH = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(CommonConfig):
+class FinalsConfig:
+    """How the best candidates of a search are trained, in rounds of successive halving."""
+
+    finals: int = flag(0, "how many", FINALS, type=numbers.count, default_text="0, tuned 9, halving 27")
+    final_epochs: int = flag(
+        2, "of each in the first round; then the best third for three times as many", FINALS, type=numbers.positive_int
+    )
+    final_rounds: int | None = flag(
+        None, "at most", FINALS, type=numbers.positive_int, default_text="until one is left"
+    )
+    finals_start: str = flag(
+        "mixed", "their first weights; mixed: shared ones in the first round", FINALS, choice=(SHARED, SCRATCH, "mixed")
+    )
+    finals_by: str = flag("ranking", "who chooses them", FINALS, choice=("ranking", "predictor", "random"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(FinalsConfig, JobsConfig, CommonConfig):
     """What a search is told."""
 
     batch_size: int = 96
-    epochs: int = 150
+    epochs: int = 150  # 0: a search without a supernet
     child_out_filters: int = 48
     blocks: tuple[int, ...] = (4, 4)  # of a space that stacks cells one number, which the space fills in
     sharing: str = "type"
@@ -117,5 +135,7 @@ class SearchConfig(CommonConfig):
 
     valid_steps: int = flag(20, "genotypes reported on an epoch", RESULT, type=numbers.count)
     derive_samples: int = flag(100, "genotypes ranked at the end", RESULT, type=numbers.positive_int)
-    rank_by: str = flag(SHARED, "what ranks them: shared weights, or a score without training", RESULT, choice=True)
+    rank_by: str = flag(
+        SHARED, "what ranks them; the mean of ranks by several with commas", RESULT, choice=True, several=True
+    )
     top_k: int = flag(10, "genotypes written to genotypes.json", RESULT, type=numbers.positive_int)

@@ -23,7 +23,7 @@ DATA = ("dataset", "train_images", "val_images", "image_size", "skipped")
 CURVES = {
     name: tuple(f"{side}/{name}" for side in ("shared", "train", "valid")) for name in ("loss", "top1", "miou", "fit")
 }
-PICTURES = (*(f"{name}.png" for name in CURVES), "derived.png", "pareto.png", "predictions.png")
+PICTURES = (*(f"{name}.png" for name in CURVES), "derived.png", "pareto.png", "finals.png", "predictions.png")
 COLUMNS = ("shared/loss", "controller/reward", "controller/entropy", "train/loss", "valid/loss")  # of the epochs
 COLUMNS += ("valid/top1", "valid/miou", "valid/fit")
 # Rows of the table, and where report.json has them.
@@ -174,11 +174,12 @@ def _details(run: Mapping[str, Any], name: str) -> list[str]:
     lines += [f"![{name}]({run['folder'] / name})" for name in PICTURES if (run["folder"] / name).is_file()] + [""]
     candidates = run["genotypes"].get("candidates", [])
     if candidates:
-        rows = [
-            [c["rank"], c["score"], c["parameters"], c["macs"], "yes" if c.get("pareto") else "", f"`{c['cells']}`"]
-            for c in candidates
-        ]
-        lines += _table(["rank", "score", "parameters", "MACs", "Pareto", "encodings"], rows)
+        rankers = list(candidates[0].get("scores", {}))  # where there were several
+        final = {"final": "final.score", "epochs": "final.epochs"} if "final" in candidates[0] else {}
+        columns = {"rank": "rank", **final, "score": "score", **{name: f"scores.{name}" for name in rankers}}
+        columns |= {"parameters": "parameters", "MACs": "macs", "Pareto": "pareto"}
+        rows = [[*(_at(c, place) for place in columns.values()), f"`{c['cells']}`"] for c in candidates]
+        lines += _table([*columns, "encodings"], rows)
         lines += ["Go on with", "", f"    {candidates[0]['retrain']}", ""]
         lines += [f"    python -m ops.draw {run['folder'] / 'genotypes.json'}#0 -o cell.svg", ""]
     return lines

@@ -1,8 +1,10 @@
-"""One writer for a folder: a lock that ends with its process, however that ends."""
+"""One writer for a folder, one maker for a file: locks that end with their process, however that ends."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from utils.system.errors import UsageError
@@ -52,3 +54,23 @@ class FolderLock:
         if self.file is not None:
             self.file.close()
             self.file = None
+
+
+@contextmanager
+def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether this process alone may make the file at ``path`` within the body, of all processes and machines.
+
+    ``wait``: for another process that is making it; else the answer is False.
+    """
+    if fcntl is None:
+        yield True
+        return
+    lock = path.with_name(f"{path.name}.lock")  # it stays: to remove it would let two processes lock two files
+    with open(lock, "ab") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            # Where a disk cannot lock, both make it: files are whole, and their content is the same.
+            yield error.errno in WITHOUT_LOCKS
+            return
+        yield True

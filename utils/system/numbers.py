@@ -82,6 +82,13 @@ def seeds(text: str) -> tuple[int, ...]:
     return values
 
 
+def assignments(text: str) -> str:
+    """``name=value,name=value``, as it is."""
+    if not all(name.isidentifier() and value for name, _, value in (part.partition("=") for part in text.split(","))):
+        raise argparse.ArgumentTypeError(f"{text!r} is not name=value,name=value")
+    return text
+
+
 def query_counts(text: str) -> tuple[int, ...]:
     """``50,100,200``: different counts, in order."""
     return tuple(sorted({positive_int(part) for part in text.split(",")}))

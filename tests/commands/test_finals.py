@@ -1,0 +1,206 @@
+"""Finals of a search: what they record, and that they go on, whoever makes them."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from engine import jobs
+from engine.finals import entrants
+from tests.harness import ROOT, TINY_SEARCH, genotypes, interrupted, job, only_run, refusal, result_of, run, together
+from utils.system import checkpoint
+
+IMAGES = 200
+FINALS = [
+    "--train_images",
+    str(IMAGES),
+    "--batch_size",
+    "40",
+    "--epochs",
+    "1",
+    "--derive_samples",
+    "5",
+    "--no-tensorboard",
+]
+FINALS += ["--rank_by", "parameters,shared", "--finals", "4", "--final_epochs", "1", "--seed", "5", "--canonical"]
+COMMAND = [*TINY_SEARCH, *FINALS]
+SCRATCH = [
+    "--recipe",
+    "halving",
+    "--epochs",
+    "0",
+    "--derive_samples",
+    "5",
+    "--finals",
+    "4",
+    "--final_epochs",
+    "1",
+    "--rank_by",
+    "macs",
+]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A search with four finals and then two, in one go."""
+    return run("search", tmp_path_factory.mktemp("finals"), *FINALS, "--tensorboard")
+
+
+def finals_of(folder: Path) -> dict[str, dict]:
+    return {path.name: json.loads(path.read_text()) for path in sorted((folder / "finals").glob("*.json"))}
+
+
+def same_finals(a: Path, b: Path) -> None:
+    """Assert that two searches trained the same finals, and rank the same candidates by them, to the last bit."""
+    assert finals_of(a) == finals_of(b)
+    assert genotypes(a) == genotypes(b)
+    assert not list((a / "finals").glob("*.pt"))
+
+
+def test_finalists_come_first_in_the_order_of_how_far_they_came_and_what_they_reached(searched):
+    candidates = genotypes(searched)["candidates"]
+    finals = [c["final"] for c in candidates if "final" in c]
+    assert [("final" in c) for c in candidates] == [True] * 4 + [False]
+    assert [final["round"] for final in finals] == [1, 1, 0, 0]
+    assert [final["epochs"] for final in finals] == [3, 3, 1, 1]
+    for pair in (finals[:2], finals[2:]):
+        assert pair[0]["score"] >= pair[1]["score"]
+    assert all({"parameters", "shared"} == set(c["scores"]) for c in candidates)
+    # Only the first round begins with the shared weights, by default.
+    assert [final["start"] for final in finals] == ["scratch", "scratch", "shared", "shared"]
+
+
+def test_images_are_counted_and_what_finals_changed_is_said(searched):
+    finals = result_of(searched)["finals"]
+    scored = genotypes(searched)["reward_images"]
+    trained = IMAGES - scored
+    assert finals["images"] == 4 * (trained + scored) + 2 * (3 * trained + scored)
+    epoch = json.loads((searched / "metrics.jsonl").read_text())
+    others = epoch["images/trained"] + epoch["images/scored"] + genotypes(searched)["ranked"] * scored
+    assert finals["images_of_all"] == finals["images"] + others
+    share = f"{100 * finals['images'] / finals['images_of_all']:.1f} %"
+    log = (searched / "log.txt").read_text()
+    assert f"finals: {share} of the images of this search; the winner was {finals['winner_before']} of 5 by" in log
+    assert set(finals["tau"]) == {"parameters", "shared"}
+    assert "| rank | final | epochs | score | parameters | shared |" in (searched / "report.md").read_text()
+    assert (searched / "finals.png").is_file()
+    events = EventAccumulator(str(searched), size_guidance={"images": 0, "tensors": 0}).Reload()
+    assert "genotype/finals" in events.Tags()["images"]
+    assert "genotype/finals/text_summary" in events.Tags()["tensors"]
+
+
+def test_a_stop_in_any_final_goes_on_to_the_same_bits(searched, tmp_path):
+    words = ["--result", str(tmp_path), "--tensorboard"]
+    steps = 4 + 5 * 5  # of the epoch and the ranking; of the first finals on there are four a final's epoch
+
+    def begin() -> int:
+        return status([*COMMAND, *words])
+
+    def go_on() -> int:
+        return status([*COMMAND, *words, "--resume", "auto"])
+
+    interrupted(begin, go_on, steps, steps + 6, steps + 21, steps + 40)
+    same_finals(only_run(tmp_path, "search"), searched)
+
+
+def status(words: list[str]) -> int:
+    import train_search_cifar
+
+    try:
+        return train_search_cifar.main(words)
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process")
+def test_a_killed_search_repeats_an_epoch_of_one_final_at_most(searched, tmp_path):
+    command = [sys.executable, "train_search_cifar.py", *COMMAND, "--result", str(tmp_path), "--resume", "auto"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob("search/*/finals/*-scratch-3-1.pt")):  # the first epoch of a second round
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    folder = only_run(tmp_path, "search")
+    before = {path: path.stat().st_mtime_ns for path in (folder / "finals").glob("*.json")}
+    assert len(before) >= 4
+    assert status([*COMMAND, "--result", str(tmp_path), "--resume", "auto"]) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    same_finals(folder, searched)
+
+
+@pytest.mark.parametrize("where", [["--jobs", "2"], ["--jobs", "2", "--cluster", "local"]])
+def test_jobs_train_the_same_finals(where, searched, tmp_path):
+    same_finals(run("search", tmp_path, *FINALS, *where), searched)
+
+
+def test_two_processes_divide_the_finals_among_them_and_end_with_the_same(tmp_path):
+    alone = run("search", tmp_path / "one", *FINALS[:4], *SCRATCH, "--no-tensorboard")
+    done = together(job(tmp_path / "two", "search", *FINALS[:4], *SCRATCH, "--no-tensorboard", base=TINY_SEARCH))
+    assert done.returncode == 0, done.stderr
+    same_finals(only_run(tmp_path / "two", "search"), alone)
+    assert {c["final"]["start"] for c in genotypes(alone)["candidates"][:4]} == {"scratch"}
+    assert not (alone / "metrics.jsonl").exists(), "no epoch of shared weights"
+
+
+def test_a_full_disk_ends_in_one_line_and_the_same_command_goes_on(searched, tmp_path, capsys, monkeypatch):
+    real = checkpoint.save
+
+    def full(path, state):
+        if path.parent.name == "finals" and "-3-1" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", full)
+        assert status([*COMMAND, "--result", str(tmp_path)]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in line
+    assert status([*COMMAND, "--result", str(tmp_path), "--resume", "auto"]) == 0
+    same_finals(only_run(tmp_path, "search"), searched)
+
+
+def test_more_finals_than_candidates_are_all_of_them(tmp_path, capsys):
+    folder = run("search", tmp_path, *FINALS, "--finals", "50")
+    assert "--finals 50: there are 5 different candidates, and all of them are trained" in capsys.readouterr().out
+    assert all("final" in c for c in genotypes(folder)["candidates"])
+
+
+def test_what_cannot_be_is_refused_before_any_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, "find_spec", lambda _name: None)
+    refused = {
+        "compares nothing": ["--finals", "1"],
+        "derives one genotype": ["--finals", "4", "--searcher", "darts"],
+        "trains no shared weights": ["--epochs", "0"],
+        "has no scores": ["--epochs", "0", "--rank_by", "macs"],
+        "--slurm is for": ["--slurm", "partition=gpu"],
+        "is not name=value": ["--slurm", "gpu", "--cluster", "slurm"],
+        "requirements-optional.txt": ["--cluster", "local"],
+        "'luck' is none of": ["--rank_by", "macs,luck"],
+        "invalid choice": ["--finals_start", "warm"],
+        "too small for 5 stages": ["--finals", "2", "--deploy_blocks", "[0,0,0,0,0]"],
+    }
+    for text, flags in refused.items():
+        assert text in refusal("search", capsys, *TINY_SEARCH, "--result", str(tmp_path), *flags), flags
+    assert not list(tmp_path.iterdir())
+    assert "trains nothing" in refusal("retrain", capsys, "--data", "digits", "--epochs", "0")
+
+
+def test_rounds():
+    assert entrants(9, None) == [9, 3]
+    assert entrants(27, None) == [27, 9, 3]
+    assert entrants(27, 2) == [27, 9]
+    assert entrants(2, None) == [2]
+    assert entrants(5, None) == [5, 2]
+    for n in range(2, 60):
+        counts = entrants(n, None)
+        assert counts[0] == n
+        assert all(1 < after == -(-before // 3) for before, after in pairwise(counts))
