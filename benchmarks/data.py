@@ -9,7 +9,6 @@ TensorLoader. Photographs: the transforms alone, and as batches of workers. Medi
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.common import make_parser, report
+from benchmarks.common import make_parser, measure, report
 from data.images import Images
 from data.loaders import LargeImageLoader, TensorLoader
 from data.presets import CIFAR10, large, small
@@ -50,16 +49,10 @@ class PerImage(Dataset):
 
 def rates(ways: dict[str, Callable[[], int]], repeats: int) -> dict[str, float]:
     """Images a second: the median of ``repeats`` passes of each way, in turns, after one to warm up."""
-    for way in ways.values():
-        way()
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        # In turns: a slow moment of the machine then falls on every way.
-        for name, way in ways.items():
-            began = time.perf_counter()
-            count = way()
-            speeds[name].append(count / (time.perf_counter() - began))
-    return {name: statistics.median(values) for name, values in speeds.items()}
+    counts = [way() for way in ways.values()]
+    times = measure([*ways.values()], repeats, OPTIONS["device"], warmup=0)
+    medians = [statistics.median(times[way :: len(ways)]) for way in range(len(ways))]
+    return {name: count / median for name, count, median in zip(ways, counts, medians, strict=True)}
 
 
 def small_images(count: int, batch_size: int, repeats: int) -> dict[str, float]:

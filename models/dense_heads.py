@@ -15,7 +15,7 @@ from torchvision.ops import FeaturePyramidNetwork
 
 from models.plan import CellPlan
 from models.spec import NetworkSpec
-from models.stems import stem_stride
+from models.stems import STEMS
 
 LOW, HIGH = 8, 16  # strides of the maps that LR-ASPP reads
 INNER = 128  # channels inside it, as torchvision builds it
@@ -25,7 +25,7 @@ FINEST = 8  # the least stride of these maps
 
 def map_widths(spec: NetworkSpec, plans: Sequence[CellPlan]) -> dict[int, int]:
     """Channels of the map of every stride in ``Features.by_stride``."""
-    widths, stride = {}, stem_stride(spec.stem)
+    widths, stride = {}, STEMS[spec.stem].divisor
     for plan in plans:
         if plan.is_reduction:
             widths[stride], stride = plan.reads[1], 2 * stride

@@ -95,7 +95,9 @@ def export_network(
     images = images[:32].detach().to("cpu", torch.float32)
     if normalise:
         images = (images * mean_and_std[1] + mean_and_std[0]).clamp(0, 1)
-    eager = Deployed(_for_evaluation(network), mean_and_std if normalise else None).eval()
+    bare = copy.deepcopy(network).to("cpu", torch.float32)
+    bare.aux_heads = nn.ModuleList()
+    eager = Deployed(bare, mean_and_std if normalise else None).eval()
     smaller = copy.deepcopy(eager).requires_grad_(False)
     folded = fold_batch_norms(smaller)
     write, read = FORMATS[kind]
@@ -124,13 +126,6 @@ def _line(report: Mapping[str, Any], macs: int) -> str:
         f"{macs} MACs, largest difference of a logit {report['largest_difference']:.1e}, "
         f"{milliseconds[1]:.2f} ms at batch 1, {milliseconds[32]:.2f} ms at batch 32"
     )
-
-
-def _for_evaluation(network: nn.Module) -> nn.Module:
-    """A copy on the CPU in float32, without auxiliary heads."""
-    network = copy.deepcopy(network).to("cpu", torch.float32).eval()
-    network.aux_heads = nn.ModuleList()
-    return network
 
 
 def _compare(run: Run, images: Tensor, expected: Tensor, name: str) -> float:
@@ -185,10 +180,6 @@ def _write_pt2(deployed: nn.Module, images: Tensor, path: Path, metadata: Mappin
     torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
 
 
-def _read_pt2(path: Path) -> Run:
-    return torch.export.load(path).module()
-
-
 def _write_onnx(deployed: nn.Module, images: Tensor, path: Path, metadata: Mapping[str, Any]) -> None:
     names = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": ANY_BATCH}
     program = torch.onnx.export(deployed, (images,), dynamo=True, external_data=False, verbose=False, **names)
@@ -210,4 +201,4 @@ def _read_onnx(path: Path) -> Run:
 
 
 # What writes a network as one file, and what makes a function of such a file. The name is its suffix too.
-FORMATS = {"onnx": (_write_onnx, _read_onnx), "pt2": (_write_pt2, _read_pt2)}
+FORMATS = {"onnx": (_write_onnx, _read_onnx), "pt2": (_write_pt2, lambda path: torch.export.load(path).module())}

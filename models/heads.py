@@ -6,6 +6,7 @@ Those of networks that stack cells: docs/spaces.md, section 22.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -70,13 +71,6 @@ class PooledLinear(nn.Linear):
         return super().forward(averages)  # (N, C) -> (N, outputs)
 
 
-def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
-    """Heads that give one vector of outputs an image: the main one, and one after each stage but the last."""
-    read = [plan for plan in plans if plan.feeds_aux]
-    aux = [PooledLinear(plan.out_width, spec.num_classes, of) for of, plan in enumerate(read)]
-    return PooledLinear(plans[-1].out_width, spec.num_classes), aux
-
-
 class JoinedTiles(PooledLinear):
     """Average the map of each tile over its pixels, lay the tiles of an image side by side, one linear map.
 
@@ -92,11 +86,13 @@ class JoinedTiles(PooledLinear):
         return x.reshape(len(x) // TILES, self.in_features)
 
 
-def jigsaw(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
-    """Heads that give one vector of outputs for four tiles: the main one, and one after each stage but the last."""
+def classify(
+    spec: NetworkSpec, plans: Sequence[CellPlan], head: type[PooledLinear] = PooledLinear
+) -> tuple[nn.Module, list[nn.Module]]:
+    """Heads that give one vector of outputs for what they pool: the main one, and one after each stage but the last."""
     read = [plan for plan in plans if plan.feeds_aux]
-    aux = [JoinedTiles(plan.out_width, spec.num_classes, of) for of, plan in enumerate(read)]
-    return JoinedTiles(plans[-1].out_width, spec.num_classes), aux
+    aux = [head(plan.out_width, spec.num_classes, of) for of, plan in enumerate(read)]
+    return head(plans[-1].out_width, spec.num_classes), aux
 
 
 class AuxiliaryHead(nn.Module):
@@ -168,4 +164,9 @@ HeadBuilder = Callable[[NetworkSpec, Sequence[CellPlan]], tuple[nn.Module, list[
 
 # The head of a name, and the auxiliary heads of a training. A head is a module that takes Features. A space may have
 # heads of its own in their place (models.structures).
-HEADS: dict[str, HeadBuilder] = {"classify": classify, "jigsaw": jigsaw, "segment": segment, "detect": detect}
+HEADS: dict[str, HeadBuilder] = {
+    "classify": classify,
+    "jigsaw": partial(classify, head=JoinedTiles),
+    "segment": segment,
+    "detect": detect,
+}

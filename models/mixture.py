@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.darts import StackedCell, dropped
 from models.plan import CellPlan
 from models.spec import NetworkSpec
+from models.stack import StackedCell, entry
 from ops.encodings import Encoding
 from ops.layout import concatenate
 from ops.registry import STACKED
-from ops.space import DARTS, edges
+from ops.space import DARTS, Edge
 
 COLUMNS = ("none", *DARTS.operations)  # of a table of weights
 POOLS = ("max_pool_3x3", "avg_pool_3x3")
-EDGES = DARTS.nodes * (DARTS.nodes + 3) // 2  # rows: node n reads n + 2 states
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Stands for a genotype: the weights with which edges of normal cells and of reductions mix all operations.
-
-    (14, 8) each, the row of input i of node n being n (n + 3) / 2 + i, the columns :data:`COLUMNS`.
-    """
-
-    normal: Tensor
-    reduction: Tensor
-
-    def cell(self, _stage: int, _block: int, is_reduction: bool) -> Tensor:
-        """The table that a cell uses."""
-        return self.reduction if is_reduction else self.normal
 
 
 class MixedCell(StackedCell):
@@ -44,7 +27,9 @@ class MixedCell(StackedCell):
     """
 
     def __init__(self, plan: CellPlan, _spec: NetworkSpec) -> None:
-        super().__init__(plan, affine=False)
+        super().__init__(plan)
+        self.pre0 = entry(plan.reads[0], plan.width, plan.halved, affine=False)
+        self.pre1 = entry(plan.reads[1], plan.width, False, affine=False)
         states = range(DARTS.nodes + 1)  # the last node is read by none
         self.pools = nn.ModuleList(nn.ModuleDict({name: self._pool(name, s) for name in POOLS}) for s in states)
         self.edges = nn.ModuleList(
@@ -59,37 +44,25 @@ class MixedCell(StackedCell):
         names = (name for name in DARTS.operations if name not in POOLS)
         return nn.ModuleDict({name: STACKED[name](self.plan.width, self.plan.stride(state), False) for name in names})
 
+    def layer(self, n: int, side: int, edge: Edge) -> nn.Module:
+        """The operation of an edge of node n."""
+        name = DARTS.operations[edge.op]
+        return self.pools[edge.input][name] if name in POOLS else self.edges[n][edge.input][name]
+
     def forward(
-        self,
-        s0: Tensor,
-        s1: Tensor,
-        encoding: Encoding | Tensor,
-        *,
-        keep: Tensor | None = None,
+        self, s0: Tensor, s1: Tensor, encoding: Encoding | Tensor, *, keep: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones, s1 and the output of this cell.
 
         s0 (N, C0, H, W), twice as large where ``plan.halved``, and s1 (N, C1, H, W). ``encoding``: a path, or the
-        weights (14, 8) of the mixture. ``keep``: drop-path factors of a path, (2 * nodes, N, 1, 1, 1), or None.
+        weights (14, 8) of the mixture, the row of input i of node n being n (n + 3) / 2 + i, the columns COLUMNS.
         """
         states = [self.pre0(s0), self.pre1(s1)]  # (N, C, H, W) each, C = plan.width
         if isinstance(encoding, Tensor):
             self._mix(states, encoding)
         else:
-            self._follow(states, encoding, keep)
+            self.follow(states, encoding, keep)
         return s1, concatenate(states[2:])  # (N, 4C, H, W), in a reduction (N, 4C, H/2, W/2)
-
-    def _follow(self, states: list[Tensor], encoding: Encoding, keep: Tensor | None) -> None:
-        """Append the nodes of one path to the states."""
-        for n, pair in enumerate(edges(encoding)):
-            layers = [self._layer(n, edge.input, DARTS.operations[edge.op]) for edge in pair]
-            terms = [layer(states[edge.input]) for edge, layer in zip(pair, layers, strict=True)]
-            if keep is not None:
-                terms = [dropped(x, layers[side], keep[2 * n + side]) for side, x in enumerate(terms)]
-            states.append(terms[0] + terms[1])
-
-    def _layer(self, n: int, state: int, name: str) -> nn.Module:
-        return self.pools[state][name] if name in POOLS else self.edges[n][state][name]
 
     def _mix(self, states: list[Tensor], table: Tensor) -> None:
         """Append the nodes of the mixture to the states: sums over their inputs and operations.

@@ -5,7 +5,7 @@ A cell has four states, each of which sums one operation on every state before i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from models.heads import Features, PooledLinear
 from models.parts import NEWER, Part
-from models.plan import CellPlan, require_counts
+from models.plan import CellPlan
 from models.spec import NetworkSpec
 from ops.encodings import Encoding
 from ops.genotype import Genotype
@@ -22,32 +22,6 @@ from ops.registry import STACKED
 from ops.space import NASBENCH201
 
 ZERO = NASBENCH201.operations.index("none")  # an edge of zeros: nothing is computed of it
-
-
-def plan(spec: NetworkSpec, _genotype: Genotype | None = None) -> tuple[CellPlan, ...]:
-    """Stage i is ``blocks[i]`` cells of ``filters * 2**i`` channels; a residual block leads to the next one."""
-    blocks, width, plans = spec.blocks, spec.filters, []
-    require_counts(blocks)
-    kinds = [
-        (stage, is_reduction)
-        for stage, count in enumerate(blocks)
-        for is_reduction in [*([False] * count), *([True] if stage < len(blocks) - 1 else [])]
-    ]
-    for index, (stage, is_reduction) in enumerate(kinds):
-        plans.append(
-            CellPlan(
-                index=index,
-                stage=stage,
-                is_reduction=is_reduction,
-                width=width,
-                out_width=width * (1 + is_reduction),
-                is_last=index == len(kinds) - 1,
-                feeds_aux=False,
-                reads=(width, width),
-            )
-        )
-        width *= 1 + is_reduction
-    return tuple(plans)
 
 
 class Cell(nn.Module):
@@ -160,8 +134,3 @@ class NormedHead(PooledLinear):
     def pooled(self, features: Features) -> Tensor:
         """Turn features, of which the last are (N, C, h, w), into (N, C)."""
         return F.relu(self.bn(features.last)).mean(dim=(2, 3))
-
-
-def classify(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
-    """The published classifier, which has no auxiliary heads."""
-    return NormedHead(plans[-1].out_width, spec.num_classes), []

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.heads import Features
 from models.parts import count_macs
 from models.spec import NetworkSpec
-from models.stems import STEMS, Stemmed, build_stems, stem_stride
+from models.stems import STEMS, Stemmed, build_stems
 from models.structures import STRUCTURES
 from ops.encodings import Encoding
 from ops.genotype import Genotype
@@ -65,7 +65,7 @@ class Backbone(nn.Module):
         s0, s1 = images if isinstance(images, Stemmed) else self.stem(images)  # (N, C, H', W') each
         keep = self._keep_masks(s1, genotype, drop_path)  # (cells, 2 * nodes, N, 1, 1, 1) or None
         for_aux: list[Tensor] = []
-        by_stride, stride = {}, stem_stride(self.spec.stem)
+        by_stride, stride = {}, STEMS[self.spec.stem].divisor
         for cell, encoding in zip(self.blocks, self.encodings(genotype), strict=True):
             plan = cell.plan
             if plan.is_reduction:  # s1 is the last map of this size, which heads for pixels and boxes read
@@ -132,7 +132,8 @@ class Backbone(nn.Module):
 class Network(Backbone):
     """The network of a genotype, in which every edge is one operation; in ours ``blocks.{i}.nodes.{n}.{x,y}``.
 
-    Raises GenotypeError when the genotype does not fit ``blocks``, ValueError for impossible widths.
+    ``shape``: ``antialias``, ``aux`` and ``head``, as :class:`NetworkSpec` has them. Raises GenotypeError when the
+    genotype does not fit ``blocks``, ValueError for impossible widths.
     """
 
     def __init__(
@@ -142,23 +143,11 @@ class Network(Backbone):
         filters: int,
         num_classes: int,
         stem: str = "full",
-        antialias: str = "conv",
-        aux: bool = True,
-        head: str = "classify",
+        **shape: Any,
     ) -> None:
         genotype.require_fit(blocks)
         self.genotype = genotype
-        spec = NetworkSpec(
-            blocks=blocks,
-            filters=filters,
-            num_classes=num_classes,
-            stem=stem,
-            antialias=antialias,
-            aux=aux,
-            space=genotype.space,
-            head=head,
-        )
-        super().__init__(spec, genotype)
+        super().__init__(NetworkSpec(blocks, filters, num_classes, stem, space=genotype.space, **shape), genotype)
 
     @classmethod
     def of(cls, genotype: Genotype, spec: NetworkSpec) -> Network:

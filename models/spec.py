@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from models.stems import STEMS, stem_size
-from ops.space import SPACES, EdgeSpace, NetworkSpace
+from ops.space import SPACES, NetworkSpace
 from utils.system.errors import UsageError
 
 DENSE_HEADS = ("segment", "detect")  # whose maps have to lie on the pixels of the image
@@ -55,9 +55,8 @@ class NetworkSpec:
         return cls(**{key: value for key, value in values.items() if key in names})
 
     def halved(self, side: int) -> int:
-        """The side in pixels of what a reduction makes of a map: only our own stages round down."""
-        space = self.search_space
-        return -(-side // 2) if space.stacked or isinstance(space, EdgeSpace) else side // 2
+        """The side in pixels of what a reduction makes of a map."""
+        return -(-side // 2) if self.search_space.rounds_up else side // 2
 
     def smallest_map(self, image_size: int) -> int:
         """The side in pixels of the last cell's output; 0 means that the image is too small for the stages."""
@@ -86,14 +85,14 @@ class NetworkSpec:
     def require_batch(self, image_size: int, smallest_batch: int, split: str = "the data") -> None:
         """Refuse, with SizeError, a batch that leaves a batch norm a single value to take statistics of.
 
-        Nodes of the last reduction cell halve maps that are halved already, but not those of a stack. ``split``: of the
-        data, which the batch is of.
+        In our own space, nodes of the last reduction cell halve maps that are halved already. ``split``: of the data,
+        which the batch is of.
         """
-        side = -(-self.smallest_map(image_size) // 2)
-        if self.search_space.stacked:  # auxiliary heads end in a convolution over the whole map
-            side = 1 if self.aux else self.smallest_map(image_size)
-        elif isinstance(self.search_space, EdgeSpace):
-            side = self.smallest_map(image_size)
+        side = self.smallest_map(image_size)
+        if self.search_space.stacked and self.aux:  # auxiliary heads end in a convolution over the whole map
+            side = 1
+        elif not self.search_space.rounds_up:
+            side = -(-side // 2)
         if smallest_batch * side * side < 2:
             raise SizeError(
                 f"a batch of {smallest_batch} image of {split} at size {image_size} leaves batch norm with "

@@ -18,7 +18,7 @@ from ops.genotype import Genotype
 from ops.layers import Mish, SqueezeExcite, pointwise
 from ops.layout import concatenate
 from ops.mixture import MixedEdge, MixedEdges
-from ops.registry import OPERATIONS, build_operation
+from ops.registry import OPERATIONS
 from ops.space import Edge, edges
 
 STEMS = ("full", "quarter", "quarter_blur", "quarter")  # small images, retrained and searched; large ones
@@ -90,12 +90,7 @@ class Cell(nn.Module):
         self.out = Output(nodes * plan.width, plan.out_width)
 
     def forward(
-        self,
-        s0: Tensor,
-        s1: Tensor,
-        encoding: Sequence[int] | MixedEdges,
-        *,
-        keep: Tensor | None = None,
+        self, s0: Tensor, s1: Tensor, encoding: Sequence[int] | MixedEdges, *, keep: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Turn the states (s0, s1) into the next ones: s1 as the next cell reads it, and the output of this cell.
 
@@ -158,8 +153,7 @@ def _place(side: str) -> int:
 
 
 def _operation(plan: CellPlan, spec: NetworkSpec, name: str) -> nn.Module:
-    stride = 2 if plan.is_reduction else 1
-    return build_operation(name, plan.width, plan.out_width, stride=stride, antialias=spec.antialias)
+    return OPERATIONS[name](plan.width, plan.out_width, 2 if plan.is_reduction else 1, spec.antialias)
 
 
 def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Part]:
@@ -177,15 +171,9 @@ def parts(plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> Iterator[Par
 
 
 def initialise(module: nn.Module) -> None:
-    """Give all layers fresh weights.
-
-    Convolutions kaiming-normal fan_out, batch norms 1 and 0, linear maps normal(0, 0.01).
-    """
+    """Give layers fresh weights, convolutions kaiming-normal fan_out, linear maps normal(0, 0.01)."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.ones_(layer.weight)
-            nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, 0, 0.01)

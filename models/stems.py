@@ -1,6 +1,6 @@
 """The stems of a network: images (N, 3, H, W) -> the first two states, (N, C, H', W') each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -55,69 +55,53 @@ def _imagenet(channels: int, _antialias: str) -> list[list[nn.Module]]:
 
 
 class Stems(nn.ModuleList):
-    """Two stems, each of which reads the image."""
+    """One stem, whose output is both states, or two, of which the second reads the image, or ``chained`` the first."""
+
+    def __init__(self, stems: Iterable[nn.Module], chained: bool) -> None:
+        super().__init__(stems)
+        self.chained = chained
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) -> (N, C, H', W') twice."""
-        return self[0](images), self[1](images)
-
-
-class OneStem(nn.ModuleList):
-    """One stem, whose output is both states."""
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) -> (N, C, H', W'), twice the same."""
-        x = self[0](images)
-        return x, x
-
-
-class ChainedStems(nn.ModuleList):
-    """Two stems, the second of which reads what the first one gives, and halves it."""
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) -> (N, C, H', W') and (N, C, H'/2, W'/2)."""
-        x = self[0](images)
-        return x, self[1](x)
+        """(N, 3, H, W) -> (N, C, H', W') twice; where chained, the second is half as large."""
+        first = self[0](images)
+        if len(self) == 1:
+            return first, first
+        return first, self[1](first if self.chained else images)
 
 
 class Stem(NamedTuple):
     """A way to read the image: the layers of each stem, and what the newer state divides its side by, rounding up.
 
-    ``factor``: channels of the states by those of the first stage. ``wiring``: what each stem reads.
+    ``factor``: channels of the states by those of the first stage. ``chained``: as Stems has it.
     """
 
     layers: Callable[[int, str], list[list[nn.Module]]]
     divisor: int
     factor: int = 1
-    wiring: type[nn.ModuleList] = Stems
+    chained: bool = False
 
 
 STEMS = {
     "full": Stem(_full, 1),
     "quarter": Stem(_quarter, 4),
     "quarter_blur": Stem(_quarter_blur, 4),
-    "plain": Stem(_plain, 1, 3, OneStem),
-    "imagenet": Stem(_imagenet, 8, 1, ChainedStems),
-    "single": Stem(_single, 1, 1, OneStem),  # of NAS-Bench-201
+    "plain": Stem(_plain, 1, 3),
+    "imagenet": Stem(_imagenet, 8, chained=True),
+    "single": Stem(_single, 1),  # of NAS-Bench-201
 }
 
 
-def build_stems(kind: str, channels: int, antialias: str) -> nn.ModuleList:
+def build_stems(kind: str, channels: int, antialias: str) -> Stems:
     """All stems of a kind in the table, with fresh weights. Raises ValueError for another."""
     if kind not in STEMS:
         raise ValueError(f"stem {kind!r} is none of {', '.join(STEMS)}")
     stem = STEMS[kind]
-    return stem.wiring(nn.Sequential(*layers) for layers in stem.layers(channels, antialias))
-
-
-def stem_stride(kind: str) -> int:
-    """By how much smaller than the image the maps are that leave the stems."""
-    return STEMS[kind].divisor
+    return Stems((nn.Sequential(*layers) for layers in stem.layers(channels, antialias)), stem.chained)
 
 
 def stem_size(kind: str, image_size: int) -> int:
     """The side of the maps that leave the stems, in pixels."""
-    return -(-image_size // stem_stride(kind))
+    return -(-image_size // STEMS[kind].divisor)
 
 
 class Stemmed(NamedTuple):

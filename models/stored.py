@@ -66,12 +66,7 @@ def kept_candidate(
 
 
 def chosen_candidate(
-    arch: str,
-    sharing: str | None,
-    blocks: Sequence[int] | None,
-    *,
-    layers: int | None = None,
-    space: str | None = None,
+    arch: str, sharing: str | None, blocks: Sequence[int] | None, *, layers: int | None = None, space: str | None = None
 ) -> Candidate:
     """What a new run trains: what ``arch`` says, as deep as the space has it where neither it nor the user says.
 

@@ -8,10 +8,10 @@ from functools import partial
 
 from torch import nn
 
-from models import darts, enas, loose_ends, mixture, nasbench, staged
-from models.heads import HEADS, HeadBuilder, classify_stack
+from models import enas, mixture, nasbench, stack, staged
+from models.heads import HEADS, HeadBuilder, classify, classify_stack
 from models.parts import Part
-from models.plan import CellPlan, plan_stages
+from models.plan import CellPlan, plan_darts, plan_enas, plan_nao, plan_stages
 from models.spec import NetworkSpec
 from ops.genotype import Genotype
 
@@ -24,9 +24,9 @@ class Structure:
 
     ``stems``: those that fit, for retraining and search on small images, then for both on large ones. ``plan``: the
     cells, of a genotype, or of the supernet where there is none. ``cell``: a cell of the chosen network, by its plan,
-    the shape and its genotype. ``parts``: its layers, by which it is counted. ``initialise``: gives all layers fresh
-    weights. ``shared_cell``: a cell of the supernet, which holds all operations, None where there is no supernet. Cells
-    take ``(s0, s1, encoding, keep=)`` and give the two states that the next one reads; see models.staged.
+    the shape and its genotype. ``parts``: its layers, by which it is counted. ``initialise``: gives layers fresh
+    weights other than torch's. ``shared_cell``: a cell of the supernet, which holds all operations, None where there is
+    none. Cells take ``(s0, s1, encoding, keep=)`` and give the two states that the next one reads; see models.staged.
     ``heads``: those that the space has in place of the common ones. ``shared_key``: where the supernet keeps the weight
     that a chosen network has under a key of a cell, None where their weights are not the same ones.
     ``search_drop_path``: that of a search at the end of its ramp, unless the user gives one.
@@ -36,7 +36,7 @@ class Structure:
     plan: Planner
     cell: Callable[[CellPlan, NetworkSpec, Genotype], nn.Module]
     parts: Callable[[CellPlan, NetworkSpec, Genotype], Iterable[Part]]
-    initialise: Callable[[nn.Module], None]
+    initialise: Callable[[nn.Module], None] = lambda _network: None
     shared_cell: Callable[[CellPlan, NetworkSpec], nn.Module] | None = None
     heads: Mapping[str, HeadBuilder] = field(default_factory=dict)
     shared_key: Callable[[list[str], tuple[int, ...]], list[str]] | None = None
@@ -66,10 +66,10 @@ STRUCTURES = {
     ),
     "enas": Structure(
         stems=FITTING,
-        plan=loose_ends.plan_enas,
-        cell=loose_ends.LooseCell,
+        plan=plan_enas,
+        cell=stack.LooseCell,
         shared_cell=enas.SharedCell,
-        parts=loose_ends.parts,
+        parts=stack.parts,
         initialise=enas.initialise,
         # The published classifier has no bias and reads ReLU of the last map.
         heads={"classify": partial(classify_stack, bias=False, rectified=True)},
@@ -78,30 +78,28 @@ STRUCTURES = {
     ),
     "darts": Structure(
         stems=FITTING,
-        plan=darts.plan,
-        cell=darts.ChosenCell,
+        plan=plan_darts,
+        cell=stack.ChosenCell,
         shared_cell=mixture.MixedCell,
-        parts=darts.parts,
-        initialise=darts.initialise,
+        parts=stack.parts,
         # On large images the published head leaves out its last batch norm.
         heads={"classify": partial(classify_stack, both_norms=False, aux_in_place=True)},
     ),
     "nao": Structure(
         stems=FITTING,
-        plan=loose_ends.plan_nao,
-        cell=loose_ends.LooseCell,
-        parts=loose_ends.parts,
-        initialise=loose_ends.initialise,
+        plan=plan_nao,
+        cell=stack.LooseCell,
+        parts=stack.parts,
+        initialise=stack.initialise,
         heads={"classify": classify_stack},
     ),
     "nasbench201": Structure(
         stems=("single",) * 4,
-        plan=nasbench.plan,
+        plan=partial(plan_stages, ends=False),
         cell=nasbench.chosen_cell,
         shared_cell=nasbench.shared_cell,
         parts=nasbench.parts,
-        initialise=darts.initialise,
-        heads={"classify": nasbench.classify},
+        heads={"classify": partial(classify, head=nasbench.NormedHead)},
         shared_key=nasbench.shared_key,
         search_drop_path=0.0,
     ),

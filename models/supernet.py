@@ -39,7 +39,8 @@ class SuperNet(Backbone):
     ``bn_stats`` says where batch norms take their statistics from when a genotype is scored: ``batch``, the
     images at hand (no running statistics exist at all); ``recalibrate``, training images passed through the
     very path first; ``running``, averages over every path that was ever trained, as the published code
-    does in its shuffle units.
+    does in its shuffle units. ``bn_affine``: whether the norms of cells scale and shift. ``shape``: what else
+    :class:`NetworkSpec` takes.
     """
 
     def __init__(
@@ -49,31 +50,18 @@ class SuperNet(Backbone):
         num_classes: int,
         stem: str = "quarter",
         sharing: str = "type",
-        antialias: str = "conv",
-        aux: bool = True,
         bn_stats: str = "batch",
-        space: str = "slnas",
-        head: str = "classify",
         bn_affine: bool = True,
+        **shape: Any,
     ) -> None:
         if bn_stats not in BN_STATS:
             raise ValueError(f"bn_stats {bn_stats!r} is none of {', '.join(BN_STATS)}")
-        spec = NetworkSpec(
-            blocks=blocks,
-            filters=filters,
-            num_classes=num_classes,
-            stem=stem,
-            antialias=antialias,
-            aux=aux,
-            space=space,
-            head=head,
-        )
-        super().__init__(spec)
+        super().__init__(NetworkSpec(blocks, filters, num_classes, stem, **shape))
         self.sharing, self.bn_stats, self.bn_affine = sharing, bn_stats, bn_affine
         # A scale that another genotype trained would favour operations by their norm's history.
         if not bn_affine:  # the stems, which no genotype chooses, keep theirs
             for norm in _norms(self.blocks):
-                _forget_scale(norm)
+                norm.affine, norm.weight, norm.bias = False, None, None
         # Without running statistics a norm uses those of the batch, in evaluation too.
         if not BN_STATS[bn_stats].kept:
             for norm in _norms(self):
@@ -89,12 +77,8 @@ class SuperNet(Backbone):
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> "SuperNet":
         """The supernet that :meth:`arguments` describes, with fresh weights."""
-        return cls.of(
-            NetworkSpec.from_plain(arguments),
-            sharing=arguments["sharing"],
-            bn_stats=arguments["bn_stats"],
-            bn_affine=arguments.get("bn_affine", True),  # older files lack it
-        )
+        bn_affine = arguments.get("bn_affine", True)  # older files lack it
+        return cls.of(NetworkSpec.from_plain(arguments), arguments["sharing"], arguments["bn_stats"], bn_affine)
 
     def forward(
         self, images: Tensor | Stemmed, genotype: Genotype, drop_path: float | Tensor = 0.0
@@ -209,11 +193,6 @@ def _batch_by_batch(norm: nn.BatchNorm2d, sizes: Sequence[int], x: Tensor) -> Te
     """What a norm makes of the batches of these sizes that lie side by side in x (N, C, H, W)."""
     forward = nn.BatchNorm2d.forward
     return torch.cat([forward(norm, batch) for batch in x.split(list(sizes))])
-
-
-def _forget_scale(norm: nn.BatchNorm2d) -> None:
-    """Leave a batch norm without scale and shift: what follows an operation sees the same scale from all of them."""
-    norm.affine, norm.weight, norm.bias = False, None, None
 
 
 def _forget_statistics(norm: nn.BatchNorm2d) -> None:

@@ -53,33 +53,21 @@ def _validated_cell(index: int, cell: Any, space: NetworkSpace) -> Encoding:
     # Genotypes of the space of DARTS may have any number of nodes, as NASNet's do.
     if len(cell) != space.length and not (space.further and cell and len(cell) % 4 == 0):
         raise GenotypeError(f"cell {index} has {len(cell)} values, but an encoding has {space.length}")
-    if isinstance(space, EdgeSpace):
-        return _validated_edges(index, cell, space)
-    # input_1, op_1, input_2, op_2 of each node in turn.
     for position, value in enumerate(cell):
         n, field = divmod(position, 4)
-        name = ("input_1", "op_1", "input_2", "op_2")[field]
-        where = f"cell {index}, node {n}: {name} is {short(value)}"
+        if isinstance(space, EdgeSpace):  # an operation for each edge of a fixed graph
+            source, target = space.wires[position]
+            where, is_input = f"cell {index}, edge {source} to {target}: {short(value)}", False
+        else:  # input_1, op_1, input_2, op_2 of each node in turn
+            name, is_input = ("input_1", "op_1", "input_2", "op_2")[field], field % 2 == 0
+            where = f"cell {index}, node {n}: {name} is {short(value)}"
         if not is_int(value):
             raise GenotypeError(f"{where}, not an integer")
-        if field % 2 == 0 and not 0 <= value <= n + 1:
+        if is_input and not 0 <= value <= n + 1:
             raise GenotypeError(f"{where}, but node {n} reads inputs 0 to {n + 1}")
-        if field % 2 == 1 and not 0 <= value < len(space.known):
-            raise GenotypeError(f"{where}, but the operations are {_numbered(space)}")
-    return tuple(cell)
-
-
-def _numbered(space: NetworkSpace) -> str:
-    """All operations with the integers that stand for them."""
-    return ", ".join(f"{i} {operation}" for i, operation in enumerate(space.known))
-
-
-def _validated_edges(index: int, cell: Sequence[Any], space: EdgeSpace) -> Encoding:
-    """An operation for each edge of a fixed graph."""
-    for value, (source, target) in zip(cell, space.wires, strict=True):
-        if not is_int(value) or not 0 <= value < len(space.operations):
-            where = f"cell {index}, edge {source} to {target}: {short(value)}"
-            raise GenotypeError(f"{where}, but the operations are {_numbered(space)}")
+        if not is_input and not 0 <= value < len(space.known):
+            known = ", ".join(f"{i} {operation}" for i, operation in enumerate(space.known))
+            raise GenotypeError(f"{where}, but the operations are {known}")
     return tuple(cell)
 
 

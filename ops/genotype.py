@@ -132,10 +132,7 @@ class Candidate(NamedTuple):
 
 
 def read_candidate(
-    text_or_path: str | Path,
-    sharing: str | None = None,
-    blocks: Sequence[int] | None = None,
-    space: str | None = None,
+    text_or_path: str | Path, sharing: str | None = None, blocks: Sequence[int] | None = None, space: str | None = None
 ) -> Candidate:
     """Read the value of ``--arch``: a JSON list, what DARTS writes, a published name in any case, or a file of these.
 

@@ -78,18 +78,18 @@ class ShuffleDown(nn.Module):
 class PooledConv(nn.Module):
     """A 1x1 convolution, a 3x3 pool with a border of one, and batch norm.
 
-    ``kind``: ``avg`` or ``max``. ``blurred``: pools at stride 1 and subsamples with BlurPool. Averaging (padding
-    counted) commutes exactly with a bias-free 1x1 conv, so the average pool runs first: a quarter of the
-    multiplications at stride 2.
+    ``kind``: ``avg`` or ``max``. Where pools are anti-aliased, those of stride 2 pool at stride 1 and subsample with
+    BlurPool. Averaging (padding counted) commutes exactly with a bias-free 1x1 conv, so the average pool runs first: a
+    quarter of the multiplications at stride 2.
     """
 
-    def __init__(self, kind: str, width: int, out_width: int, *, stride: int, blurred: bool) -> None:
+    def __init__(self, kind: str, width: int, out_width: int, stride: int, antialias: str) -> None:
         super().__init__()
         self.conv = pointwise(width, out_width)
         self.bn = nn.BatchNorm2d(out_width)
-        self.averages = kind == "avg"
+        self.averages, blurred = kind == "avg", "pool" in ANTIALIAS[antialias] and stride == 2
         self.stride = 1 if blurred else stride
-        self.blur = BlurPool(width if self.averages else out_width) if blurred and stride == 2 else None
+        self.blur = BlurPool(width if self.averages else out_width) if blurred else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, W, H, H) -> (N, out, H', H'), H' = ceil(H/stride)."""
@@ -108,11 +108,6 @@ def shuffle(kernel: int, width: int, out_width: int, stride: int, antialias: str
     if stride == 1:
         return ShuffleUnit(width, kernel)
     return ShuffleDown(width, kernel, blurred="conv" in ANTIALIAS[antialias])
-
-
-def pool(kind: str, width: int, out_width: int, stride: int, antialias: str) -> nn.Module:
-    """A pooling operation of either stride; ``kind``: ``avg`` or ``max``."""
-    return PooledConv(kind, width, out_width, stride=stride, blurred="pool" in ANTIALIAS[antialias] and stride == 2)
 
 
 def conv_1x1(width: int, out_width: int, stride: int, antialias: str) -> nn.Module:

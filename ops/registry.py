@@ -16,8 +16,8 @@ from ops.stacked import conv, conv_7x1_1x7, dil_conv, pool, row_and_column, sep_
 OPERATIONS: dict[str, Callable[[int, int, int, str], nn.Module]] = {
     "shuffle_3x3": partial(primitives.shuffle, 3),
     "shuffle_5x5": partial(primitives.shuffle, 5),
-    "avg_pool_3x3": partial(primitives.pool, "avg"),
-    "max_pool_3x3": partial(primitives.pool, "max"),
+    "avg_pool_3x3": partial(primitives.PooledConv, "avg"),
+    "max_pool_3x3": partial(primitives.PooledConv, "max"),
     "conv_1x1": primitives.conv_1x1,
 }
 
@@ -45,8 +45,3 @@ STACKED: dict[str, Callable[[int, int, bool], nn.Module]] = {
     "max_pool_3x3_again": partial(pool, False, 3),
     "avg_pool_3x3_again": partial(pool, True, 3),
 }
-
-
-def build_operation(name: str, width: int, out_width: int, *, stride: int, antialias: str) -> nn.Module:
-    """The module of an operation of our own space: (N, width, H, W) -> (N, out_width, ...)."""
-    return OPERATIONS[name](width, out_width, stride, antialias)

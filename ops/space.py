@@ -53,7 +53,7 @@ class NetworkSpace(Space):
     ``stacked``: a network is one stack of ``--layers`` cells of two kinds; else it has stages of ``--blocks`` cells.
     ``depths``: those of a search and of a retraining, unless the user gives one; of a stack one number each.
     ``sharing``: the one way in which cells may share encodings, None where the user chooses. ``searched``: whether
-    there is a supernet.
+    there is a supernet. ``rounds_up``: whether a reduction rounds half of an odd side up.
     """
 
     positions: tuple[int, ...] = field(init=False)
@@ -64,6 +64,7 @@ class NetworkSpace(Space):
     depths: tuple[tuple[int, ...], tuple[int, ...]] = ((4, 4), (4, 4))
     sharing: str | None = None
     searched: bool = True
+    rounds_up: bool = True
     further: tuple[str, ...] = ()
     distinct: bool = False
     loose_ends: bool = False
@@ -182,6 +183,7 @@ SLNAS = CellSpace(
     operations=("shuffle_3x3", "shuffle_5x5", "avg_pool_3x3", "max_pool_3x3", "conv_1x1"),
     nodes=5,
     heaviest="shuffle_5x5",
+    rounds_up=False,
 )
 # ENAS, arXiv 1802.03268, micro space.
 ENAS = CellSpace(

@@ -5,10 +5,18 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from models.darts import ChosenCell
+from controller.relaxation import SoftGenotype
 from models.network import Backbone
+from models.stack import ChosenCell
 from ops.space import DARTS
 from tests.golden_weights import draw
+
+EDGES = DARTS.nodes * (DARTS.nodes + 3) // 2  # of a cell: node n reads n + 2 states
+
+
+def mixture(normal: torch.Tensor, reduction: torch.Tensor) -> SoftGenotype:
+    """What runs the mixture of all operations by these tables, (14, 8) each."""
+    return SoftGenotype((normal, reduction).__getitem__, "type")
 
 
 def counted(module: nn.Module) -> Iterator[tuple[int, nn.Module]]:

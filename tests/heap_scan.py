@@ -26,16 +26,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.mixture import COLUMNS, EDGES, Mixture
+from models.mixture import COLUMNS
 from models.network import Network
 from models.spec import NetworkSpec, SizeError
 from models.structures import STRUCTURES
 from models.supernet import SuperNet
 from ops.genotype import Genotype
 from ops.primitives import ANTIALIAS
-from ops.registry import OPERATIONS, STACKED, build_operation
+from ops.registry import OPERATIONS, STACKED
 from ops.space import SPACES, EdgeSpace, Space
 from ops.stacked import project, reduce
+from tests.golden_stacks import EDGES, mixture
 
 PRELOAD = "libc_malloc_debug.so.0"  # where glibc 2.34 and newer keep the checks
 HEADS = ("classify", "segment", "detect")
@@ -61,7 +62,7 @@ class EveryPath(nn.Module):
         self.supernet = SuperNet.of(spec)
         self.paths: list[object] = list(genotypes(spec.search_space, spec.search_space.operations).values())
         if spec.space == "darts":
-            self.paths = [Mixture(*torch.full((2, EDGES, len(COLUMNS)), 1 / len(COLUMNS)))]
+            self.paths = [mixture(*torch.full((2, EDGES, len(COLUMNS)), 1 / len(COLUMNS)))]
 
     def forward(self, images: Tensor) -> list:
         """(N, 3, H, W) -> what the supernet gives along each path."""
@@ -101,7 +102,7 @@ def operations(channels: Sequence[int], sizes: Sequence[int]) -> Iterator[Case]:
             yield Case(f"{name}, stride {stride}", partial(STACKED[name], c, stride, True), c, sizes)
         for name, stride, blur in product(OPERATIONS, (1, 2), ANTIALIAS):
             if c % 2 == 0:
-                build = partial(build_operation, name, c, c * stride, stride=stride, antialias=blur)
+                build = partial(OPERATIONS[name], c, c * stride, stride, blur)
                 yield Case(f"slnas {name}, stride {stride}, blur {blur}", build, c, sizes)
         for name, out in product((reduce, project), (2, 7, 16)):
             yield Case(f"{name.__name__} to {out}", partial(name, c, out, True), c, sizes)

@@ -26,7 +26,7 @@ LEARNED = ("reward", "loss", "baseline", "entropy", "advantage", "best", "genera
 
 
 def deployed(genotype: Genotype) -> Network:
-    return Network(genotype, [1, 0], 6, 10, "full", "all", aux=True)
+    return Network(genotype, [1, 0], 6, 10, "full", antialias="all")
 
 
 def parameters(genotype: Genotype) -> int:

@@ -102,7 +102,7 @@ class Ladder:
 @pytest.fixture
 def toys(monkeypatch):
     monkeypatch.setitem(space.SPACES, "toy", TOY)
-    monkeypatch.setitem(registry.OPERATIONS, "soft_pool", partial(primitives.pool, "avg"))
+    monkeypatch.setitem(registry.OPERATIONS, "soft_pool", partial(primitives.PooledConv, "avg"))
     monkeypatch.setitem(structures.STRUCTURES, "toy", structures.STRUCTURES["slnas"])
     monkeypatch.setitem(TASKS, "colour", Colour)
     monkeypatch.setitem(strategies.STRATEGIES, "ladder", Ladder)

@@ -7,13 +7,14 @@ import torch
 from torch.nn import functional as F
 
 from controller.sampling import uniform
-from models.darts import plan
-from models.mixture import COLUMNS, EDGES, Mixture
+from models.mixture import COLUMNS
 from models.network import Network
+from models.plan import plan_darts as plan
 from models.spec import NetworkSpec, SizeError
 from models.supernet import BN_STATS, SuperNet
 from ops.genotype import Genotype, parse_genotype
-from ops.space import DARTS, edges
+from ops.space import DARTS, Edge, edges
+from tests.golden_stacks import EDGES, mixture
 from utils.system.errors import UsageError
 
 
@@ -45,8 +46,8 @@ def images(side: int = 16, n: int = 4) -> torch.Tensor:
 def test_the_mixture_of_one_operation_an_edge_is_its_path(training, bn_stats):
     net = supernet(bn_stats=bn_stats).train(training)
     for genotype in uniform(2, 2, "type", torch.Generator().manual_seed(1), "darts"):
-        mixture = Mixture(*map(one_path, genotype.cells))
-        torch.testing.assert_close(net(images(8), mixture)[0], net(images(8), genotype)[0], rtol=1e-9, atol=1e-9)
+        mixed = mixture(*map(one_path, genotype.cells))
+        torch.testing.assert_close(net(images(8), mixed)[0], net(images(8), genotype)[0], rtol=1e-9, atol=1e-9)
 
 
 def in_words(cell, states, weights):
@@ -56,8 +57,8 @@ def in_words(cell, states, weights):
         node = 0
         for state in range(n + 2):
             row = next(rows)
-            for name, weight in zip(COLUMNS[1:], row[1:], strict=True):
-                node = node + weight * cell._layer(n, state, name)(states[state])
+            for op, weight in enumerate(row[1:]):
+                node = node + weight * cell.layer(n, 0, Edge(state, op))(states[state])
         states.append(node)
 
 
@@ -66,7 +67,7 @@ def test_mixing_in_place_gives_what_the_definition_gives_with_all_gradients(monk
     labels = torch.tensor([1, 2, 3, 4])
 
     def gradients():
-        loss = F.cross_entropy(net(images(), Mixture(*tables))[0], labels)
+        loss = F.cross_entropy(net(images(), mixture(*tables))[0], labels)
         return loss, torch.autograd.grad(loss, [*tables, *net.parameters()])
 
     ours = gradients()
@@ -80,7 +81,7 @@ def test_the_mixture_can_be_differentiated_twice():
     torch.manual_seed(0)
     net = SuperNet((3,), 2, 3, "plain", space="darts").double()
     tables = [table(0), table(1)]
-    loss = F.cross_entropy(net(images(8, 2), Mixture(*tables))[0], torch.tensor([0, 1]))
+    loss = F.cross_entropy(net(images(8, 2), mixture(*tables))[0], torch.tensor([0, 1]))
     of_weights = torch.autograd.grad(loss, list(net.parameters()), create_graph=True)
     sum((g * g).sum() for g in of_weights).backward()
     assert all(t.grad.isfinite().all() and t.grad[:, 1:].any() for t in tables)
@@ -89,7 +90,7 @@ def test_the_mixture_can_be_differentiated_twice():
 def test_a_mixture_runs_in_mixed_precision():
     net = supernet().float()
     with torch.autocast("cpu", torch.bfloat16):
-        logits, _ = net(images().float(), Mixture(table(0).detach().float(), table(1).detach().float()))
+        logits, _ = net(images().float(), mixture(table(0).detach().float(), table(1).detach().float()))
     assert logits.isfinite().all()
 
 

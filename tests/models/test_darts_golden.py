@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.mixture import Mixture
 from models.network import Network
 from models.supernet import SuperNet
 from ops.genotype import parse_genotype
-from tests.golden_stacks import fill
+from tests.golden_stacks import fill, mixture
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NETWORKS = json.loads((GOLDEN / "darts_network.json").read_text())["cases"]
@@ -74,10 +73,10 @@ def test_the_supernet_gives_the_published_outputs_and_gradients(case):
     named = fill(supernet)
     assert supernet.num_parameters == case["parameters"]
     alphas = [torch.tensor(case[f"alphas_{kind}"], dtype=torch.float64) for kind in ("normal", "reduce")]
-    mixture = Mixture(*(table.requires_grad_().softmax(1) for table in alphas))
+    mixed = mixture(*(table.requires_grad_().softmax(1) for table in alphas))
     with torch.no_grad():
-        close(supernet.eval()(images(case), mixture)[0], case["eval_logits"])
-    logits, of_aux = supernet.train()(images(case), mixture)
+        close(supernet.eval()(images(case), mixed)[0], case["eval_logits"])
+    logits, of_aux = supernet.train()(images(case), mixed)
     assert of_aux == []
     close(logits, case["train_logits"])
     loss = F.cross_entropy(logits, torch.tensor(case["labels"]))

@@ -55,7 +55,7 @@ def test_every_operation_folds_exactly(op):
 
 
 def test_a_norm_behind_a_maximum_stays_where_a_scale_is_negative():
-    pool = lived_in(PooledConv("max", 4, 4, stride=1, blurred=False)).eval()
+    pool = lived_in(PooledConv("max", 4, 4, 1, "none")).eval()
     images = torch.randn(2, 4, 8, 8, dtype=torch.float64)
     assert not norms(folded(nn.Sequential(pool)))
     with torch.no_grad():

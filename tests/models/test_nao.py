@@ -14,6 +14,7 @@ from models.spec import NetworkSpec
 from models.supernet import SuperNet
 from ops.genotype import Genotype
 from ops.named import NAMED
+from ops.space import edges
 from tests.plain_layers import batch_norm, halved, of, projected, separable
 from utils.system.errors import UsageError
 
@@ -190,7 +191,8 @@ def test_identities_drop_where_the_method_says(name, steady):
     network = Network.of(genotype, NetworkSpec(SHAPES[genotype.space][0], 4, 3, "plain", space=genotype.space))
     for cell in network.blocks:
         encoding = genotype.cells[int(cell.plan.is_reduction)]
-        assert cell.drops == tuple(not (steady and op == 4) for op in encoding[1::2])
+        stay = [cell.stays(cell.layer(0, 0, edge), edge) for pair in edges(encoding) for edge in pair]
+        assert stay == [steady and op == 4 for op in encoding[1::2]]
     cell = network.train().blocks[0]
     s0 = s1 = torch.randn(2, 12, 8, 8)
     keep = torch.zeros(10, 2, 1, 1, 1)  # every path drops

@@ -216,7 +216,9 @@ def test_parameters_add_up():
 
 @pytest.mark.parametrize(("sharing", "blocks"), [("type", (1, 0)), ("stage", (0, 1)), ("block", (1, 0))])
 def test_arguments_rebuild_the_network(sharing, blocks):
-    network = Network(drawn(2, num_cells(sharing, blocks), sharing), blocks, 4, 7, "quarter", "all", aux=False).eval()
+    network = Network(
+        drawn(2, num_cells(sharing, blocks), sharing), blocks, 4, 7, "quarter", antialias="all", aux=False
+    ).eval()
     twin = Network.from_arguments(network.arguments()).eval()
     assert twin.arguments() == network.arguments()
     twin.load_state_dict(network.state_dict())

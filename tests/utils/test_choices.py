@@ -24,7 +24,7 @@ from models.stems import STEMS, build_stems, stem_size
 from models.supernet import BN_STATS, SuperNet
 from ops.genotype import SHARINGS, Genotype, num_cells
 from ops.primitives import ANTIALIAS
-from ops.registry import OPERATIONS, build_operation
+from ops.registry import OPERATIONS
 from ops.space import SPACES
 from utils.config import CommonConfig, RetrainConfig, SearchConfig, flags_in, written_default
 from utils.system.errors import UsageError
@@ -102,7 +102,7 @@ def use_of(name: str, monkeypatch) -> object:
         "space": lambda: Genotype.widest(2, space="toy"),
         "task": lambda: TASKS["toy"],  # its owner is a script
         "stem": lambda: (build_stems("toy", 4, "conv"), stem_size("toy", 32)),
-        "antialias": lambda: build_operation(next(iter(OPERATIONS)), 4, 8, stride=2, antialias="toy"),
+        "antialias": lambda: next(iter(OPERATIONS.values()))(4, 8, 2, "toy"),
         "bn_stats": lambda: SuperNet((0,), 4, 3, bn_stats="toy"),
         "augment": lambda: POLICIES["toy"](False),
         "dataset": lambda: find_dataset("digits", "toy"),

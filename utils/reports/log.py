@@ -10,7 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, str | int | float | bool | None) else str(value)  # paths and the like as text
+
+
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """The epochs in a run's metrics.jsonl; what is none, as a line that a kill cut short, is left out."""
+    path, epochs = folder / "metrics.jsonl", []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with suppress(ValueError):
+            epochs.append(json.loads(line))
+    return [epoch for epoch in epochs if isinstance(epoch, dict) and isinstance(epoch.get("epoch"), int)]
 
 
 class RunLog:

@@ -5,13 +5,12 @@ python -m utils.report result/search/mine-... [result/retrain/mine-... ...] [-o 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from utils.reports import plots
-from utils.reports.log import RunLog, write_json
+from utils.reports.log import RunLog, read_epochs, write_json
 from utils.system.command import short_command
 from utils.system.errors import UsageError
 from utils.system.files import read_json, write_figure, write_text
@@ -61,15 +60,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     kind = config.get("kind")
     if kind not in PHASES or not {"flags", "machine"} <= config.keys():
         raise UsageError(f"{folder} is no run folder: it has no config.json of a search or a retraining")
-    epochs = []
-    path = folder / "metrics.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            epochs.append(json.loads(line))
-        except ValueError:
-            continue  # cut short when the run was killed
     files = {"result": read_json(folder / RESULT), "genotypes": read_json(folder / "genotypes.json")}
-    return {"folder": folder, "kind": kind, "config": config, "epochs": epochs, **files}
+    return {"folder": folder, "kind": kind, "config": config, "epochs": read_epochs(folder), **files}
 
 
 def costs(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from utils.config import CommonConfig
 from utils.config.flags import flags_in
+from utils.reports.log import read_epochs
 from utils.runs.position import Position, is_row
 from utils.system.checkpoint import CheckpointError, fitting, load
 from utils.system.errors import UsageError
@@ -208,14 +209,5 @@ def flags_of(config: CommonConfig) -> dict[str, Any]:
 
 def forget_from(folder: Path, epoch: int) -> None:
     """Drop the lines of metrics.jsonl that the run is going to write again."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["epoch"] < epoch:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue  # cut short when the run was killed
-    write_text(path, "".join(f"{line}\n" for line in kept))
+    kept = [json.dumps(metrics) for metrics in read_epochs(folder) if metrics["epoch"] < epoch]
+    write_text(folder / "metrics.jsonl", "".join(f"{line}\n" for line in kept))

@@ -197,11 +197,7 @@ def require_sound(optimizer: torch.optim.Optimizer, fresh: Sequence[Mapping[str,
         if missing := before.keys() - group.keys():
             raise CheckpointError(f"optimizer has no {min(missing)}")
         require_like(group, {name: value for name, value in before.items() if name != "params"}, "optimizer")
-        for name in before.keys() & {
-            "momentum",
-            "dampening",
-            "weight_decay",
-        }:  # the flags of the run
+        for name in before.keys() & {"momentum", "dampening", "weight_decay"}:  # the flags of the run
             if group[name] != before[name]:
                 raise CheckpointError(f"optimizer.{name} is {group[name]}, not {before[name]}")
     names = {frozenset(values) for values in optimizer.state.values()}  # or TypeError, of what is no dict
