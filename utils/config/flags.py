@@ -49,6 +49,11 @@ def flag(default: Any, help: str, group: str, **options: Any) -> Any:
     return field(default=default, metadata={KEY: Flag(default, help, group, **options)})
 
 
+def group(name: str) -> Callable[..., Any]:
+    """What declares the flags of one group of --help: ``declare(default, help, type, ...)``, as :func:`flag` does."""
+    return lambda default, help, type=str, **options: flag(default, help, name, type=type, **options)
+
+
 def flags_in(config: type) -> dict[str, Flag]:
     """The flags of a dataclass by name, in the order in which they are written."""
     declared = {}
