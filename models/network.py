@@ -132,8 +132,7 @@ class Backbone(nn.Module):
 class Network(Backbone):
     """The network of a genotype, in which every edge is one operation; in ours ``blocks.{i}.nodes.{n}.{x,y}``.
 
-    ``shape``: ``antialias``, ``aux`` and ``head``, as :class:`NetworkSpec` has them. Raises GenotypeError when the
-    genotype does not fit ``blocks``, ValueError for impossible widths.
+    Raises GenotypeError when the genotype does not fit ``blocks``, ValueError for impossible widths.
     """
 
     def __init__(
@@ -143,11 +142,14 @@ class Network(Backbone):
         filters: int,
         num_classes: int,
         stem: str = "full",
-        **shape: Any,
+        antialias: str = "conv",
+        aux: bool = True,
+        head: str = "classify",
     ) -> None:
         genotype.require_fit(blocks)
         self.genotype = genotype
-        super().__init__(NetworkSpec(blocks, filters, num_classes, stem, space=genotype.space, **shape), genotype)
+        spec = NetworkSpec(blocks, filters, num_classes, stem, antialias, aux, space=genotype.space, head=head)
+        super().__init__(spec, genotype)
 
     @classmethod
     def of(cls, genotype: Genotype, spec: NetworkSpec) -> Network:

@@ -39,8 +39,7 @@ class SuperNet(Backbone):
     ``bn_stats`` says where batch norms take their statistics from when a genotype is scored: ``batch``, the
     images at hand (no running statistics exist at all); ``recalibrate``, training images passed through the
     very path first; ``running``, averages over every path that was ever trained, as the published code
-    does in its shuffle units. ``bn_affine``: whether the norms of cells scale and shift. ``shape``: what else
-    :class:`NetworkSpec` takes.
+    does in its shuffle units. ``bn_affine``: whether the norms of cells scale and shift.
     """
 
     def __init__(
@@ -50,13 +49,16 @@ class SuperNet(Backbone):
         num_classes: int,
         stem: str = "quarter",
         sharing: str = "type",
+        antialias: str = "conv",
+        aux: bool = True,
         bn_stats: str = "batch",
+        space: str = "slnas",
+        head: str = "classify",
         bn_affine: bool = True,
-        **shape: Any,
     ) -> None:
         if bn_stats not in BN_STATS:
             raise ValueError(f"bn_stats {bn_stats!r} is none of {', '.join(BN_STATS)}")
-        super().__init__(NetworkSpec(blocks, filters, num_classes, stem, **shape))
+        super().__init__(NetworkSpec(blocks, filters, num_classes, stem, antialias, aux, space, head))
         self.sharing, self.bn_stats, self.bn_affine = sharing, bn_stats, bn_affine
         # A scale that another genotype trained would favour operations by their norm's history.
         if not bn_affine:  # the stems, which no genotype chooses, keep theirs
