@@ -12,20 +12,15 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from tqdm import tqdm
-
-from data.decoding import DataError
+from data.decoding import DataError, Fault
 from data.dense.coco import holds
-from data.dense.layouts import SIDES, Listed
-from data.dense.masks import IGNORED, mask_fault, mask_ids
-from data.dense.source import KNOWN, few_classes, list_dense, looked_at, recognise, turned_notice
-from data.folders import list_folder
-from data.images import BOXES, MASKS, Images, decode, decode_all
+from data.dense.layouts import mask_classes, object_classes
+from data.files import KNOWN, few_classes, list_dense, look_at, look_at_sides, recognise
+from data.folders import SIDES, Listed, list_folder
+from data.images import BOXES, LABELS, MASKS, Entry, Images, decode_all
 from utils.system.command import short_command
 from utils.system.errors import UsageError
 from utils.system.terminal import OneLineParser, reason, say, show, some
@@ -48,38 +43,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def check(folder: Path) -> int:
     """Look through a prepared folder and print what would spoil a run; returns the exit status, 0 or 1."""
+    faults: list[str] = []
     try:
-        if targets := targets_in(folder):
-            return check_dense(folder, targets)
-        if not any((folder / side).is_dir() for side in SIDES):
+        present = targets_in(folder)
+        if not present and not any((folder / side).is_dir() for side in SIDES):
             raise UsageError(f"no folder with train/<class>/ and val/<class>/: {show(folder)}")
     except (OSError, ValueError) as error:  # ValueError: a zero byte in a path
         raise UsageError(reason(error)) from error
-    return check_classes(folder)
-
-
-def check_classes(folder: Path) -> int:
-    """Check a folder of classes and print what would spoil a run; returns the exit status, 0 or 1."""
-    faults: list[str] = []
-    try:
-        classes, sides, notices = list_folder(folder, faults.append)
-    except DataError as error:
-        say(str(error))
-        return 1
-    for line in notices:
-        say(f"notice: {line}")
-    places: dict[bytes, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # of each content, by side
-    for side, (paths, labels) in sides.items():
-        images = Images(torch.tensor(labels), DECODED, paths=paths)
-        sound, messages = decode_all(images, keep=False, skip_bad=True, what=side)
-        bare = set(labels) - set(sound.labels.tolist())
-        faults += messages + [f"class without a readable image in {side}/: {show(classes[i])}" for i in sorted(bare)]
-        for path in sound.paths:
-            places[hashlib.sha256(path.read_bytes()).digest()][side].append(path.relative_to(folder).as_posix())
-        say(f"{side}: {len(classes)} classes, {len(sound)} images are sound, {len(messages)} are not")
-    # Twice on one side is no leak.
-    twins = [by_side for by_side in places.values() if len(by_side) == 2]
-    faults += [f"same bytes in train and val: {some(twin['train'])} and {some(twin['val'])}" for twin in twins]
+    for targets in present or [LABELS]:
+        try:
+            listed = (
+                list_dense(folder, "auto", targets, faults.append) if present else list_folder(folder, faults.append)
+            )
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        for line in listed.notices:
+            say(f"notice: {line}")
+        if present:
+            look_at_sides(folder, listed, targets, faults.append)
+        sound = {side: check_side(side, listed, targets, faults.append) for side in SIDES}
+        if not present:
+            faults += twins(folder, sound)
     for line in faults:
         say(line)
     return 1 if faults else 0
@@ -103,67 +88,45 @@ def targets_in(folder: Path) -> list[str]:
     return present
 
 
-def check_dense(folder: Path, targets: list[str]) -> int:
-    """Check the masks or boxes of a folder and print what would spoil a run; returns the exit status, 0 or 1."""
-    faults = 0
-
-    def fault(text: str) -> None:
-        nonlocal faults
-        faults += 1
-        say(text)
-
-    for kind in targets:
-        try:
-            listed = list_dense(folder, "auto", kind, fault)
-        except DataError as error:
-            fault(str(error))
-            continue
-        for line in listed.notices:
-            say(f"notice: {line}")
-        for side in SIDES:
-            if wrong := listed.side_fault(side):
-                fault(wrong)
-            _check_side(side, listed, kind, fault)
-    return 1 if faults else 0
-
-
-def _check_side(side: str, listed: Listed, targets: str, fault: Callable[[str], None]) -> None:
-    """Decode images and masks; then say how many pixels, or boxes, each class has."""
-    counts = np.zeros(max(len(listed.classes), IGNORED + 1), np.int64)
-    looked = list(looked_at(listed.sides[side], fault))
-    if notice := turned_notice(looked, targets, side):
-        say(notice)
-    for entry, size, *_ in tqdm(looked, desc=side, unit="image", disable=None, leave=False):
-        try:
-            decode(entry.path, DECODED)
-            if targets == MASKS:
-                labels = mask_ids(entry.mask)
-                if wrong := mask_fault(labels, entry.mask, size, entry.path, len(listed.classes)):
-                    raise DataError(wrong)
-                is_empty, name = not labels[labels != IGNORED].any(), entry.mask
-            else:
-                labels, is_empty, name = entry.boxes[:, 4].astype(int), not len(entry.boxes), entry.path
-        except DataError as error:
-            fault(str(error))
-            continue
-        counts += np.bincount(labels.flatten(), minlength=len(counts))
-        if is_empty:
-            say(f"notice: no object: {show(name)}")
-    numbered = list(enumerate(listed.classes))
-    if targets == BOXES:
-        numbers = ", ".join(f"{show(label)} {counts[i]}" for i, label in numbered)
-        say(f"{side}: {len(looked)} images with {counts.sum()} boxes; {numbers}")
-        return
-    shares = 100 * counts / max(counts.sum(), 1)
-    parts = [f"{show(label)} {shares[i]:.2f} %" for i, label in [*numbered, (IGNORED, "ignored")]]
-    say(f"{side}: {len(looked)} images with masks; {', '.join(parts)}")
-    if side == "train":
-        present = set(np.flatnonzero(counts[:IGNORED]).tolist())
+def check_side(side: str, listed: Listed, targets: str, fault: Fault) -> tuple[Entry, ...]:
+    """Decode the images and masks of a side, and find fault with those that cannot be; the sound ones."""
+    entries, classes = listed.sides[side], listed.classes
+    if targets != LABELS:
+        entries, notice = look_at(entries, targets, side, fault)
+        if notice:
+            say(notice)
+    images, bad = decode_all(Images.of(entries, DECODED, len(classes)), keep=False, skip_bad=True, what=side)
+    for message in bad:
+        fault(message)
+    what = "images" if targets == LABELS else f"images with {targets}"
+    say(f"{side}: {len(classes)} classes, {len(images)} {what} are sound, {len(bad)} are not")
+    if targets == LABELS:
+        for i in sorted({entry.label for entry in entries} - set(images.labels.tolist())):
+            fault(f"class without a readable image in {side}/: {show(classes[i])}")
+        return images.entries
+    present: set[int] = set()
+    for entry in images.entries:
+        labels = object_classes(entry) if targets == BOXES else mask_classes([entry.mask], fault)
+        present |= labels
+        if not labels - ({0} if targets == MASKS else set()):
+            say(f"notice: no object: {show(entry.path if targets == BOXES else entry.mask)}")
+    if side == "train" and targets == MASKS:
         if wrong := few_classes(present):
             fault(wrong)
-        for i, label in numbered:
-            if i not in present:
-                say(f"notice: no pixel of the class {show(label)} in {side}")
+        for i in sorted(set(range(len(classes))) - present):
+            say(f"notice: no pixel of the class {show(classes[i])} in {side}")
+    return images.entries
+
+
+def twins(folder: Path, sides: dict[str, tuple[Entry, ...]]) -> list[str]:
+    """A line for each content that is in train and in val; twice on one side is no leak."""
+    places: dict[bytes, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # of each content, by side
+    for side, entries in sides.items():
+        for entry in entries:
+            digest = hashlib.sha256(entry.path.read_bytes()).digest()
+            places[digest][side].append(entry.path.relative_to(folder).as_posix())
+    both = [by_side for by_side in places.values() if len(by_side) == 2]
+    return [f"same bytes in train and val: {some(by_side['train'])} and {some(by_side['val'])}" for by_side in both]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,62 +12,26 @@ import torch
 from data import presets, torchvision_sets
 from data.decoding import DataError
 from data.dense.masks import IGNORED
-from data.dense.source import LAYOUTS, dense_source
-from data.folders import folder
+from data.files import LAYOUTS, class_folders, dense_folder
 from data.images import BOXES, LABELS, MASKS, Images
-from data.presets import Preset
-from data.sources import Source, digits
+from data.sources import Dataset, digits
 from data.splits import split_indices
 
 MIN_SIZE = 8  # below this, cropping and halving leave nothing to look at
 
 
-def _of_torchvision(name: str, _data: str, root: Path, size: int | None) -> Source:
-    return torchvision_sets.source(name, root, size)
-
-
-def _without_labels(name: str, *_: object) -> Source:
+def _without_labels(name: str, *_: object) -> Dataset:
     raise DataError(f"--dataset {name} has masks or boxes, which --task segment or --task detect reads")
 
 
 # By name, what finds a data set of that kind, given --data, the same as a path, and an image size or None.
-KINDS: dict[str, Callable[[str, Path, int | None], Source]] = {
+KINDS: dict[str, Callable[[str, Path, int | None], Dataset]] = {
     "auto": lambda data, root, size: KINDS[_recognise(data, root)](data, root, size),
     "digits": lambda _data, _root, size: digits(size),
-    **{name: partial(_of_torchvision, name) for name in torchvision_sets.TORCHVISION},
-    "folder": lambda _data, root, size: folder(root, size),
+    **{name: partial(torchvision_sets.find, name) for name in torchvision_sets.TORCHVISION},
+    "folder": lambda _data, root, size: class_folders(root, size),
     **{name: partial(_without_labels, name) for name in LAYOUTS},
 }
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Images to train on and to report on, with class names in index order and the preset that fits them.
-
-    ``skipped``, ``notices``: lines about what was left out, and about what is odd.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    preset: Preset
-    train: Images
-    val: Images
-    skipped: tuple[str, ...] = ()
-    fingerprint: str = ""
-    notices: tuple[str, ...] = ()
-
-    def facts(self) -> dict[str, object]:
-        """Plain values for a checkpoint: what a network needs to know of the images it was trained on."""
-        return {
-            "dataset": self.name,
-            "classes": list(self.classes),
-            "image_size": self.preset.image_size,
-            "statistics": {"mean": list(self.preset.mean), "std": list(self.preset.std)},
-            "train_images": len(self.train),
-            "val_images": len(self.val),
-            "skipped": list(self.skipped),
-            "fingerprint": self.fingerprint,
-        }
 
 
 def find_dataset(
@@ -79,7 +43,7 @@ def find_dataset(
     flip: bool | None = None,
     targets: str = LABELS,
     bad_images: str = "stop",
-) -> Source:
+) -> Dataset:
     """Recognise ``--data``: the word ``digits``, a folder with ``train/`` and ``val/``, or a root of torchvision's.
 
     A root that does not exist yet is the set of :data:`data.torchvision_sets.TORCHVISION` that its name says.
@@ -95,36 +59,16 @@ def find_dataset(
     except RuntimeError:  # ~ of nobody
         raise DataError(f"{data} does not exist: there is no such home folder") from None
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{data!r:.200} cannot be read: {error.strerror if isinstance(error, OSError) else error}"
-        ) from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{data!r:.200} cannot be read: {why}") from None
     if targets == LABELS:
-        source = KINDS[dataset](data, root, image_size)
+        recognised = KINDS[dataset](data, root, image_size)
     else:
-        source = dense_source(root, dataset, image_size, targets, bad_images)
-    if cutout and not (source.preset.is_small and targets == LABELS):
+        recognised = dense_folder(root, dataset, image_size, targets, bad_images)
+    if cutout and not (recognised.preset.is_small and targets == LABELS):
         raise DataError("--cutout is for small images; large ones are cropped instead")
     changes = {key: value for key, value in {"cutout": cutout, "flip": flip}.items() if value is not None}
-    return replace(source, preset=replace(source.preset, **changes))
-
-
-def num_outputs(source: Source, num_class: int | None, log: Callable[[str], None]) -> int:
-    """Outputs of the network: the data's classes, or more if ``num_class`` says so. Raises DataError for fewer."""
-    classes = len(source.classes)
-    if classes == 1 and source.targets != BOXES:
-        log(f"warning: {source.name} has a single class ({source.classes[0]}): any network gets all of it right")
-    if num_class is not None and num_class < classes:
-        raise DataError(f"--num_class {num_class} is less than the {classes} classes of {source.name}")
-    if num_class is not None and num_class > IGNORED and source.targets == MASKS:
-        raise DataError(f"--num_class {num_class}: a mask has room for {IGNORED} classes")
-    if num_class is not None and num_class > classes:
-        log(f"warning: --num_class {num_class} is more than the {classes} classes of {source.name}: the rest is unused")
-    return num_class or classes
-
-
-def output_names(classes: Sequence[str], outputs: int) -> list[str]:
-    """A name for every output of a network: the classes, then those that the data has no class for."""
-    return [*classes, *(f"output {i}" for i in range(len(classes), outputs))]
+    return replace(recognised, preset=replace(recognised.preset, **changes))
 
 
 def _recognise(data: str, root: Path) -> str:
@@ -151,8 +95,27 @@ def _recognise(data: str, root: Path) -> str:
     )
 
 
+def num_outputs(data: Dataset, num_class: int | None, log: Callable[[str], None]) -> int:
+    """Outputs of the network: the data's classes, or more if ``num_class`` says so. Raises DataError for fewer."""
+    classes = len(data.classes)
+    if classes == 1 and data.targets != BOXES:
+        log(f"warning: {data.name} has a single class ({data.classes[0]}): any network gets all of it right")
+    if num_class is not None and num_class < classes:
+        raise DataError(f"--num_class {num_class} is less than the {classes} classes of {data.name}")
+    if num_class is not None and num_class > IGNORED and data.targets == MASKS:
+        raise DataError(f"--num_class {num_class}: a mask has room for {IGNORED} classes")
+    if num_class is not None and num_class > classes:
+        log(f"warning: --num_class {num_class} is more than the {classes} classes of {data.name}: the rest is unused")
+    return num_class or classes
+
+
+def output_names(classes: Sequence[str], outputs: int) -> list[str]:
+    """A name for every output of a network: the classes, then those that the data has no class for."""
+    return [*classes, *(f"output {i}" for i in range(len(classes), outputs))]
+
+
 def load(
-    source: Source,
+    recognised: Dataset,
     *,
     bad_images: str = "stop",
     cache: str = "auto",
@@ -170,24 +133,25 @@ def load(
     them where they take less than half of the memory that is available, divided among the processes of the machine
     (:func:`utils.system.memory.memory_share`). Raises DataError, also for more than there is memory for.
     """
-    for notice in source.notices:
+    for notice in recognised.notices:
         log(notice)
-    parts = source.read(bad_images=bad_images, cache=cache, download=download, labels=labels, log=log)
+    read = recognised.read(recognised, bad_images=bad_images, cache=cache, download=download, labels=labels, log=log)
+    for message in read.skipped:
+        log(f"skipped: {message}")
+    train, val = read.train, read.val
     if not labels:
-        parts = parts._replace(train=parts.train.unlabelled(), val=parts.val.unlabelled())
-    classes = parts.classes or source.classes
-    for side, images in (("train", parts.train), ("val", parts.val)):
-        if images.targets != LABELS:
-            continue
+        train, val = (replace(images, labels=torch.zeros_like(images.labels)) for images in (train, val))
+    for side, images in (("train", train), ("val", val)):
+        if not len(images):
+            raise DataError(f"{read.name}: no image is left in {side}")
         # Skipping bad images may have emptied a class.
-        missing = set(range(len(classes))) - set(images.labels.tolist())
-        if missing and labels:
-            raise DataError(f"{source.name}: class {classes[min(missing)]!r} has no image left in {side}")
-    preset = source.preset
-    if preset.mean is None:
-        preset = replace(preset, **_statistics(parts.train))
-    train = parts.train if train_images is None else _some(parts.train, train_images)
-    return Dataset(source.name, classes, preset, train, parts.val, parts.skipped, parts.fingerprint, source.notices)
+        missing = set(range(len(read.classes))) - set(images.labels.tolist())
+        if missing and labels and read.targets == LABELS:
+            raise DataError(f"{read.name}: class {read.classes[min(missing)]!r} has no image left in {side}")
+    preset = read.preset if read.preset.mean is not None else replace(read.preset, **_statistics(train))
+    if train_images is not None:
+        train = _some(train, train_images)
+    return replace(read, train=train, val=val, preset=preset)
 
 
 def _some(images: Images, n: int) -> Images:

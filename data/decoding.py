@@ -10,11 +10,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import ExifTags, Image
+from torch import Tensor
 
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show
 
+Size = tuple[int, int]  # width and height
 Turn = Image.Transpose
 TURNS = dict(  # by the orientation that EXIF states; 1 is upright
     enumerate(
@@ -52,7 +55,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise DataError(f"{show(path)} cannot be decoded: {why(error)}") from None
 
 
-def decode_array(path: Path, size: int, *, upright: bool = True) -> np.ndarray:
+def decode(path: Path, size: int, *, upright: bool = True) -> Tensor:
     """The image in a file as RGB, resized to (3, size, size), uint8; turned as its EXIF says if ``upright``.
 
     A JPEG much larger than ``size`` is decoded at a half, a quarter or an eighth (libjpeg's draft mode).
@@ -65,7 +68,19 @@ def decode_array(path: Path, size: int, *, upright: bool = True) -> np.ndarray:
             if image.size != (size, size):
                 image = image.resize((size, size), Image.Resampling.BILINEAR)
             # Transposed by NumPy: torch would start threads for it, which on busy cores takes longer than decoding.
-            return np.asarray(image).transpose(2, 0, 1).copy()  # (size, size, 3) -> (3, size, size)
+            return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())  # (size, size, 3) -> (3, size, size)
+
+
+def stored_size(path: Path) -> tuple[Size, int]:
+    """Width and height of a picture as it is stored, and its orientation by EXIF, 1 to 8. Raises DataError."""
+    with opened(path) as image:
+        return image.size, orientation(image)
+
+
+def upright_size(path: Path) -> Size:
+    """Width and height of a picture, turned as its EXIF says. Raises DataError."""
+    size, turned = stored_size(path)
+    return size[::-1] if turned >= 5 else size  # from 5 on, width and height change places
 
 
 def why(error: Exception) -> str:

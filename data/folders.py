@@ -1,54 +1,102 @@
-"""Image folders: ``<root>/train/<class>/*`` and ``<root>/val/<class>/*``."""
+"""Looking into folders: which images are there, and ``<root>/train/<class>/*`` with ``<root>/val/<class>/*``.
+
+Everything comes back sorted by code point, so nothing depends on the order of the file system.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
-
-from data import presets
 from data.decoding import DataError, Fault, refuse
-from data.dense.masks import stored_size
-from data.fingerprint import of_files
-from data.images import Images, read_sides
-from data.listing import Notes, class_folders, image_names
-from data.sources import Parts, Source
-from utils.system.terminal import reason, show, some
+from data.images import Entry
+from utils.system.terminal import some
 
 SIDES = ("train", "val")
-PROBES = 8
-Listed = tuple[tuple[Path, ...], tuple[int, ...]]  # files of a side and, in the same order, class indices
+# What torchvision's ImageFolder takes for an image, so that nothing prepared here is skipped in training.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+SYSTEM_NAMES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
+SYSTEM = "hidden or system entries"
+LOOSE = "files outside the class folders"
+NESTED = "folders inside class folders, with the images in them"
+OTHER = "files that are no images by their extension, or no regular files"
 
 
-def folder(root: Path, image_size: int | None) -> Source:
-    """An image folder, listed but not decoded; small where its images are, or where ``image_size`` asks for it.
+class Listed(NamedTuple):
+    """What a folder holds: the files of each side, class names by index, and lines about what is odd."""
 
-    Raises DataError for what :func:`list_folder` refuses.
-    """
-    classes, sides, notices = list_folder(root)
-    size = image_size or probe_size(sides["train"][0])
-    preset = presets.small(size) if size is not None and size <= presets.SMALL_LIMIT else presets.large(size or 224)
-
-    def read(*, bad_images: str, cache: str, labels: bool, log: Callable[[str], None], **_options) -> Parts:
-        images = {}
-        for side, (paths, indices) in sides.items():
-            if not labels:  # which load() takes away
-                paths = without_classes(paths)
-            images[side] = Images(torch.tensor(indices), preset.decoded_size, paths=paths)
-        options = {"must_keep": preset.is_small, "bad_images": bad_images, "cache": cache, "log": log}
-        (train, val), skipped = read_sides(images, **options)
-        return Parts(train, val, skipped, fingerprint=of_files(root, list(sides.values())))
-
-    return Source(root.name or str(root), classes, preset, notices, read)
+    sides: dict[str, list[Entry]]
+    classes: tuple[str, ...]
+    notices: list[str]
 
 
-def list_folder(root: Path, fault: Fault = refuse) -> tuple[tuple[str, ...], dict[str, Listed], tuple[str, ...]]:
-    """Class names, both sides by name, and notices of what was left out. Nothing is decoded.
+@dataclass
+class Notes:
+    """What was left out while listing below ``root``, by what it is; ``more``: lines that are worded already."""
 
-    The classes are the sorted folder names in ``train/``. Raises DataError for a side without class folders; a class
-    without images or on one side only, by name, is a ``fault``.
+    root: Path
+    left_out: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    more: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """One line for each kind of thing that was left out, and those that are worded already."""
+        lines = []
+        for what, paths in self.left_out.items():
+            names = some(os.path.relpath(path, self.root) for path in sorted(paths))
+            lines.append(f"left out {len(paths)} {what}: {names}")
+        return lines + self.more
+
+
+def is_system(name: str) -> bool:
+    """Whether an entry belongs to an operating system or a tool: `.git`, `._x.jpg`, `__MACOSX`, `Thumbs.db`."""
+    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
+
+
+def is_image_name(name: str) -> bool:
+    """Whether the extension is one that training reads; case does not matter."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _entries(folder: Path, notes: Notes) -> Iterator[str]:
+    for name in sorted(os.listdir(folder)):
+        if is_system(name):
+            notes.left_out[SYSTEM].add(os.path.join(folder, name))
+        else:
+            yield name
+
+
+def subfolders(folder: Path, notes: Notes) -> list[str]:
+    """Sorted names of the folders in a folder (links to folders too); files that lie beside them go to the notes."""
+    names = list(_entries(folder, notes))
+    folders = [name for name in names if os.path.isdir(folder / name)]
+    if loose := set(names) - set(folders):
+        notes.left_out[LOOSE] |= {os.path.join(folder, name) for name in loose}
+    return folders
+
+
+def image_names(folder: Path, notes: Notes) -> list[str]:
+    """Sorted names of the image files directly in a class folder; whatever else is there goes to the notes."""
+    names = []
+    for name in _entries(folder, notes):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            notes.left_out[NESTED].add(path)
+        elif is_image_name(name) and (os.path.isfile(path) or not os.path.exists(path)):
+            names.append(name)  # a link whose target is gone was meant to be an image, too
+        else:
+            notes.left_out[OTHER].add(path)
+    return names
+
+
+def list_folder(root: Path, fault: Fault = refuse) -> Listed:
+    """The images of ``train/<class>/`` and ``val/<class>/``; the classes are the sorted folder names in ``train/``.
+
+    Nothing is decoded. Raises DataError for a side without class folders; a class without images or on one side only,
+    by name, is a ``fault``.
     """
     notes = Notes(root)
     try:
@@ -60,43 +108,23 @@ def list_folder(root: Path, fault: Fault = refuse) -> tuple[tuple[str, ...], dic
         lonely = sorted(set(names[here]) - set(names[there]))
         if lonely:
             fault(f"{root}: {len(lonely)} classes in {here}/ but not in {there}/: {some(lonely)}")
-    listed = {}
+    sides = {}
     for side, by_class in names.items():
         empty = [name for name in classes if not by_class.get(name)]
         if empty:
             fault(f"{root / side}: {len(empty)} classes without images: {some(empty)}")
-        files = [(root / side / name / file, i) for i, name in enumerate(classes) for file in by_class.get(name, ())]
-        listed[side] = tuple(path for path, _ in files), tuple(i for _, i in files)
-    return classes, listed, tuple(notes.lines())
+        sides[side] = [
+            Entry(root / side / name / file, label)
+            for label, name in enumerate(classes)
+            for file in by_class.get(name, ())
+        ]
+    return Listed(sides, classes, notes.lines())
 
 
 def _side(folder: Path, notes: Notes) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise DataError(f"{folder.parent} has no folder {folder.name}/: it needs train/<class>/ and val/<class>/")
-    names = {name: image_names(folder / name, notes) for name in class_folders(folder, notes)}
+    names = {name: image_names(folder / name, notes) for name in subfolders(folder, notes)}
     if not names:
         raise DataError(f"{folder} has no class folders: images belong in {folder.name}/<class>/")
     return names
-
-
-def without_classes(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """The same files in the order of their content, which tells nothing of the folders of classes that they lie in.
-
-    Raises DataError.
-    """
-    try:
-        return tuple(sorted(paths, key=lambda path: hashlib.sha256(path.read_bytes()).digest()))
-    except OSError as error:
-        raise DataError(f"{show(error.filename)} cannot be read: {reason(error)}") from None
-
-
-def probe_size(paths: Sequence[Path]) -> int | None:
-    """The side that all probed images share if they are square and small, else None: they are large images."""
-    sizes = set()
-    for path in paths[:: max(1, len(paths) // PROBES)]:
-        try:
-            sizes.add(stored_size(path)[0])
-        except DataError:  # decoding will name the file
-            continue
-    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
-    return width if width == height <= presets.SMALL_LIMIT else None

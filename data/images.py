@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from tqdm import tqdm
 
-from data.decoding import DataError, decode_array
+from data.decoding import DataError, Size, decode
 from data.dense.masks import Outlines, decode_mask
 from utils.system.memory import memory_share
 
@@ -22,27 +23,43 @@ LABELS, MASKS, BOXES = "labels", "masks", "boxes"  # what a task reads of an ima
 Target = int | dict[str, Tensor]  # a class, {"mask": (S, S)} or {"boxes": (m, 4), "labels": (m,)}
 
 
+class Entry(NamedTuple):
+    """A picture in a file with its class, its mask, or its boxes.
+
+    ``boxes``: (m, 5): x1, y1, x2, y2 as shares of width and height, and class; an array, since workers could be given a
+    few hundred tensors at most, each by a file of its own. ``size``: width and height as annotations state them.
+    ``as_stored``: whether annotations are of the picture as it is stored, whatever EXIF says.
+    """
+
+    path: Path
+    label: int = 0
+    mask: Path | Outlines | None = None
+    boxes: np.ndarray | None = None
+    size: Size | None = None
+    as_stored: bool = False
+
+
 @dataclass(frozen=True)
 class Images:
     """n images, each with its class in ``labels`` (n,), or with a mask or boxes; then all labels are 0.
 
-    ``size``: the side S in pixels to which files are resized. ``paths``: the files. ``pixels``, uint8 (n, 3, S, S), and
-    ``maps``, uint8 (n, S, S): images and masks where they are kept in memory. ``masks``: a file or a drawing each, of
-    class ids below ``num_classes``. ``boxes``: (m, 5) each: x1, y1, x2, y2 as shares of width and height, and class; as
-    arrays, since workers could be given a few hundred tensors at most, each by a file of its own. ``sizes``: width and
-    height as they must be; ``as_stored``: whether annotations are of the picture as it is stored, whatever EXIF says.
+    ``size``: the side S in pixels to which files are resized. ``entries``: the files and what belongs to them.
+    ``pixels``, uint8 (n, 3, S, S), and ``maps``, uint8 (n, S, S): images and masks where they are kept in memory.
+    ``num_classes``: masks hold ids below it.
     """
 
     labels: Tensor
     size: int
     pixels: Tensor | None = None
-    paths: tuple[Path, ...] = ()
-    masks: tuple[Path | Outlines, ...] = ()
-    boxes: tuple[np.ndarray, ...] = ()
-    sizes: tuple[tuple[int, int], ...] = ()
-    as_stored: tuple[bool, ...] = ()
+    entries: tuple[Entry, ...] = ()
     maps: Tensor | None = None
     num_classes: int = 0
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], size: int, num_classes: int = 0) -> Images:
+        """The images of files, not decoded yet."""
+        labels = torch.tensor([entry.label for entry in entries], dtype=torch.long)
+        return cls(labels, size, entries=tuple(entries), num_classes=num_classes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -50,19 +67,16 @@ class Images:
     @property
     def targets(self) -> str:
         """What each image has: LABELS, MASKS or BOXES."""
-        return MASKS if self.masks else BOXES if self.boxes else LABELS
+        if self.entries and self.entries[0].mask is not None:
+            return MASKS
+        return BOXES if self.entries and self.entries[0].boxes is not None else LABELS
 
     def subset(self, indices: Tensor) -> Images:
         """The images at these positions, in this order."""
         tensors = {name: getattr(self, name) for name in ("labels", "pixels", "maps")}
-        tuples = {name: getattr(self, name) for name in ("paths", "masks", "boxes", "sizes", "as_stored")}
         chosen = {name: values[indices] for name, values in tensors.items() if values is not None}
-        chosen |= {name: tuple(values[i] for i in indices.tolist()) for name, values in tuples.items() if values}
-        return replace(self, **chosen)
-
-    def unlabelled(self) -> Images:
-        """The same images, all of class 0."""
-        return replace(self, labels=torch.zeros_like(self.labels))
+        entries = tuple(self.entries[i] for i in indices.tolist()) if self.entries else ()
+        return replace(self, entries=entries, **chosen)
 
     def sample(self, index: int) -> tuple[Tensor, Target]:
         """One image, uint8 (3, S, S), and its target. Raises DataError that names the file."""
@@ -73,25 +87,17 @@ class Images:
         if self.targets == MASKS:
             ids = self.maps[index] if ids is None else ids
             return tv_tensors.Image(pixels), {"mask": tv_tensors.Mask(ids)}
-        shares, side = torch.from_numpy(self.boxes[index]), self.size  # (m, 5)
+        shares, side = torch.from_numpy(self.entries[index].boxes), self.size  # (m, 5)
         # As tv_tensors, corners and masks go through torchvision's transforms with the image.
         corners = tv_tensors.BoundingBoxes(shares[:, :4] * side, format="XYXY", canvas_size=(side, side))
         return tv_tensors.Image(pixels), {"boxes": corners, "labels": shares[:, 4].long()}
 
     def decoded(self, index: int) -> tuple[Tensor, Tensor | None]:
         """Decode one image, (3, S, S), and its mask, (S, S) or None; both uint8. Raises DataError."""
-        path, ids = self.paths[index], None
-        if self.masks:
-            ids = decode_mask(self.masks[index], self.size, self.sizes[index], path, self.num_classes)
-        return decode(path, self.size, upright=not (self.as_stored and self.as_stored[index])), ids
-
-
-def decode(path: Path, size: int, *, upright: bool = True) -> Tensor:
-    """The image in a file as :func:`data.decoding.decode_array` gives it; (3, size, size), uint8.
-
-    Raises DataError that names the file.
-    """
-    return torch.from_numpy(decode_array(path, size, upright=upright))
+        entry, ids = self.entries[index], None
+        if entry.mask is not None:
+            ids = decode_mask(entry.mask, self.size, entry.size, entry.path, self.num_classes)
+        return decode(entry.path, self.size, upright=not entry.as_stored), ids
 
 
 def decode_all(images: Images, *, keep: bool, skip_bad: bool, what: str) -> tuple[Images, list[str]]:
@@ -101,7 +107,7 @@ def decode_all(images: Images, *, keep: bool, skip_bad: bool, what: str) -> tupl
     """
     n, side = len(images), images.size
     kept = {"pixels": torch.empty(n, 3, side, side, dtype=torch.uint8)} if keep else {}
-    if keep and images.masks:
+    if keep and images.targets == MASKS:
         kept["maps"] = torch.empty(n, side, side, dtype=torch.uint8)
     good: list[int] = []
     bad: list[str] = []
@@ -123,14 +129,14 @@ def decode_all(images: Images, *, keep: bool, skip_bad: bool, what: str) -> tupl
 
 def read_sides(
     sides: Mapping[str, Images], *, must_keep: bool, bad_images: str, cache: str, log: Callable[[str], None]
-) -> tuple[list[Images], tuple[str, ...]]:
+) -> tuple[list[Images], list[str]]:
     """Images of files, decoded where they are kept or checked, and a message for each that was left out.
 
     ``must_keep``: small images are always kept. ``bad_images``, ``cache``: as for :func:`data.datasets.load`.
     Raises DataError.
     """
     # Bytes: three channels of an image, and one of its mask.
-    needed = sum(len(side) * (4 if side.masks else 3) * side.size**2 for side in sides.values())
+    needed = sum(len(side) * (4 if side.targets == MASKS else 3) * side.size**2 for side in sides.values())
     share = memory_share()
     keep = must_keep or cache == "ram" or (cache == "auto" and needed < share)
     where = "kept in memory" if keep else "read from disk as needed"
@@ -141,15 +147,10 @@ def read_sides(
     log(f"decoded images take {needed / 1e9:.2f} GB: {where}")
     if not keep and bad_images == "stop":
         log("no image was checked: a bad one stops the run when it is met; python -m data.check finds it before")
-    results, skipped = [], []
-    for what, images in sides.items():
-        if keep or bad_images == "skip":
-            images, bad = decode_all(images, keep=keep, skip_bad=bad_images == "skip", what=what)
-            skipped += bad
-        results.append(images)
-    for message in skipped:
-        log(f"skipped: {message}")
-    return results, tuple(skipped)
+        return list(sides.values()), []
+    skip_bad = bad_images == "skip"
+    read = [decode_all(images, keep=keep, skip_bad=skip_bad, what=side) for side, images in sides.items()]
+    return [images for images, _ in read], [message for _, bad in read for message in bad]
 
 
 def require_room(needed: int) -> None:

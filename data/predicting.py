@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from data.augment import normalise
-from data.decoding import DataError, decoding, opened, rgb
-from data.images import decode, in_order, or_error
-from data.listing import is_system
+from data.decoding import DataError, decode, decoding, opened, rgb
+from data.folders import is_system
+from data.images import in_order, or_error
 from data.presets import Preset
 from data.transforms import evaluation_transform
 from utils.system.terminal import show

@@ -1,16 +1,15 @@
-"""What a recognised data set is, before it is read, and the simplest one: the digits of scikit-learn."""
+"""A data set, recognised and then read, and the simplest one: the digits of scikit-learn."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional as F
 
 from data import presets
-from data.fingerprint import of_tensors
 from data.images import LABELS, Images
 from data.presets import Preset
 from data.splits import split_indices
@@ -19,33 +18,48 @@ BAD_IMAGES = ("stop", "skip")  # at an image or an annotation that cannot be use
 CACHES = ("auto", "ram", "none")  # where the decoded images of a folder are kept
 
 
-class Parts(NamedTuple):
-    """What reading a data set gave. ``skipped``: a message for each image or annotation that was left out.
-
-    ``classes``: their names, where reading had to tell them. ``fingerprint``: of the content.
-    """
-
-    train: Images
-    val: Images
-    skipped: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    fingerprint: str = ""
-
-
 @dataclass(frozen=True)
-class Source:
-    """A data set that was recognised but not read: enough to refuse what cannot work.
+class Dataset:
+    """A data set with class names in index order and the preset that fits it: enough to refuse what cannot work.
 
-    ``read``: called by :func:`data.datasets.load`.
-    ``targets``: what its images have, ``labels``, ``masks`` or ``boxes``.
+    ``read``: gives it with its images; called by :func:`data.datasets.load`. ``targets``: what they have, ``labels``,
+    ``masks`` or ``boxes``. ``notices``, ``skipped``: lines about what is odd, and about what was left out.
+    ``train``, ``val``: the images to train on and to report on, once they are read. ``fingerprint``: of what it holds,
+    wherever it lies, by which a resumed run recognises its data.
     """
 
     name: str
     classes: tuple[str, ...]
     preset: Preset
-    notices: tuple[str, ...]
-    read: Callable[..., Parts]
+    read: Callable[..., Dataset]
     targets: str = LABELS
+    notices: tuple[str, ...] = ()
+    train: Images | None = None
+    val: Images | None = None
+    skipped: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+    def facts(self) -> dict[str, object]:
+        """Plain values for a checkpoint: what a network needs to know of the images it was trained on."""
+        return {
+            "dataset": self.name,
+            "classes": list(self.classes),
+            "image_size": self.preset.image_size,
+            "statistics": {"mean": list(self.preset.mean), "std": list(self.preset.std)},
+            "train_images": len(self.train),
+            "val_images": len(self.val),
+            "skipped": list(self.skipped),
+            "fingerprint": self.fingerprint,
+        }
+
+
+def tensor_fingerprint(*tensors: torch.Tensor) -> str:
+    """The fingerprint of pixels and labels as they are stored, before anything is resized."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
 
 
 def resized(pixels: torch.Tensor, size: int) -> torch.Tensor:
@@ -59,19 +73,18 @@ def resized(pixels: torch.Tensor, size: int) -> torch.Tensor:
     return result
 
 
-def digits(image_size: int | None) -> Source:
+def digits(image_size: int | None) -> Dataset:
     """1,797 handwritten digits of 8x8 pixels that scikit-learn ships, three equal channels, every fifth in val."""
 
-    def read(**_options) -> Parts:
+    def read(recognised: Dataset, **_options) -> Dataset:
         from sklearn.datasets import load_digits
 
-        stored = load_digits()  # grey values from 0 to 16
+        stored, side = load_digits(), recognised.preset.image_size  # grey values from 0 to 16
         grey = torch.from_numpy(stored.images).mul(255 / 16).round().to(torch.uint8)[:, None]  # (n, 1, 8, 8)
-        pixels = resized(grey, preset.image_size).expand(-1, 3, -1, -1).contiguous()  # (n, 3, S, S)
-        everything = Images(torch.from_numpy(stored.target).long(), preset.image_size, pixels)
-        rest, held_out = split_indices(everything.labels, 0.2, seed=0)
-        fingerprint = of_tensors(grey, everything.labels)
-        return Parts(everything.subset(rest), everything.subset(held_out), fingerprint=fingerprint)
+        pixels = resized(grey, side).expand(-1, 3, -1, -1).contiguous()  # (n, 3, S, S)
+        everything = Images(torch.from_numpy(stored.target).long(), side, pixels)
+        train, val = map(everything.subset, split_indices(everything.labels, 0.2, seed=0))
+        return replace(recognised, train=train, val=val, fingerprint=tensor_fingerprint(grey, everything.labels))
 
     preset = presets.small(image_size or 32, flip=False, cutout=0)
-    return Source("digits", tuple("0123456789"), preset, (), read)
+    return Dataset("digits", tuple("0123456789"), preset, read)

@@ -11,44 +11,44 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import replace
 from http.client import HTTPException
 from io import StringIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from data import presets
 from data.decoding import DataError
-from data.fingerprint import of_tensors
 from data.images import Images, require_room
 from data.presets import Triple
-from data.sources import Parts, Source, resized
+from data.sources import Dataset, resized, tensor_fingerprint
 from utils.system.terminal import reason, show
 
 IDX_FILES = tuple(f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
-DIGITS = tuple("0123456789")
 GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+NUMBERS = tuple(map(str, range(100)))  # digits, and classes of CIFAR, whose names are only known when it is read
 BORDER = 2  # zero pixels around an image of 28x28, which make it 32x32 and keep each of its pixels
 DAMAGES = (RuntimeError, OSError, EOFError, ValueError, LookupError, AssertionError)  # what a torchvision class raises
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """What is known of a data set before it is read.
 
     ``torch_class``: its name in ``torchvision.datasets``. ``named``: a pattern for names of folders to download to.
-    ``folder``: where torchvision keeps it below a root. ``files``: what has to be put there by those who cannot
-    download; of CIFAR the archive, which lies in the root. ``statistics``: mean and deviation of the channels.
-    ``flip``: whether a mirrored image is as good as the original.
+    ``folder``: where torchvision keeps it below a root. ``files``: what has to be put into ``put_in`` below a root by
+    those who cannot download. ``statistics``: mean and deviation of the channels. ``flip``: whether a mirrored image
+    is as good as the original.
     """
 
     torch_class: str
     named: str
     folder: str
+    put_in: str
     files: tuple[str, ...]
     classes: tuple[str, ...]
     statistics: tuple[Triple, Triple]
@@ -59,33 +59,26 @@ class Known:
         """Whether it comes as the four idx files of MNIST: gray images of 28x28."""
         return self.files == IDX_FILES
 
-    @property
-    def put_in(self) -> str:
-        """The folder below a root for ``files``."""
-        return "" if self.torch_class.startswith("CIFAR") else self.folder
-
-
-def _cifar(count: int, folder: str, named: str, statistics: tuple[Triple, Triple]) -> Known:
-    # The names of its classes are only known when it is read.
-    classes = tuple(str(i) for i in range(count))
-    archive = f"cifar-{count}-python.tar.gz"
-    return Known(f"CIFAR{count}", named, folder, (archive,), classes, statistics, flip=True)
-
 
 def _idx(torch_class: str, named: str, classes: tuple[str, ...], mean: float, std: float, *, flip: bool) -> Known:
-    folder, statistics = f"{torch_class}/raw", ((mean,) * 3, (std,) * 3)
-    return Known(torch_class, named, folder, IDX_FILES, classes, statistics, flip)
+    raw = f"{torch_class}/raw"
+    return Known(torch_class, named, raw, raw, IDX_FILES, classes, ((mean,) * 3, (std,) * 3), flip)
 
 
+_ARCHIVES = {count: (f"cifar-{count}-python.tar.gz",) for count in (10, 100)}
 _SVHN = ("train_32x32.mat", "test_32x32.mat")
 # The order is that of patterns for names of folders: the first that matches counts.
 TORCHVISION = {
-    "cifar100": _cifar(100, "cifar-100-python", r"cifar[\W_]*100", presets.CIFAR100),
-    "cifar10": _cifar(10, "cifar-10-batches-py", "cifar", presets.CIFAR10),
+    "cifar100": Known(
+        "CIFAR100", r"cifar[\W_]*100", "cifar-100-python", "", _ARCHIVES[100], NUMBERS, presets.CIFAR100, flip=True
+    ),
+    "cifar10": Known(
+        "CIFAR10", "cifar", "cifar-10-batches-py", "", _ARCHIVES[10], NUMBERS[:10], presets.CIFAR10, flip=True
+    ),
     "fashion_mnist": _idx("FashionMNIST", r"fashion[\W_]*mnist", GARMENTS, 0.2860, 0.3530, flip=True),
     "kmnist": _idx("KMNIST", "kmnist|kuzushiji", KANA, 0.1918, 0.3483, flip=False),
-    "mnist": _idx("MNIST", "(?<![a-z])mnist", DIGITS, 0.1307, 0.3081, flip=False),
-    "svhn": Known("SVHN", "svhn", "", _SVHN, DIGITS, presets.SVHN, flip=False),
+    "mnist": _idx("MNIST", "(?<![a-z])mnist", NUMBERS[:10], 0.1307, 0.3081, flip=False),
+    "svhn": Known("SVHN", "svhn", "", "", _SVHN, NUMBERS[:10], presets.SVHN, flip=False),
 }
 
 
@@ -108,8 +101,9 @@ def recognise(root: Path) -> str | None:
 
 def _lies_in(name: str, root: Path) -> bool:
     known, home = TORCHVISION[name], _home(name, root)
-    held = known.folder and (home / known.folder).is_dir()
-    return bool(held) or (not known.is_idx and any((home / known.put_in / file).is_file() for file in known.files))
+    if known.folder and (home / known.folder).is_dir():
+        return True
+    return not known.is_idx and any((home / file).is_file() for file in known.files)
 
 
 def _home(name: str, root: Path) -> Path:
@@ -121,7 +115,7 @@ def _home(name: str, root: Path) -> Path:
     return root
 
 
-def source(name: str, root: Path, image_size: int | None) -> Source:
+def find(name: str, _data: str, root: Path, image_size: int | None) -> Dataset:
     """A data set of the table in ``root``, downloaded there when it is read.
 
     Images of 28x28 get a border unless that very ``image_size`` is given. Raises DataError where ``root`` is a
@@ -132,45 +126,44 @@ def source(name: str, root: Path, image_size: int | None) -> Source:
         raise DataError(f"{home} is a file, not a folder for {name}")
     preset = presets.small(image_size or 32, known.statistics, flip=known.flip)
 
-    def read(*, download: bool, log: Callable[[str], None], **_options) -> Parts:
+    def read(recognised: Dataset, *, download: bool, log: Callable[[str], None], **_options) -> Dataset:
         files = [find_idx(folder) for folder in (root, home / known.folder)] if known.is_idx else []
         # Files that are complete are read here, packed or not; torchvision takes packed ones by their md5 alone.
-        whole, classes = next((f for f in files if len(f) == len(IDX_FILES)), None), ()
+        whole, classes = next((four for four in files if len(four) == len(IDX_FILES)), None), known.classes
         if whole:
-            stored = [torch.from_numpy(array) for array in read_idx(whole)]
-            stored[1::2] = [labels.long() for labels in stored[1::2]]
+            parts = [(read_idx(whole[i], 3), read_idx(whole[i + 1], 1).long()) for i in (0, 2)]
         else:
             is_svhn = name == "svhn"  # whose class in torchvision differs from the others
-            options = [{"split": s} if is_svhn else {"train": s == "train"} for s in ("train", "test")]
-            parts = [_read(name, home, side, download, log) for side in options]
-            labels = "labels" if is_svhn else "targets"
-            stored = [torch.as_tensor(values) for part in parts for values in (part.data, getattr(part, labels))]
-            classes = () if known.is_idx or is_svhn else tuple(parts[0].classes)
-        require_room((len(stored[0]) + len(stored[2])) * 3 * preset.image_size**2)
-        images = [
+            sides = [{"split": s} if is_svhn else {"train": s == "train"} for s in ("train", "test")]
+            stored = [_read(name, home, side, download, log) for side in sides]
+            parts = [(torch.as_tensor(s.data), torch.as_tensor(s.labels if is_svhn else s.targets)) for s in stored]
+            classes = classes if known.is_idx or is_svhn else tuple(stored[0].classes)
+        require_room(sum(len(data) for data, _ in parts) * 3 * preset.image_size**2)
+        train, val = (
             Images(labels.long(), preset.image_size, _brought(data, preset.image_size))
-            for data, labels in (_checked(name, home, *stored[:2]), _checked(name, home, *stored[2:]))
-        ]
-        return Parts(*images, classes=classes, fingerprint=of_tensors(*stored))
-
-    return Source(name, known.classes, preset, (), read)
-
-
-def _checked(name: str, home: Path, data: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same images and labels; DataError where they do not belong together."""
-    known = TORCHVISION[name]
-    if len(data) != len(labels) or labels.ndim != 1:
-        raise DataError(f"{name} in {home}: {len(data)} images, but labels of the shape {tuple(labels.shape)}")
-    if known.is_idx and tuple(data.shape[1:]) != (28, 28):
-        raise DataError(f"{name} in {home}: images are of the shape {tuple(data.shape[1:])}, not 28x28")
-    if len(labels) and not (labels.min() >= 0 and labels.max() < len(known.classes)):
-        raise DataError(
-            f"{name} in {home}: labels from {labels.min()} to {labels.max()}, not below {len(known.classes)}"
+            for data, labels in (_checked(name, home, *part) for part in parts)
         )
+        known_by = tensor_fingerprint(*(tensor for part in parts for tensor in part))
+        return replace(recognised, classes=classes, train=train, val=val, fingerprint=known_by)
+
+    return Dataset(name, known.classes, preset, read)
+
+
+def _checked(name: str, home: Path, data: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The same images and labels; DataError where they do not belong together."""
+    known, wrong = TORCHVISION[name], None
+    if len(data) != len(labels) or labels.ndim != 1:
+        wrong = f"{len(data)} images, but labels of the shape {tuple(labels.shape)}"
+    elif known.is_idx and tuple(data.shape[1:]) != (28, 28):
+        wrong = f"images are of the shape {tuple(data.shape[1:])}, not 28x28"
+    elif len(labels) and not (labels.min() >= 0 and labels.max() < len(known.classes)):
+        wrong = f"labels from {labels.min()} to {labels.max()}, not below {len(known.classes)}"
+    if wrong:
+        raise DataError(f"{name} in {home}: {wrong}")
     return data, labels
 
 
-def _brought(data: torch.Tensor, size: int) -> torch.Tensor:
+def _brought(data: Tensor, size: int) -> Tensor:
     """Images as torchvision keeps them -> uint8 (n, 3, size, size)."""
     if data.ndim == 3:  # gray, (n, 28, 28)
         gray = data[:, None] if size == data.shape[-1] else F.pad(data[:, None], (BORDER,) * 4)  # (n, 1, 32, 32)
@@ -180,7 +173,7 @@ def _brought(data: torch.Tensor, size: int) -> torch.Tensor:
     return resized(data.contiguous(), size)
 
 
-def _read(name: str, home: Path, side: dict[str, object], download: bool, log: Callable[[str], None]):
+def _read(name: str, home: Path, side: dict[str, object], download: bool, log: Callable[[str], None]) -> Any:
     """The torchvision data set of one side, downloaded where it is not there and ``download`` allows it."""
     from torchvision import datasets
 
@@ -205,26 +198,24 @@ def _read(name: str, home: Path, side: dict[str, object], download: bool, log: C
 
 def find_idx(folder: Path) -> list[Path]:
     """Those of the four files that lie in a folder, in the order of IDX_FILES; unpacked ones before packed ones."""
-    spellings = [[name, name.replace("-idx", ".idx")] for name in IDX_FILES]
+    spellings = [(name, name.replace("-idx", ".idx")) for name in IDX_FILES]
     candidates = [[folder / f"{name}{end}" for end in ("", ".gz") for name in names] for names in spellings]
     files = [next((path for path in paths if path.is_file()), None) for paths in candidates]
     return [path for path in files if path]
 
 
-def read_idx(files: list[Path]) -> list[np.ndarray]:
-    """Images and labels for training, then those for testing, uint8. Raises DataError for damaged files."""
-    return [_read_idx_file(path, axes) for path, axes in zip(files, (3, 1, 3, 1), strict=True)]
+def read_idx(path: Path, axes: int) -> Tensor:
+    """The uint8 array in a file: 0, 0, 8 for bytes, the number of axes, four bytes for the length of each, values.
 
-
-def _read_idx_file(path: Path, axes: int) -> np.ndarray:
-    """The array in a file: 0, 0, 8 for bytes, the number of axes, four bytes for the length of each, then values."""
+    Raises DataError for a damaged file.
+    """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{show(path)} is damaged: {reason(error)}; remove it to have it downloaded again") from None
     head = 4 + 4 * axes
     shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, head, 4)]
-    if content[:4] != bytes((0, 0, 8, axes)) or len(content) != head + math.prod(shape):
+    if content[:4] != bytes((0, 0, 8, axes)) or len(content) != head + math.prod(shape) or 0 in shape:
         what = f"no whole idx file of bytes with {axes} axes"
         raise DataError(f"{show(path)} is damaged, {what}; remove it to have it downloaded again")
-    return np.frombuffer(bytearray(content), np.uint8, offset=head).reshape(shape)
+    return torch.frombuffer(bytearray(content[head:]), dtype=torch.uint8).view(shape)

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from data.images import BOXES, LABELS, MASKS, DataError, Images, Target
+from data.decoding import DataError
+from data.images import BOXES, LABELS, MASKS, Images, Target
 from data.presets import Preset
 
 COARSE_SIZES = (256, 128, 64, 32)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from data.datasets import KINDS, Dataset, find_dataset, load, output_names
-from data.images import DataError
+from data.decoding import DataError
 from data.loaders import make_loader, read_first_batch
 from data.predicting import Pictures
 from data.presets import Preset, as_trained

@@ -7,35 +7,32 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from data.decoding import DataError, Fault, refuse
-from data.dense.layouts import BACKGROUND, SIDES, Entry, Listed, background_notices, boxed
-from data.dense.masks import IGNORED, Outlines, Size, is_number, outline_fault, upright_size
-from data.images import BOXES, MASKS
+from data.decoding import DataError, Fault, Size, refuse, upright_size
+from data.dense.layouts import BACKGROUND, background_notices, boxed, object_classes, require_few
+from data.dense.masks import IGNORED, Outlines, is_number, outline_fault
+from data.folders import SIDES, Listed
+from data.images import BOXES, MASKS, Entry
 from utils.system.terminal import reason, show, some
 
 Annotation = Mapping[str, Any]
+Annotated = tuple[Path, list[Annotation], Size | None]  # an image with the size that is stated
 JSON_NAMES = ("annotations.json", "_annotations.coco.json")  # in the folder of a side; the second is Roboflow's
 KEYS = {MASKS: "segmentation", BOXES: "bbox"}  # where an annotation holds them
 
 
-class Field(NamedTuple):
-    """What a value from JSON has to be: ``fits`` tells, ``words`` say."""
-
-    fits: Callable[[Any], bool]
-    words: str
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
 
 
-def _is_length(value: Any) -> bool:
-    return value is None or (is_number(value) and value >= 1 and value == int(value))
-
-
-ID = Field(lambda value: isinstance(value, int | str) and not isinstance(value, bool), "a whole number or a text")
-NAME = Field(lambda value: isinstance(value, str) and bool(value), "a text")
-LENGTH = Field(_is_length, "a whole number of pixels")
-BOX = Field(lambda value: isinstance(value, list) and len(value) == 4 and all(map(is_number, value)), "four numbers")
-FLAG = Field(lambda value: value is None or (isinstance(value, int) and value in (0, 1)), "0 or 1")
+# What a value from JSON has to be: a test of it, and words.
+Field = tuple[Callable[[Any], bool], str]
+ID: Field = (_is_id, "a whole number or a text")
+NAME: Field = (lambda value: isinstance(value, str) and bool(value), "a text")
+LENGTH: Field = (lambda v: v is None or (is_number(v) and v >= 1 and v == int(v)), "a whole number of pixels")
+BOX: Field = (lambda v: isinstance(v, list) and len(v) == 4 and all(map(is_number, v)), "four numbers")
+FLAG: Field = (lambda value: value is None or (isinstance(value, int) and value in (0, 1)), "0 or 1")
 IMAGE = {"id": ID, "file_name": NAME, "width": LENGTH, "height": LENGTH}
 CATEGORY = {"id": ID, "name": NAME}
 ANNOTATION = {"image_id": ID, "category_id": ID, "iscrowd": FLAG}
@@ -48,27 +45,21 @@ def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     places = {side: coco_json(root, side) for side in SIDES}
     documents = {side: _document(path) for side, (path, _) in places.items()}
     names = {side: {c["id"]: c["name"] for c in documents[side]["categories"]} for side in SIDES}
-    sets = {side: set(names[side].values()) for side in SIDES}
-    if sets["train"] != sets["val"]:  # ids may differ: what counts is the name
-        lonely = {side: some(sorted(sets[side] - sets[other])) for side, other in (SIDES, SIDES[::-1])}
-        only = "; ".join(f"only in {side}: {text}" for side, text in lonely.items() if text)
-        raise DataError(f"{show(root)} has other categories in train than in val; {only}")
+    _require_same(root, names)
     # In the order of their ids, which are numbers or texts.
     ordered = sorted(names["train"].items(), key=lambda item: (isinstance(item[0], str), item[0]))
     classes = tuple(name for _, name in ordered)
     # Every pixel of a mask has a class; a box has no need of a background.
     if targets == MASKS and BACKGROUND not in classes[:1]:
         classes = (BACKGROUND, *classes)
-    if targets == MASKS and len(classes) > IGNORED:
-        raise DataError(f"{show(places['train'][0])} has {len(classes)} classes, and a mask has room for {IGNORED}")
+    if targets == MASKS:
+        require_few(places["train"][0], classes)
     sides: dict[str, list[Entry]] = {}
     notices: list[str] = []
     for side, (path, folders) in places.items():
         images = _images(documents[side], path, folders, root, names[side], targets, fault)
         if targets == MASKS:
-            entries = [
-                _outlined(image, objects, size, path, names[side], classes, fault) for image, objects, size in images
-            ]
+            entries = [_outlined(image, path, names[side], classes, fault) for image in images]
         else:
             crowds = sum(bool(a.get("iscrowd")) for _, objects, _ in images for a in objects)
             notices += [f"left out {crowds} crowds in {show(path)}"] if crowds else []
@@ -76,10 +67,19 @@ def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
                 boxed(image, _boxes(objects, names[side]), size, classes, fault) for image, objects, size in images
             ]
         sides[side] = [entry for entry in entries if entry]
-    labels = {label for entry in sides["train"] for label in entry.labels}
+    labels = {label for entry in sides["train"] for label in object_classes(entry)}
     if missing := [name for i, name in enumerate(classes) if i not in labels and name != BACKGROUND]:
         notices.append(f"no object of train is of {len(missing)} classes: {some(missing)}")
     return Listed(sides, classes, notices + background_notices(sides))
+
+
+def _require_same(root: Path, names: Mapping[str, Mapping[Any, str]]) -> None:
+    """Refuse other categories in train than in val; ids may differ: what counts is the name."""
+    sets = {side: set(names[side].values()) for side in SIDES}
+    if sets["train"] != sets["val"]:
+        lonely = {side: some(sorted(sets[side] - sets[other])) for side, other in (SIDES, SIDES[::-1])}
+        only = "; ".join(f"only in {side}: {text}" for side, text in lonely.items() if text)
+        raise DataError(f"{show(root)} has other categories in train than in val; {only}")
 
 
 def coco_json(root: Path, side: str) -> tuple[Path, list[Path]]:
@@ -93,9 +93,8 @@ def coco_json(root: Path, side: str) -> tuple[Path, list[Path]]:
     files = sorted((root / "annotations").glob(f"instances_{side}*.json"))
     if len(files) != 1:
         names = f": {some(path.name for path in files)}" if files else ""
-        raise DataError(
-            f"{show(root / 'annotations')} needs one file instances_{side}*.json, and has {len(files)}{names}"
-        )
+        needed = f"needs one file instances_{side}*.json, and has {len(files)}{names}"
+        raise DataError(f"{show(root / 'annotations')} {needed}")
     # Where unpackers and exports put the pictures; the first folder that has a file counts.
     year = files[0].stem.removeprefix("instances_")
     return files[0], [root / year, root / "images" / year, root / side, root / "images" / side, root / "images", root]
@@ -122,11 +121,10 @@ def _document(path: Path) -> Mapping[str, list]:
         if not isinstance(document, dict) or not isinstance(document.get(part), list):
             raise DataError(f"{show(path)} is no COCO file: it has no list of {part}")
     for part, key in (("images", "id"), ("categories", "id"), ("categories", "name")):
-        values = [entry.get(key) for entry in document[part] if isinstance(entry, dict)]
+        values = Counter(filter(_is_id, (entry.get(key) for entry in document[part] if isinstance(entry, dict))))
         # An id that stands twice would mix the annotations of two images, or two classes.
-        (value, times), *_ = Counter(filter(ID.fits, values)).most_common(1) or [(None, 0)]
-        if times > 1:
-            raise DataError(f"{show(path)} has the {key} {show(value)} twice in {part}")
+        if twice := [value for value, count in values.items() if count > 1]:
+            raise DataError(f"{show(path)} has the {key} {show(twice[0])} twice in {part}")
     _sound(document["categories"], CATEGORY, "categories", path, refuse)
     return document
 
@@ -136,11 +134,11 @@ def _sound(entries: list, fields: Mapping[str, Field], part: str, path: Path, fa
     sound = []
     for number, entry in enumerate(entries):
         values = entry if isinstance(entry, dict) else {}
-        bad = next((key for key, field in fields.items() if not field.fits(values.get(key))), None)
-        if bad is None and isinstance(entry, dict):
+        bad = next((key for key, (fits, _) in fields.items() if not fits(values.get(key))), None)
+        if bad is None:
             sound.append(entry)
         else:
-            what = f"{ascii(values[bad])[:60]}, and not {fields[bad].words}" if bad in values else "missing"
+            what = f"{ascii(values[bad])[:60]}, and not {fields[bad][1]}" if bad in values else "missing"
             fault(f"{show(path)} is no COCO file: {bad} of entry {number} in {part} is {what}")
     return sound
 
@@ -153,32 +151,30 @@ def _images(
     names: Mapping[Any, str],
     targets: str,
     fault: Fault,
-) -> list[tuple[Path, list[Annotation], Size | None]]:
+) -> list[Annotated]:
     """The images that are there, with their annotations and the size that is stated."""
     entries = _sound(document["images"], IMAGE, "images", path, fault)
     of_image: dict[Any, list[Annotation]] = {entry["id"]: [] for entry in entries}
     fields = ANNOTATION | ({"bbox": BOX} if targets == BOXES else {})
     for number, entry in enumerate(_sound(document["annotations"], fields, "annotations", path, fault)):
-        where = f"{show(path)}: annotation {show(entry.get('id', number))}"
-        if entry["image_id"] not in of_image:
-            fault(f"{where} is of the image {show(entry['image_id'])}, which is not there")
-        elif entry["category_id"] not in names:
-            fault(f"{where} is of the category {show(entry['category_id'])}, which is not there")
+        known = {"image": of_image, "category": names}
+        if absent := [key for key in known if entry[f"{key}_id"] not in known[key]]:
+            what = f"the {absent[0]} {show(entry[f'{absent[0]}_id'])}, which is not there"
+            fault(f"{show(path)}: annotation {show(entry.get('id', number))} is of {what}")
         else:
             of_image[entry["image_id"]].append(entry)
-    images, seen = [], set()
+    images: dict[Path, Annotated] = {}
     for entry in entries:
         candidates = (folder / entry["file_name"] for folder in folders)
         image = next((file for file in candidates if file.is_file() and file.is_relative_to(root)), None)
         if image is None:
             fault(f"{show(path)} names {show(entry['file_name'])}, which is not there")
-        elif image in seen:
+        elif image in images:
             fault(f"{show(path)} names {show(image)} twice")
         else:
-            seen.add(image)
             stated = entry.get("width"), entry.get("height")  # either may be left out
-            images.append((image, of_image[entry["id"]], None if None in stated else tuple(map(int, stated))))
-    return images
+            images[image] = (image, of_image[entry["id"]], None if None in stated else tuple(map(int, stated)))
+    return list(images.values())
 
 
 def _boxes(annotations: list[Annotation], names: Mapping[Any, str]) -> list:
@@ -192,15 +188,10 @@ def _boxes(annotations: list[Annotation], names: Mapping[Any, str]) -> list:
 
 
 def _outlined(
-    image: Path,
-    annotations: list[Annotation],
-    stated: Size | None,
-    path: Path,
-    names: Mapping[Any, str],
-    classes: tuple[str, ...],
-    fault: Fault,
+    annotated: Annotated, path: Path, names: Mapping[Any, str], classes: tuple[str, ...], fault: Fault
 ) -> Entry | None:
     """An image with a mask to be drawn: crowds are ignored and lie lowest, then objects in their order."""
+    image, annotations, stated = annotated
     try:
         size, objects = stated or upright_size(image), []
     except DataError as error:
@@ -211,4 +202,4 @@ def _outlined(
             continue
         label = IGNORED if entry.get("iscrowd") else classes.index(names[entry["category_id"]])
         objects.append((label, entry["segmentation"]))
-    return Entry(image, Outlines(f"what {path} outlines in {image.name}", size, tuple(objects)), stated=stated)
+    return Entry(image, mask=Outlines(f"what {path} outlines in {image.name}", size, tuple(objects)), size=stated)

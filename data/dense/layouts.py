@@ -1,59 +1,24 @@
-"""What all layouts of masks and boxes share: their entries, class names, boxes, and ``images/`` with ``masks/``."""
+"""What all layouts of masks and boxes share: class names, boxes, and ``images/`` with ``masks/``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from data.decoding import DataError, Fault, refuse
-from data.dense.masks import IGNORED, Outlines, Size, mask_ids, times, upright_size
-from data.images import BOXES
-from data.listing import Notes, image_names
+from data.decoding import DataError, Fault, Size, refuse, upright_size
+from data.dense.masks import IGNORED, Outlines, mask_ids, times
+from data.folders import SIDES, Listed, Notes, image_names
+from data.images import BOXES, Entry
 from utils.system.terminal import reason, show
 
-SIDES = ("train", "val")
 VAL_SHARE = 0.2  # of images without sides of their own
 CLASSES = "classes.json"
 BACKGROUND = "background"
 Objects = list[tuple[str, tuple[float, ...]]]  # names and boxes, x1, y1, x2, y2 in pixels
-
-
-class Entry(NamedTuple):
-    """An image with its mask, or its boxes (m, 5), and the width and height that its annotations state."""
-
-    path: Path
-    mask: Path | Outlines | None = None
-    boxes: np.ndarray | None = None
-    stated: Size | None = None
-
-    @property
-    def labels(self) -> list[int]:
-        """The classes of its boxes, or of the objects that are drawn in its mask."""
-        return self.boxes[:, 4].astype(int).tolist() if self.mask is None else [label for label, _ in self.mask.objects]
-
-
-@dataclass
-class Listed:
-    """What a folder holds: the entries of each side, class names by id, and notices."""
-
-    sides: dict[str, list[Entry]]
-    classes: tuple[str, ...]
-    notices: list[str]
-
-    def side_fault(self, side: str) -> str | None:
-        """Why nothing can be learned or measured with a side."""
-        entries = self.sides[side]
-        if not entries:
-            return f"no image in {side}"
-        if entries[0].boxes is not None and not any(len(entry.boxes) for entry in entries):
-            return f"no object in {side}: a side without a box teaches and measures nothing"
-        return None
 
 
 def stated_classes(root: Path, targets: str) -> tuple[str, ...]:
@@ -67,9 +32,14 @@ def stated_classes(root: Path, targets: str) -> tuple[str, ...]:
         raise DataError(f"{show(path)} cannot be read: {reason(error)}") from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise DataError(f"{show(path)} is no list of class names")
-    if len(names) > IGNORED:
-        raise DataError(f"{show(path)} names {len(names)} classes, and there is room for {IGNORED}")
+    require_few(path, names)
     return tuple(names[1:] if targets == BOXES and names[0] == BACKGROUND else names)
+
+
+def require_few(path: Path, classes: Sequence[str]) -> None:
+    """Refuse more classes than a mask can hold ids of."""
+    if len(classes) > IGNORED:
+        raise DataError(f"{show(path)} has {len(classes)} classes, and there is room for {IGNORED}")
 
 
 def boxed(path: Path, objects: Objects, stated: Size | None, classes: Sequence[str], fault: Fault) -> Entry | None:
@@ -78,19 +48,17 @@ def boxed(path: Path, objects: Objects, stated: Size | None, classes: Sequence[s
         size = stated or upright_size(path)
     except DataError as error:
         return fault(str(error))
-    numbers = {name: i for i, name in enumerate(classes)}
-    boxes, labels = [], []  # of the objects that are sound
+    sound = []  # boxes and class indices
     for name, box in objects:
-        wrong = box_fault(box, size) if name in numbers else f"class {show(name)} is none of {len(classes)}"
+        wrong = box_fault(box, size) if name in classes else f"class {show(name)} is none of {len(classes)}"
         if wrong:
             fault(f"{show(path)}: {wrong}")
         else:
-            boxes.append(box)
-            labels.append(numbers[name])
+            sound.append((*box, classes.index(name)))
     # Shares of width and height: what a box is does not depend on the size that images are decoded at.
-    corners = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4) / torch.tensor([*size, *size])
-    shares = torch.cat([corners.clamp(0, 1), torch.tensor(labels, dtype=torch.float32)[:, None]], dim=1)  # (m, 5)
-    return Entry(path, boxes=shares.numpy(), stated=stated)
+    boxes = torch.tensor(sound, dtype=torch.float32).reshape(-1, 5)  # (m, 5)
+    boxes[:, :4] = (boxes[:, :4] / torch.tensor([*size, *size])).clamp(0, 1)
+    return Entry(path, boxes=boxes.numpy(), size=stated)
 
 
 def box_fault(box: Sequence[float], size: Size) -> str | None:
@@ -104,9 +72,14 @@ def box_fault(box: Sequence[float], size: Size) -> str | None:
     return None
 
 
+def object_classes(entry: Entry) -> set[int]:
+    """The classes of the boxes of an image, or of the objects that are outlined in it."""
+    return set(entry.boxes[:, 4].astype(int).tolist() if entry.mask is None else [k for k, _ in entry.mask.objects])
+
+
 def background_notices(sides: dict[str, list[Entry]]) -> list[str]:
     """A line where images have no object."""
-    empty = sum(not entry.labels for entries in sides.values() for entry in entries)
+    empty = sum(not object_classes(entry) for entries in sides.values() for entry in entries)
     return [f"{empty} images have no object: they are background alone"] if empty else []
 
 
@@ -124,7 +97,7 @@ def list_masks(root: Path, targets: str, fault: Fault = refuse) -> Listed:
         sides = {side: _pairs(root / side, notes, fault) for side in SIDES}
     classes = stated_classes(root, targets)
     if not classes:
-        most = max(class_ids([entry.mask for entry in sides["train"]], fault), default=0)
+        most = max(mask_classes((entry.mask for entry in sides["train"]), fault), default=0)
         classes = tuple(f"class {i}" for i in range(most + 1))
     return Listed(sides, classes, notes.lines())
 
@@ -141,7 +114,7 @@ def _pairs(folder: Path, notes: Notes, fault: Fault) -> list[Entry]:
         # Image and mask have the same name but for its ending.
         names, image = masks.pop(Path(name).stem, []), folder / "images" / name
         if len(names) == 1:
-            pairs.append(Entry(image, folder / "masks" / names[0]))
+            pairs.append(Entry(image, mask=folder / "masks" / names[0]))
         elif names:
             fault(f"{show(image)} has several masks: {', '.join(map(show, names))}")
         else:
@@ -151,7 +124,7 @@ def _pairs(folder: Path, notes: Notes, fault: Fault) -> list[Entry]:
     return pairs
 
 
-def class_ids(masks: Sequence[Path | Outlines], fault: Fault, enough: int = IGNORED) -> set[int]:
+def mask_classes(masks: Iterable[Path | Outlines], fault: Fault, enough: int = IGNORED) -> set[int]:
     """The class ids that occur in masks, which are read until ``enough`` are known."""
     present: set[int] = set()
     for mask in masks:

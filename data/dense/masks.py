@@ -12,11 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.decoding import DataError, opened, orientation
+from data.decoding import DataError, Size, opened
 from utils.system.terminal import show
 
 IGNORED = 255  # in a mask: the class of this pixel is not asked for
-Size = tuple[int, int]  # width and height
 
 
 @dataclass(frozen=True)
@@ -35,23 +34,10 @@ class Outlines:
 
     def ids(self) -> np.ndarray:
         """The class of every pixel, uint8 (H, W), 0 where nothing is outlined. Raises DataError."""
-        width, height = self.size
-        drawn = np.zeros((height, width), np.uint8)
+        drawn = np.zeros(self.size[::-1], np.uint8)
         for label, outline in self.objects:
             drawn[filled(outline, self.size, self.name)] = label
         return drawn
-
-
-def stored_size(path: Path) -> tuple[Size, int]:
-    """Width and height of a picture as it is stored, and its orientation by EXIF, 1 to 8. Raises DataError."""
-    with opened(path) as image:
-        return image.size, orientation(image)
-
-
-def upright_size(path: Path) -> Size:
-    """Width and height of a picture, turned as its EXIF says. Raises DataError."""
-    (width, height), turned = stored_size(path)
-    return (height, width) if turned >= 5 else (width, height)
 
 
 def mask_ids(mask: Path | Outlines) -> np.ndarray:
@@ -74,21 +60,16 @@ def mask_ids(mask: Path | Outlines) -> np.ndarray:
 def decode_mask(mask: Path | Outlines, side: int, size: Size, image: Path, num_classes: int) -> Tensor:
     """The ids of a mask, uint8 (side, side), of an image of (width, height) pixels. Raises DataError."""
     ids = mask_ids(mask)
-    if fault := mask_fault(ids, mask, size, image, num_classes):
-        raise DataError(fault)
+    if ids.shape != size[::-1]:
+        pixels = f"{times(ids.shape[::-1])} pixels, but its image {show(image)} has {times(size)}"
+        raise DataError(f"{show(mask)} has {pixels}")
+    wrong = ids[(ids >= num_classes) & (ids != IGNORED)]
+    if len(wrong):
+        known = f"ids go from 0 to {num_classes - 1}, and {IGNORED} is ignored"
+        raise DataError(f"{show(mask)} holds class id {wrong.max()}, but {known}")
     if ids.shape != (side, side):
         ids = np.asarray(Image.fromarray(ids).resize((side, side), Image.Resampling.NEAREST))
     return torch.from_numpy(ids.copy())
-
-
-def mask_fault(ids: np.ndarray, mask: Path | Outlines, size: Size, image: Path, num_classes: int) -> str | None:
-    """What is wrong with the mask of an image, in one line."""
-    if ids.shape != size[::-1]:
-        return f"{show(mask)} has {times(ids.shape[::-1])} pixels, but its image {show(image)} has {times(size)}"
-    wrong = ids[(ids >= num_classes) & (ids != IGNORED)]
-    if len(wrong):
-        return f"{show(mask)} holds class id {wrong.max()}, but ids go from 0 to {num_classes - 1}, and 255 is ignored"
-    return None
 
 
 def times(size: Size) -> str:
@@ -130,11 +111,8 @@ def outline_fault(outline: Any, size: Size) -> str | None:
     if isinstance(outline, Mapping):
         if not isinstance(outline.get("counts"), list | str):
             return "its segmentation has no counts"
-        return (
-            None
-            if outline.get("size") == [height, width]
-            else f"its runs do not fill the image of {times(size)} pixels"
-        )
+        is_whole = outline.get("size") == [height, width]
+        return None if is_whole else f"its runs do not fill the image of {times(size)} pixels"
     if not outline:
         return "it has no outline (segmentation)"
     if not isinstance(outline, list) or not all(isinstance(polygon, list) for polygon in outline):

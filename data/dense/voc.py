@@ -6,23 +6,13 @@ import os
 from pathlib import Path
 from xml.etree import ElementTree
 
-from data.decoding import DataError, Fault, refuse
-from data.dense.layouts import (
-    BACKGROUND,
-    SIDES,
-    Entry,
-    Listed,
-    Objects,
-    background_notices,
-    boxed,
-    stated_classes,
-)
-from data.dense.masks import Size, times
-from data.images import MASKS
-from data.listing import IMAGE_SUFFIXES, is_image_name
+from data.decoding import DataError, Fault, Size, refuse
+from data.dense.layouts import BACKGROUND, Objects, background_notices, boxed, stated_classes
+from data.dense.masks import times
+from data.folders import IMAGE_SUFFIXES, SIDES, Listed, is_image_name
+from data.images import MASKS, Entry
 from utils.system.terminal import reason, show
 
-Annotation = tuple[Objects, Size | None, int]  # of an image; the number counts difficult objects
 VOC_CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
     "sofa train tvmonitor"
@@ -38,32 +28,21 @@ def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
         fault(f"{show(stem)} is in train.txt and in val.txt of {show(lists)}")
         images["train"].pop(stem)
     classes = stated_classes(root, targets)
-    sides: dict[str, list[Entry]] = {side: [] for side in SIDES}
     if targets == MASKS:
-        for side, files in images.items():
-            for stem, image in files.items():
-                mask = root / "SegmentationClass" / f"{stem}.png"
-                if mask.is_file():
-                    sides[side].append(Entry(image, mask))
-                else:
-                    fault(f"{show(image)} has no mask {show(mask)}")
-        return Listed(sides, classes or (BACKGROUND, *VOC_CLASSES), [])
-    annotated: dict[str, list[tuple[Path, Annotation]]] = {side: [] for side in SIDES}
-    for side, files in images.items():
-        for stem, image in files.items():
-            if annotation := _xml(root, stem, fault):
-                annotated[side].append((image, annotation))
-    names = {name for _, (objects, _, _) in annotated["train"] for name, _ in objects}
-    classes = classes or tuple(sorted(names))
+        masks = {side: _masks(root / "SegmentationClass", files, fault) for side, files in images.items()}
+        return Listed(masks, classes or (BACKGROUND, *VOC_CLASSES), [])
+    annotated = {
+        side: [(image, *xml) for stem, image in files.items() if (xml := _xml(root, stem, fault))]
+        for side, files in images.items()
+    }
+    classes = classes or tuple(sorted({name for _, objects, *_ in annotated["train"] for name, _ in objects}))
+    sides, notices = {}, []
     for side, files in annotated.items():
-        entries = [boxed(image, objects, size, classes, fault) for image, (objects, size, _) in files]
+        entries = [boxed(image, objects, size, classes, fault) for image, objects, size, _ in files]
         sides[side] = [entry for entry in entries if entry]
-    # VOC's own AP counts them neither as hit nor as miss.
-    notices = [
-        f"{count} objects of {side} are difficult: they are trained on and measured as all others, unlike in VOC's AP"
-        for side, files in annotated.items()
-        if (count := sum(difficult for _, (_, _, difficult) in files))
-    ]
+        if count := sum(difficult for *_, difficult in files):  # VOC's own AP counts them neither as hit nor as miss
+            how = "they are trained on and measured as all others, unlike in VOC's AP"
+            notices.append(f"{count} objects of {side} are difficult: {how}")
     return Listed(sides, classes, notices + background_notices(sides))
 
 
@@ -100,8 +79,19 @@ def _images(pictures: dict[str, Path], listing: Path, fault: Fault) -> dict[str,
     return images
 
 
-def _xml(root: Path, stem: str, fault: Fault) -> Annotation | None:
-    """What an XML file holds; corners are counted from 1 and belong to the box."""
+def _masks(folder: Path, images: dict[str, Path], fault: Fault) -> list[Entry]:
+    entries = [Entry(image, mask=folder / f"{stem}.png") for stem, image in images.items()]
+    for entry in entries:
+        if not entry.mask.is_file():
+            fault(f"{show(entry.path)} has no mask {show(entry.mask)}")
+    return [entry for entry in entries if entry.mask.is_file()]
+
+
+def _xml(root: Path, stem: str, fault: Fault) -> tuple[Objects, Size | None, int] | None:
+    """What an XML file holds: objects, the size of the image, and how many of the objects are difficult.
+
+    Corners are counted from 1 and belong to the box.
+    """
     path = root / "Annotations" / f"{stem}.xml"
     try:
         tree = ElementTree.parse(path).getroot()

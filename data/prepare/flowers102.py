@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.listing import Notes, image_names
+from data.folders import Notes, image_names
 from data.prepare.class_names import FLOWERS102
 from data.prepare.reading import DataSet, required_file
 from data.prepare.rules import Picture, Rule

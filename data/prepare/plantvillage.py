@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data.listing import Notes
+from data.folders import Notes
 from data.prepare.class_names import PLANTVILLAGE
 from data.prepare.reading import DataSet, pictures_by_folder, required_file
 from data.prepare.rules import Picture, Rule

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.listing import Notes, image_names, is_image_name, is_system, subfolders
+from data.folders import Notes, image_names, is_image_name, is_system, subfolders
 from data.prepare.class_names import canonical, spelling_key
 from data.prepare.rules import Picture, Rule
 from utils.system.errors import UsageError

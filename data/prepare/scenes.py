@@ -22,8 +22,7 @@ from torchvision.ops import masks_to_boxes
 from tqdm import tqdm
 
 from data.decoding import opened
-from data.dense.layouts import SIDES
-from data.listing import Notes, is_image_name, subfolders
+from data.folders import SIDES, Notes, is_image_name, subfolders
 from data.prepare.folder import check_out, fresh_folder
 from utils.system import numbers
 from utils.system.errors import UsageError

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from data.datasets import find_dataset, load
-from data.images import DataError
+from data.decoding import DataError
 from models.network import Network
 from ops.genotype import parse_genotype
 from tests.harness import (

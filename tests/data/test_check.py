@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.check import main
-from data.images import DataError, decode, or_error
+from data.decoding import DataError, decode
+from data.images import or_error
 from tests.miniature import picture, tree
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from data import check, decoding
 from data.datasets import find_dataset, load
-from data.images import DataError, Images, decode, decode_all
+from data.decoding import DataError, decode
+from data.images import Entry, Images, decode_all
 from utils.system.signals import Stopped
 
 SIDE = 6
@@ -118,7 +118,7 @@ def test_large_pictures_are_decoded_one_at_a_time(tmp_path, monkeypatch):
             inside.pop()
 
     monkeypatch.setattr(decoding, "rgb", watched)
-    images, bad = decode_all(Images(torch.zeros(24), 4, paths=paths), keep=True, skip_bad=True, what="x")
+    images, bad = decode_all(Images.of([Entry(path) for path in paths], 4), keep=True, skip_bad=True, what="x")
     assert (len(images), bad, max(most)) == (24, [], 1)
 
 

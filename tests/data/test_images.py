@@ -6,7 +6,8 @@ import torch
 from PIL import Image, ImageOps
 
 from data.datasets import find_dataset, load
-from data.images import DataError, Images, decode, decode_all
+from data.decoding import DataError, decode
+from data.images import Entry, Images, decode_all
 from data.loaders import make_loader
 from data.presets import large
 
@@ -168,7 +169,7 @@ def test_decode_all_keeps_the_order_and_reports_the_bad(tmp_path):
         Image.new("RGB", (2, 2), (i // 256, i % 256, 0)).save(path)
     paths[3].write_bytes(b"")
     paths[590].write_bytes(b"")
-    images = Images(torch.arange(600), 2, paths=tuple(paths))
+    images = Images.of([Entry(path, i) for i, path in enumerate(paths)], 2)
     kept, bad = decode_all(images, keep=True, skip_bad=True, what="train")
     good = kept.labels.tolist()
     assert good == [i for i in range(600) if i not in (3, 590)]
@@ -213,7 +214,7 @@ def test_a_bad_image_stops_a_pass_in_one_line_under_workers_too(tmp_path, worker
     for path in paths:
         Image.new("RGB", (30, 30)).save(path)
     paths[4].write_bytes(b"")
-    images = Images(torch.zeros(6, dtype=torch.long), 74, paths=paths)
+    images = Images.of([Entry(path) for path in paths], 74)
     options = {"device": torch.device("cpu"), "seed": 0, "stream": "x", "augment": True, "shuffle": False}
     batches = iter(make_loader(images, large(65), batch_size=2, workers=workers, **options))
     assert [len(next(batches).labels) for _ in range(2)] == [2, 2]

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from data.images import DataError, Images
+from data.decoding import DataError
+from data.images import Entry, Images
 from data.loaders import LargeImageLoader, TensorLoader, forever, make_loader
 from data.presets import IMAGENET, large, small
 from data.splits import balanced_sizes, split_indices
@@ -43,7 +44,7 @@ def files(tmp_path_factory):
     paths = tuple(root / f"{i}.png" for i in range(11))
     for path, pixels in zip(paths, images.pixels, strict=True):
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
-    return Images(images.labels, LARGE.decoded_size, paths=paths)
+    return Images.of([Entry(path, 3 * i) for i, path in enumerate(paths)], LARGE.decoded_size)
 
 
 def large_loader(images, **changes):

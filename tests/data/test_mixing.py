@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.images import Images
+from data.images import Entry, Images
 from data.loaders import TensorLoader, make_loader
 from data.mixing import MixedLoader
 from data.presets import IMAGENET, large, small
@@ -154,7 +154,7 @@ def test_large_images_with_a_policy_and_erasing_depend_on_index_and_seed_alone(p
     for path, image in zip(paths, pixels, strict=True):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
     transformed = Samples(
-        Images(torch.arange(3), preset.decoded_size, paths=paths),
+        Images.of([Entry(path, i) for i, path in enumerate(paths)], preset.decoded_size),
         training_transform(preset, False, policy, erasing=1.0),
     )
     keys = [(0, 5), (1, 5), (2, 9), (0, 6)]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from data.check import main as check
+from data.decoding import DataError
 from data.dense.masks import Outlines, filled, outline_fault
-from data.images import DataError
 from tests.outlined import SIZE, change, compressed, objects, read, square
 
 if find_spec("pycocotools") is None:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from data.check import main as check
-from data.images import DataError
+from data.decoding import DataError
 from tests.outlined import SIZE, change, objects, read, square
 
 if find_spec("pycocotools") is None:

@@ -8,10 +8,14 @@ import torch
 from PIL import Image
 
 from data.check import main as check
-from data.dense.layouts import SIDES
-from data.images import DataError
+from data.decoding import DataError
+from data.folders import SIDES
 from tests.cutouts import annotations
 from tests.spoiling import bbox, read, save, spoil_json, spoil_xml, voc_list, voc_mask
+
+
+def paths(images):
+    return [entry.path for entry in images.entries]
 
 
 def test_masks_are_the_same_in_both_layouts_and_as_they_lie_there(folders):
@@ -58,8 +62,8 @@ def test_one_pair_of_folders_is_split_once_and_for_all(folders):
     first, said = read(root, "masks")
     again, _ = read(root, "masks")
     assert (len(first.train), len(first.val)) == (4, 1)
-    assert first.val.paths == again.val.paths
-    assert not set(first.val.paths) & set(first.train.paths)
+    assert paths(first.val) == paths(again.val)
+    assert not set(paths(first.val)) & set(paths(first.train))
     assert any("every fifth" in line for line in said)
     assert first.classes[0] == "class 0"
 
@@ -79,7 +83,7 @@ def test_difficult_objects_count_like_all_others_and_a_line_says_how_many_there_
     path.write_text(path.read_text().replace("<bndbox>", "<difficult>1</difficult><bndbox>", 1))
     marked, lines = read(folders["voc"], "boxes")
     assert [line for line in lines if line.startswith("1 objects of val are difficult")]
-    assert len(marked.val.boxes) == len(plain.val.boxes)
+    assert [len(e.boxes) for e in marked.val.entries] == [len(e.boxes) for e in plain.val.entries]
 
 
 MASK = {
@@ -179,7 +183,7 @@ def test_bad_files_are_left_out_where_that_is_asked_for(folders):
     for name, pixels in (("000001", np.full((24, 24), 9)), ("000003", np.zeros((24, 24, 3)))):
         save(pixels)(folders["masks"] / "train" / "masks" / f"{name}.png")
     found, said = read(folders["masks"], "masks", bad_images="skip")
-    assert [path.stem for path in found.train.paths] == ["000000", "000002", "000004"]
+    assert [path.stem for path in paths(found.train)] == ["000000", "000002", "000004"]
     assert len(found.skipped) == 2
     assert sum(line.startswith("skipped:") for line in said) == 2
     lazy, _ = read(folders["masks"], "masks", bad_images="skip", cache="none")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.check import main as check
-from data.dense.layouts import SIDES
-from data.images import DataError
+from data.decoding import DataError
+from data.folders import SIDES
 from tests.odd_values import ODD, damaged, places, replaced, taken_or_refused
 from tests.spoiling import bbox, read, save, spoil_json, spoil_xml, voc_mask
 
@@ -89,7 +89,7 @@ def test_lists_and_pictures_of_vocs_layout_as_other_systems_write_them(folders):
     for kind in ("Main", "Segmentation"):
         (root / "ImageSets" / kind / "train.txt").write_text("\r\n".join(lines), encoding="utf-8")
     for targets in ("masks", "boxes"):
-        names = [path.stem for path in read(root, targets)[0].train.paths]
+        names = [entry.path.stem for entry in read(root, targets)[0].train.entries]
         assert names == ["train_000000", "photo (1)", "two words", "train_000003"]
 
 
@@ -119,7 +119,7 @@ def test_cocos_layout_as_other_tools_write_it(folders, tmp_path):
         dataset, said = read(root, "boxes")
         assert dataset.classes == ("blue", "green", "red", "things")
         assert "no object of train is of 1 classes: things" in said
-        assert all(np.array_equal(a, b) for a, b in zip(dataset.train.boxes, first.boxes, strict=True))
+        assert all(np.array_equal(a.boxes, b.boxes) for a, b in zip(dataset.train.entries, first.entries, strict=True))
     for side, name in (("train", "train"), ("val", "valid")):  # Roboflow's
         shutil.copytree(folders["masks"] / side / "images", tmp_path / "r" / name)
         shutil.copy(folders["masks"] / side / "annotations.json", tmp_path / "r" / name / "_annotations.coco.json")

@@ -1,6 +1,7 @@
 """Masks and boxes move with the image: an image of its own coordinates tells where each pixel came from."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from data import presets
-from data.images import Images
+from data.images import Entry, Images
 from data.loaders import LargeImageLoader
 from data.transforms import dense_transform, moves
 
@@ -91,7 +92,13 @@ def test_a_box_that_is_cut_away_goes_with_its_label():
 
 def test_batches_depend_on_seed_epoch_and_place_alone():
     kept = {"pixels": coordinates().expand(6, -1, -1, -1), "maps": ids().expand(6, -1, -1)}
-    images = Images(torch.zeros(6, dtype=torch.long), SIDE, masks=tuple("abcdef"), num_classes=128, **kept)
+    images = Images(
+        torch.zeros(6, dtype=torch.long),
+        SIDE,
+        entries=tuple(Entry(Path(name), mask=Path(name)) for name in "abcdef"),
+        num_classes=128,
+        **kept,
+    )
 
     def loader(**more):
         options = {"batch_size": 4, "device": torch.device("cpu"), "seed": 1, "stream": "train", **more}
@@ -116,7 +123,9 @@ def test_batches_depend_on_seed_epoch_and_place_alone():
 def test_workers_take_more_images_with_boxes_than_files_can_be_open_between_processes():
     n, box = 300, np.array([[0.25, 0.25, 0.75, 0.75, 0]], np.float32)
     pixels = torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(n, -1, -1, -1)
-    images = Images(torch.zeros(n, dtype=torch.long), 8, pixels, boxes=tuple(box.copy() for _ in range(n)))
+    images = Images(
+        torch.zeros(n, dtype=torch.long), 8, pixels, entries=tuple(Entry(Path("x"), boxes=box.copy()) for _ in range(n))
+    )
     preset = replace(PRESET, image_size=8)
     options = {"batch_size": n, "device": torch.device("cpu"), "seed": 1, "stream": "val", "augment": False}
     [batch] = LargeImageLoader(images, preset, shuffle=False, workers=1, **options)

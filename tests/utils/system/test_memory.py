@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.datasets import DataError, find_dataset, load
+from data.datasets import find_dataset, load
+from data.decoding import DataError
 from tests.control_groups import system
 from utils.system import memory
 from utils.system.memory import UNKNOWN, available_memory, memory_share

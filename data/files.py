@@ -1,0 +1,217 @@
+"""Data sets of files, with classes, masks or boxes: recognised, refused where they cannot work, then read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from data import presets
+from data.decoding import DataError, Fault, refuse, stored_size
+from data.dense.coco import JSON_NAMES, list_coco
+from data.dense.layouts import list_masks, mask_classes
+from data.dense.masks import IGNORED, times
+from data.dense.voc import list_voc
+from data.folders import SIDES, Listed, list_folder
+from data.images import BOXES, LABELS, MASKS, Entry, Images, in_order, or_error, read_sides
+from data.presets import Preset
+from data.sources import Dataset, tensor_fingerprint
+from utils.system.terminal import reason, show
+
+PROBES = 8
+LAYOUTS = {"voc": list_voc, "masks": list_masks, "coco": list_coco}
+KNOWN = {MASKS: ("voc", "masks", "coco"), BOXES: ("voc", "coco")}  # the layouts that hold what a task reads
+
+
+def class_folders(root: Path, image_size: int | None) -> Dataset:
+    """An image folder, listed but not decoded; small where its images are, or where ``image_size`` asks for it.
+
+    Raises DataError for what :func:`list_folder` refuses.
+    """
+    listed = list_folder(root)
+    size = image_size or probe_size(listed.sides["train"])
+    is_small = size is not None and size <= presets.SMALL_LIMIT
+    return _dataset(root, listed, presets.small(size) if is_small else presets.large(size or 224))
+
+
+def probe_size(entries: Sequence[Entry]) -> int | None:
+    """The side that all probed images share if they are square and small, else None: they are large images."""
+    sizes = set()
+    for entry in entries[:: max(1, len(entries) // PROBES)]:
+        try:
+            sizes.add(stored_size(entry.path)[0])
+        except DataError:  # decoding will name the file
+            continue
+    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
+    return width if width == height <= presets.SMALL_LIMIT else None
+
+
+def recognise(root: Path, targets: str) -> str:
+    """The name of the layout of a folder with masks or boxes. Raises DataError."""
+    if not root.is_dir():
+        raise DataError(f"{str(root)!r:.200} is no folder")
+    if (root / "JPEGImages").is_dir():
+        return "voc"
+    folders = [root, *(root / side for side in SIDES)]
+    if targets == MASKS and any((folder / "images").is_dir() and (folder / "masks").is_dir() for folder in folders):
+        return "masks"
+    if (root / "annotations").is_dir() or any((root / "train" / name).is_file() for name in JSON_NAMES):
+        return "coco"
+    if targets == MASKS and any((folder / "images").is_dir() for folder in folders):
+        return "masks"  # whose reader says what is missing
+    coco = "train/annotations.json, nor annotations/instances_train*.json"
+    needed = {
+        MASKS: f"JPEGImages/ with SegmentationClass/, nor images/ with masks/, nor {coco}",
+        BOXES: f"JPEGImages/ with Annotations/, nor {coco}",
+    }
+    raise DataError(f"{str(root)!r:.200} holds neither {needed[targets]}")
+
+
+def list_dense(root: Path, dataset: str, targets: str, fault: Fault = refuse) -> Listed:
+    """What a folder of a layout, or ``auto``, holds of masks or boxes. Nothing is decoded. Raises DataError."""
+    name = recognise(root, targets) if dataset == "auto" else dataset
+    if name not in KNOWN[targets]:
+        raise DataError(f"--dataset {dataset} has no {targets}: auto, {' or '.join(KNOWN[targets])}")
+    try:
+        return LAYOUTS[name](root, targets, fault)
+    except OSError as error:
+        raise DataError(f"{show(root)} cannot be read: {error.strerror}: {show(error.filename)}") from None
+
+
+def look_at_sides(root: Path, listed: Listed, targets: str, fault: Fault) -> None:
+    """Find fault with a side of masks or boxes with which nothing can be learned or measured."""
+    for side, entries in listed.sides.items():
+        if not entries:
+            fault(f"{show(root)} has no image in {side}")
+        elif targets == BOXES and not any(len(entry.boxes) for entry in entries):
+            fault(f"{show(root)} has no object in {side}: a side without a box teaches and measures nothing")
+
+
+def dense_folder(root: Path, dataset: str, image_size: int | None, targets: str, bad_images: str) -> Dataset:
+    """A folder with masks or boxes, listed but not decoded. Raises DataError."""
+    left_out: list[str] = []
+    listed = list_dense(root, dataset, targets, left_out.append if bad_images == "skip" else refuse)
+    look_at_sides(root, listed, targets, refuse)
+    return _dataset(root, listed, presets.large(image_size or 224), targets, left_out)
+
+
+def _dataset(
+    root: Path, listed: Listed, preset: Preset, targets: str = LABELS, left_out: Sequence[str] = ()
+) -> Dataset:
+    def read(recognised: Dataset, *, bad_images: str, cache: str, labels: bool, log: Callable, **_options) -> Dataset:
+        skipped, images = list(left_out), {}
+        for side, entries in listed.sides.items():
+            if targets != LABELS:
+                entries, notice = look_at(entries, targets, side, skipped.append if bad_images == "skip" else refuse)
+                if notice:
+                    log(notice)
+            elif not labels:  # which load() takes away
+                entries = without_classes(entries)
+            size = preset.decoded_size if targets == LABELS else preset.image_size
+            images[side] = Images.of(entries, size, len(listed.classes))
+        must_keep = preset.is_small and targets == LABELS
+        (train, val), bad = read_sides(images, must_keep=must_keep, bad_images=bad_images, cache=cache, log=log)
+        if targets == MASKS and len(train):
+            _require_classes(root, train, listed.classes, log)
+        skipped += bad
+        known_by = fingerprint(root, list(listed.sides.values()))
+        return replace(recognised, train=train, val=val, skipped=tuple(skipped), fingerprint=known_by)
+
+    return Dataset(root.name or str(root), listed.classes, preset, read, targets, tuple(listed.notices))
+
+
+def without_classes(entries: Sequence[Entry]) -> list[Entry]:
+    """The same files in the order of their content, which tells nothing of the folders of classes that they lie in.
+
+    Raises DataError.
+    """
+    try:
+        return sorted(entries, key=lambda entry: hashlib.sha256(entry.path.read_bytes()).digest())
+    except OSError as error:
+        raise DataError(f"{show(error.filename)} cannot be read: {reason(error)}") from None
+
+
+def look_at(entries: Sequence[Entry], targets: str, side: str, fault: Fault) -> tuple[list[Entry], str | None]:
+    """The entries whose pictures can be opened and are as large as their annotations state; a line on turned ones."""
+    seen, turned = [], 0
+    with ThreadPoolExecutor() as pool:
+        for result in in_order(pool, or_error(_look), entries):
+            if isinstance(result, DataError):
+                fault(str(result))
+            else:
+                seen.append(result[0])
+                turned += result[1]
+    notice = f"notice: {turned} pictures of {side} are turned by EXIF: {targets} are taken to be of the turned picture"
+    return seen, notice if turned else None
+
+
+def _look(entry: Entry) -> tuple[Entry, bool]:
+    """An entry with the size that annotations mean; and whether they might mean the stored picture, not the turned."""
+    stored, orientation = stored_size(entry.path)
+    upright = stored[::-1] if orientation >= 5 else stored
+    stated = entry.size
+    # A mask that is as large as the stored picture was drawn on it, whatever EXIF says of the picture.
+    if upright != stored and isinstance(entry.mask, Path):
+        stated = stored_size(entry.mask)[0]
+    as_stored = stated == stored != upright
+    size = stored if as_stored else upright
+    if entry.size not in (None, size):
+        raise DataError(f"{show(entry.path)} has {times(size)} pixels, but its annotations say {times(entry.size)}")
+    return entry._replace(size=size, as_stored=as_stored), orientation > 1 and not as_stored
+
+
+def _require_classes(root: Path, train: Images, classes: tuple[str, ...], log: Callable[[str], None]) -> None:
+    """Refuse masks in which a single class occurs, and say how many do where all masks are in memory."""
+    if train.maps is None:  # read until a second class occurs, not all of them
+        present = mask_classes((entry.mask for entry in train.entries), lambda _text: None, enough=2)
+    else:
+        present = set(train.maps.unique().tolist()) - {IGNORED}
+        most = max(present, default=0)
+        log(f"masks of train hold ids up to {most}: {len(classes)} classes, of which {len(present)} occur")
+    if fault := few_classes(present):
+        raise DataError(f"{show(root)}: {fault}")
+
+
+def few_classes(present: set[int]) -> str | None:
+    """Why nothing can be learned from masks in which these ids occur."""
+    if len(present) > 1:
+        return None
+    only = f"the id {min(present)} alone" if present else "no id"
+    return f"the masks of train hold {only}, since {IGNORED} is ignored: write 0 and 1, not 0 and {IGNORED}"
+
+
+def fingerprint(root: Path, sides: Sequence[Sequence[Entry]]) -> str:
+    """Of names and sizes of all files; of boxes and outlines the content, too. No file is read. Raises DataError."""
+    entries = [entry for side in sides for entry in side]
+    if entries[0].boxes is not None:
+        files = _of_files(root, [[(entry.path, len(entry.boxes)) for entry in side] for side in sides])
+        return files[:32] + tensor_fingerprint(*(torch.from_numpy(entry.boxes) for entry in entries))[:32]
+    if entries[0].mask is None:
+        return _of_files(root, [[(entry.path, entry.label) for entry in side] for side in sides])
+    if isinstance(entries[0].mask, Path):
+        pairs = [([(entry.path, 0) for entry in side], [(entry.mask, 0) for entry in side]) for side in sides]
+        return _of_files(root, [files for pair in pairs for files in pair])
+    # Outlines have no files of their own: their numbers, then their content.
+    files = _of_files(root, [[(entry.path, len(entry.mask.objects)) for entry in side] for side in sides])
+    outlines = b"".join(json.dumps(entry.mask.objects, sort_keys=True).encode() + b"\0" for entry in entries)
+    return files[:32] + hashlib.sha256(outlines).hexdigest()[:32]
+
+
+def _of_files(root: Path, groups: Sequence[Sequence[tuple[Path, int]]]) -> str:
+    """Of the names below ``root``, the sizes in bytes and a number each, such as a class index, in their order."""
+    digest = hashlib.sha256()
+    for group in groups:
+        for path, number in group:
+            try:
+                size = os.stat(path, follow_symlinks=os.path.exists(path)).st_size  # some links lead nowhere
+            except OSError as error:
+                raise DataError(f"{show(path)} cannot be read: {reason(error)}") from None
+            digest.update(b"%s\0%d\0%d\0" % (os.fsencode(path.relative_to(root).as_posix()), size, number))
+        digest.update(b"\0")
+    return digest.hexdigest()
