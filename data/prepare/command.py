@@ -19,18 +19,28 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.prepare.class_names import spelling_key
+from data.prepare import flowers102, mit67, plantvillage
+from data.prepare.class_names import AID, NWPU, SPORT8, spelling_key
 from data.prepare.folder import check_out, fresh_folder
-from data.prepare.reading import read_pictures
-from data.prepare.rules import Picture, divide
+from data.prepare.pictures import DataSet, Picture, Rule, divide, read_pictures
 from data.prepare.scenes import make_scenes
-from data.prepare.sets import ALIASES, SETS
 from utils.system import numbers
 from utils.system.command import short_command
 from utils.system.errors import UsageError, WorkError
 from utils.system.terminal import OneLineParser, say, show
 
 COMMAND = "data.prepare"
+RATIO = {"ratio": Rule("--train_ratio of each class, seeded")}
+SPORT8_RULES = {"80-20": Rule("80 % of each class, seeded, as NAS papers: 1261 / 318")}
+SETS = {
+    "aid": DataSet(AID, (10000,), RATIO, ratio=0.5),
+    "nwpu": DataSet(NWPU, (31500,), RATIO, ratio=0.2),
+    "sport8": DataSet(SPORT8, (1579,), SPORT8_RULES),
+    "mit67": mit67.SET,
+    "flowers102": flowers102.SET,
+    "plantvillage": plantvillage.SET,
+}
+ALIASES = {"flowers": "flowers102", "nwpuresisc45": "nwpu", "resisc45": "nwpu", "nwpu45": "nwpu"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,85 +51,63 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words and words[0] == "scenes":
             make_scenes(words[1:])
         else:
-            prepare(parse(words))
+            prepare(_parser().parse_args(words))
 
     return short_command(COMMAND, work, after_fault="; nothing was left behind")
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; UsageError for whatever is wrong with it as such."""
-    args = _parser().parse_args(argv)
-    args.data = data = SETS[args.name]
-    args.split = args.split or next(iter(data.rules))
-    names = ", ".join(data.rules)
-    if args.split not in data.rules:
-        raise UsageError(f"--split {show(args.split)} is no rule of {args.name}; its rules: {names}")
-    if args.train_ratio is not None and data.ratio is None:
-        raise UsageError(f"--train_ratio means nothing for {args.name}, whose rules are: {names}")
-    args.train_ratio = args.train_ratio or data.ratio
-    return args
-
-
 def prepare(args: argparse.Namespace) -> None:
-    """Check the folders, read the source, divide it and write the result, which is whole or not there at all."""
+    """Check flags and folders, read the source, divide it and write the result, which is whole or not there at all."""
+    data, out = SETS[args.name], args.out
+    rule, ratio, names = args.split or next(iter(data.rules)), args.train_ratio or data.ratio, ", ".join(data.rules)
+    if rule not in data.rules:
+        raise UsageError(f"--split {show(rule)} is no rule of {args.name}; its rules: {names}")
+    if ratio is not None and data.ratio is None:
+        raise UsageError(f"--train_ratio means nothing for {args.name}, whose rules are: {names}")
     if not os.path.isdir(args.source):  # unlike Path.is_dir, false for a name that is too long, too
         what = "a file; unpack it first" if os.path.isfile(args.source) else "not there"
         raise UsageError(f"--source is {what}: {show(args.source)}")
     source = Path(os.path.abspath(args.source))  # so that `.` has a parent, where lists may lie
-    out = check_out(args.out, source)
-    pictures, notices = read_pictures(args.data, source, args.split)
-    train, val = divide(args.data.rules[args.split], pictures, args.seed, args.train_ratio)
+    out = check_out(out, source)
+    pictures, notices = read_pictures(data, source, rule)
+    sides = divide(data.rules[rule], pictures, args.seed, ratio)
     for line in notices:
         say(f"notice: {line}")
-    classes, sides = sorted({picture.label for picture in pictures}), {"train": train, "val": val}
-    facts = record(args, source, pictures, sides)
-    with (
-        fresh_folder(out, classes, facts) as work,
-        tqdm(total=len(train + val), disable=None, unit="image", leave=False) as progress,
-    ):
-        for side, chosen in sides.items():
-            for label in classes:
-                (work / side / label).mkdir(parents=True)
-            for picture in chosen:
-                place(picture, work / side / picture.label / picture.name, link=args.link)
-                progress.update()
-    ratio = f" {args.train_ratio}" if args.train_ratio is not None else ""
+    classes = sorted({picture.label for picture in pictures})
+    totals = {side: len(chosen) for side, chosen in sides.items()}
+    totals["left_out"] = len(pictures) - sum(totals.values())
+    facts = {
+        "dataset": args.name,
+        "rule": rule,
+        "train_ratio": ratio,
+        "seed": args.seed,
+        "source": os.path.realpath(source),
+        "num_classes": len(classes),
+        "totals": totals,
+        "counts": {side: dict(sorted(Counter(p.label for p in chosen).items())) for side, chosen in sides.items()},
+        "files": {
+            side: {f"{p.label}/{p.name}": Path(os.path.relpath(p.file, source)).as_posix() for p in chosen}
+            for side, chosen in sides.items()
+        },
+    }
+    with fresh_folder(out, classes, facts) as work:
+        copy(sides, work)
     say(
-        f"{args.name}: {len(classes)} classes, {len(train)} train and {len(val)} val images, "
-        f"{facts['totals']['left_out']} left out; rule {args.split}{ratio}, seed {args.seed}; written to {show(out)}"
+        f"{args.name}: {len(classes)} classes, {totals['train']} train and {totals['val']} val images, "
+        f"{totals['left_out']} left out; rule {rule}{f' {ratio}' if ratio is not None else ''}, seed {args.seed}; "
+        f"written to {show(out)}"
     )
 
 
-def record(args: argparse.Namespace, source: Path, pictures: list[Picture], sides: dict[str, list[Picture]]) -> dict:
-    """The content of split.json."""
-    totals = {side: len(chosen) for side, chosen in sides.items()}
-    counts = {side: Counter(picture.label for picture in chosen) for side, chosen in sides.items()}
-    origins = {
-        side: {f"{p.label}/{p.name}": Path(os.path.relpath(p.file, source)).as_posix() for p in chosen}
-        for side, chosen in sides.items()
-    }
-    return {
-        "dataset": args.name,
-        "rule": args.split,
-        "train_ratio": args.train_ratio,
-        "seed": args.seed,
-        "source": os.path.realpath(source),
-        "images": "links" if args.link else "copies",
-        "num_classes": len({picture.label for picture in pictures}),
-        "totals": {**totals, "left_out": len(pictures) - sum(totals.values())},
-        "counts": {side: dict(sorted(by_label.items())) for side, by_label in counts.items()},
-        "files": origins,
-    }
-
-
-def place(picture: Picture, target: Path, *, link: bool) -> None:
-    """Copy or link one image."""
-    if os.path.lexists(target):  # a file system that does not tell A.jpg from a.jpg
-        raise WorkError(f"two images would be the same file here: {show(target.name)} of {show(picture.label)}")
-    if link:
-        os.symlink(os.path.realpath(picture.file), target)
-    else:
-        shutil.copyfile(picture.file, target)
+def copy(sides: dict[str, list[Picture]], folder: Path) -> None:
+    """Copy the pictures of both sides into their class folders. Raises WorkError where two would be one file."""
+    for side, chosen in sides.items():
+        for picture in tqdm(chosen, desc=side, disable=None, unit="image", leave=False):
+            target = folder / side / picture.label / picture.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():  # a file system that does not tell A.jpg from a.jpg
+                raise WorkError(f"two images would be the same file here: {show(target.name)} of {show(picture.label)}")
+            shutil.copyfile(picture.file, target)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,7 +129,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--train_ratio", type=numbers.fraction, help=ratio)
     parser.add_argument("--split", metavar="RULE", help="split rule, see below")
     parser.add_argument("--seed", type=numbers.seed, default=0, help="of the random split rules (default 0)")
-    parser.add_argument("--link", action="store_true", help="symbolic links to the images in place of copies")
     return parser
 
 

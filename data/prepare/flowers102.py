@@ -14,8 +14,7 @@ import numpy as np
 
 from data.folders import Notes, image_names
 from data.prepare.class_names import FLOWERS102
-from data.prepare.reading import DataSet, required_file
-from data.prepare.rules import Picture, Rule
+from data.prepare.pictures import DataSet, Picture, Rule, required_file
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show, some
 

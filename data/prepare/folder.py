@@ -33,9 +33,6 @@ def check_out(out: Path, source: Path) -> Path:
         raise UsageError(f"--out is a mount point, which cannot be replaced: choose a folder in it: {show(out)}")
     if out.is_dir() and os.listdir(out):
         raise UsageError(f"--out is not empty: {show(out)}")
-    nearest = next(folder for folder in out.parents if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise UsageError(f"cannot write in {show(nearest)}")
     return out
 
 

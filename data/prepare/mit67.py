@@ -6,13 +6,11 @@ The file names have spaces, `+` and apostrophes, so a line is split at its first
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from data.folders import Notes
 from data.prepare.class_names import MIT67
-from data.prepare.reading import DataSet, pictures_by_folder, required_file
-from data.prepare.rules import Picture, Rule
+from data.prepare.pictures import DataSet, Picture, Rule, pictures_by_folder, required_file
 from utils.system.errors import UsageError
 from utils.system.terminal import show, some
 
@@ -29,7 +27,7 @@ def read(data: DataSet, root: Path, source: Path, notes: Notes, rule: str) -> li
     pictures = pictures_by_folder(data, root, notes)
     needed = {"official": ("train", "test"), "all-images": ("test",), "80-20": ()}[rule]
     parts = read_lists({part: required_file(root, source, LISTS[part], rule) for part in needed}, pictures)
-    return [replace(p, part=parts.get((p.label, p.name), "")) for p in pictures]
+    return [p._replace(part=parts.get((p.label, p.name), "")) for p in pictures]
 
 
 def read_lists(lists: dict[str, Path], pictures: Sequence[Picture]) -> dict[tuple[str, str], str]:

@@ -13,13 +13,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from data.folders import Notes
 from data.prepare.class_names import PLANTVILLAGE
-from data.prepare.reading import DataSet, pictures_by_folder, required_file
-from data.prepare.rules import Picture, Rule
+from data.prepare.pictures import DataSet, Picture, Rule, pictures_by_folder, required_file
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show
 
@@ -44,7 +42,7 @@ def read(data: DataSet, root: Path, source: Path, notes: Notes, rule: str) -> li
     leaf_map = required_file(root, source, "leaf-map.json", rule, "leaf_grouping")
     leaves, matched = assign_leaves(leaf_map, pictures)
     notes.more.append(f"leaf-map.json knows the leaf of {matched} of {len(pictures)} images")
-    return [replace(p, leaf=leaf) for p, leaf in zip(pictures, leaves, strict=True)]
+    return [p._replace(leaf=leaf) for p, leaf in zip(pictures, leaves, strict=True)]
 
 
 def identifier(file_name: str) -> str:
