@@ -12,21 +12,23 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from data import presets
 from data.decoding import DataError, Fault
 from data.dense.coco import holds
 from data.dense.layouts import mask_classes, object_classes
-from data.files import KNOWN, few_classes, list_dense, look_at, look_at_sides, recognise
+from data.files import few_classes, list_dense, listed_dataset, look_at_sides, recognise
 from data.folders import SIDES, Listed, list_folder
-from data.images import BOXES, LABELS, MASKS, Entry, Images, decode_all
+from data.images import BOXES, LABELS, MASKS, Images
 from utils.system.command import short_command
 from utils.system.errors import UsageError
 from utils.system.terminal import OneLineParser, reason, say, show, some
 
 COMMAND = "data.check"
-DECODED = 32  # side in pixels that an image is brought to when it is only tried
+TRIED = presets.large(32)  # images are brought to a small side where they are only tried
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,19 +54,9 @@ def check(folder: Path) -> int:
         raise UsageError(reason(error)) from error
     for targets in present or [LABELS]:
         try:
-            listed = (
-                list_dense(folder, "auto", targets, faults.append) if present else list_folder(folder, faults.append)
-            )
+            look_through(folder, targets, faults.append)
         except DataError as error:
             faults.append(str(error))
-            continue
-        for line in listed.notices:
-            say(f"notice: {line}")
-        if present:
-            look_at_sides(folder, listed, targets, faults.append)
-        sound = {side: check_side(side, listed, targets, faults.append) for side in SIDES}
-        if not present:
-            faults += twins(folder, sound)
     for line in faults:
         say(line)
     return 1 if faults else 0
@@ -74,59 +66,65 @@ def targets_in(folder: Path) -> list[str]:
     """Which of masks and boxes lie in a folder, by its layout; none in a folder of classes."""
     present = []
     for targets in (MASKS, BOXES):
-        try:
+        with suppress(DataError):
             name = recognise(folder, targets)
-        except DataError:
-            continue
-        lacks = {
-            "voc": not (folder / {MASKS: "SegmentationClass", BOXES: "Annotations"}[targets]).is_dir(),
             # Of a JSON that has neither, it is boxes that are missed.
-            "coco": not holds(folder, targets) and (targets == MASKS or holds(folder, MASKS)),
-        }
-        if name in KNOWN[targets] and not lacks.get(name):
-            present.append(targets)
+            if name != "coco" or holds(folder, targets) or (targets == BOXES and not holds(folder, MASKS)):
+                present.append(targets)
     return present
 
 
-def check_side(side: str, listed: Listed, targets: str, fault: Fault) -> tuple[Entry, ...]:
-    """Decode the images and masks of a side, and find fault with those that cannot be; the sound ones."""
-    entries, classes = listed.sides[side], listed.classes
-    if targets != LABELS:
-        entries, notice = look_at(entries, targets, side, fault)
-        if notice:
-            say(notice)
-    images, bad = decode_all(Images.of(entries, DECODED, len(classes)), keep=False, skip_bad=True, what=side)
-    for message in bad:
-        fault(message)
-    what = "images" if targets == LABELS else f"images with {targets}"
-    say(f"{side}: {len(classes)} classes, {len(images)} {what} are sound, {len(bad)} are not")
+def look_through(folder: Path, targets: str, fault: Fault) -> None:
+    """List and decode the images of a folder, with their classes, masks or boxes, and find fault with them."""
     if targets == LABELS:
-        for i in sorted({entry.label for entry in entries} - set(images.labels.tolist())):
-            fault(f"class without a readable image in {side}/: {show(classes[i])}")
-        return images.entries
-    present: set[int] = set()
-    for entry in images.entries:
-        labels = object_classes(entry) if targets == BOXES else mask_classes([entry.mask], fault)
-        present |= labels
-        if not labels - ({0} if targets == MASKS else set()):
-            say(f"notice: no object: {show(entry.path if targets == BOXES else entry.mask)}")
-    if side == "train" and targets == MASKS:
-        if wrong := few_classes(present):
-            fault(wrong)
-        for i in sorted(set(range(len(classes))) - present):
-            say(f"notice: no pixel of the class {show(classes[i])} in {side}")
-    return images.entries
+        listed = list_folder(folder, fault)
+    else:
+        listed = list_dense(folder, "auto", targets, fault)
+        look_at_sides(folder, listed, targets, fault)
+    data = listed_dataset(folder, listed, TRIED, targets)
+    read = data.read(data, bad_images="skip", cache="none", labels=True, log=lambda _line: None)
+    for line in read.notices:
+        say(f"notice: {line}")
+    for line in read.skipped:
+        fault(line)
+    sides = {"train": read.train, "val": read.val}
+    for side, images in sides.items():
+        what, bad = "images" if targets == LABELS else f"images with {targets}", len(listed.sides[side]) - len(images)
+        say(f"{side}: {len(listed.classes)} classes, {len(images)} {what} are sound, {bad} are not")
+    if targets == LABELS:
+        look_at_classes(folder, listed, sides, fault)
+    else:
+        look_at_objects(listed, sides, targets, fault)
 
 
-def twins(folder: Path, sides: dict[str, tuple[Entry, ...]]) -> list[str]:
-    """A line for each content that is in train and in val; twice on one side is no leak."""
+def look_at_classes(folder: Path, listed: Listed, sides: Mapping[str, Images], fault: Fault) -> None:
+    """Find fault with classes that have no sound image, and with content that is in train and in val."""
     places: dict[bytes, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # of each content, by side
-    for side, entries in sides.items():
-        for entry in entries:
+    for side, images in sides.items():
+        for i in sorted({entry.label for entry in listed.sides[side]} - set(images.labels.tolist())):
+            fault(f"class without a readable image in {side}/: {show(listed.classes[i])}")
+        for entry in images.entries:
             digest = hashlib.sha256(entry.path.read_bytes()).digest()
             places[digest][side].append(entry.path.relative_to(folder).as_posix())
-    both = [by_side for by_side in places.values() if len(by_side) == 2]
-    return [f"same bytes in train and val: {some(by_side['train'])} and {some(by_side['val'])}" for by_side in both]
+    for by_side in places.values():
+        if len(by_side) == 2:  # twice on one side is no leak
+            fault(f"same bytes in train and val: {some(by_side['train'])} and {some(by_side['val'])}")
+
+
+def look_at_objects(listed: Listed, sides: Mapping[str, Images], targets: str, fault: Fault) -> None:
+    """Say which images show no object; find fault with masks of train in which a single class occurs."""
+    present: dict[str, set[int]] = {side: set() for side in sides}
+    for side, images in sides.items():
+        for entry in images.entries:
+            labels = object_classes(entry) if targets == BOXES else mask_classes([entry.mask], fault)
+            present[side] |= labels
+            if not (labels if targets == BOXES else labels - {0}):
+                say(f"notice: no object: {show(entry.path if targets == BOXES else entry.mask)}")
+    if targets == MASKS:
+        if wrong := few_classes(present["train"]):
+            fault(wrong)
+        for i in sorted(set(range(len(listed.classes))) - present["train"]):
+            say(f"notice: no pixel of the class {show(listed.classes[i])} in train")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from data import presets, torchvision_sets
 from data.decoding import DataError
 from data.dense.masks import IGNORED
-from data.files import LAYOUTS, class_folders, dense_folder
+from data.files import LAYOUTS, class_folders, dense_folder, require_classes
 from data.images import BOXES, LABELS, MASKS, Images
 from data.sources import Dataset, digits
 from data.splits import split_indices
@@ -133,11 +133,9 @@ def load(
     them where they take less than half of the memory that is available, divided among the processes of the machine
     (:func:`utils.system.memory.memory_share`). Raises DataError, also for more than there is memory for.
     """
-    for notice in recognised.notices:
-        log(notice)
     read = recognised.read(recognised, bad_images=bad_images, cache=cache, download=download, labels=labels, log=log)
-    for message in read.skipped:
-        log(f"skipped: {message}")
+    for line in (*read.notices, *(f"skipped: {message}" for message in read.skipped)):
+        log(line)
     train, val = read.train, read.val
     if not labels:
         train, val = (replace(images, labels=torch.zeros_like(images.labels)) for images in (train, val))
@@ -148,6 +146,8 @@ def load(
         missing = set(range(len(read.classes))) - set(images.labels.tolist())
         if missing and labels and read.targets == LABELS:
             raise DataError(f"{read.name}: class {read.classes[min(missing)]!r} has no image left in {side}")
+    if read.targets == MASKS:
+        require_classes(read, log)
     preset = read.preset if read.preset.mean is not None else replace(read.preset, **_statistics(train))
     if train_images is not None:
         train = _some(train, train_images)

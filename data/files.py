@@ -15,9 +15,8 @@ import torch
 from data import presets
 from data.decoding import DataError, Fault, refuse, stored_size
 from data.dense.coco import JSON_NAMES, list_coco
-from data.dense.layouts import list_masks, mask_classes
+from data.dense.layouts import list_masks, list_voc, mask_classes
 from data.dense.masks import IGNORED, times
-from data.dense.voc import list_voc
 from data.folders import SIDES, Listed, list_folder
 from data.images import BOXES, LABELS, MASKS, Entry, Images, in_order, or_error, read_sides
 from data.presets import Preset
@@ -37,7 +36,7 @@ def class_folders(root: Path, image_size: int | None) -> Dataset:
     listed = list_folder(root)
     size = image_size or probe_size(listed.sides["train"])
     is_small = size is not None and size <= presets.SMALL_LIMIT
-    return _dataset(root, listed, presets.small(size) if is_small else presets.large(size or 224))
+    return listed_dataset(root, listed, presets.small(size) if is_small else presets.large(size or 224))
 
 
 def probe_size(entries: Sequence[Entry]) -> int | None:
@@ -98,30 +97,36 @@ def dense_folder(root: Path, dataset: str, image_size: int | None, targets: str,
     left_out: list[str] = []
     listed = list_dense(root, dataset, targets, left_out.append if bad_images == "skip" else refuse)
     look_at_sides(root, listed, targets, refuse)
-    return _dataset(root, listed, presets.large(image_size or 224), targets, left_out)
+    return listed_dataset(root, listed, presets.large(image_size or 224), targets, left_out)
 
 
-def _dataset(
+def listed_dataset(
     root: Path, listed: Listed, preset: Preset, targets: str = LABELS, left_out: Sequence[str] = ()
 ) -> Dataset:
+    """A data set of the files that were listed; ``left_out``: what was skipped while listing them."""
+
     def read(recognised: Dataset, *, bad_images: str, cache: str, labels: bool, log: Callable, **_options) -> Dataset:
-        skipped, images = list(left_out), {}
+        notices, skipped, images = list(recognised.notices), list(left_out), {}
         for side, entries in listed.sides.items():
             if targets != LABELS:
-                entries, notice = look_at(entries, targets, side, skipped.append if bad_images == "skip" else refuse)
-                if notice:
-                    log(notice)
+                entries, turned = look_at(entries, skipped.append if bad_images == "skip" else refuse)
+                if turned:
+                    line = f"{turned} pictures of {side} are turned by EXIF"
+                    notices.append(f"{line}: {targets} are taken to be of the turned picture")
             elif not labels:  # which load() takes away
                 entries = without_classes(entries)
             size = preset.decoded_size if targets == LABELS else preset.image_size
             images[side] = Images.of(entries, size, len(listed.classes))
         must_keep = preset.is_small and targets == LABELS
         (train, val), bad = read_sides(images, must_keep=must_keep, bad_images=bad_images, cache=cache, log=log)
-        if targets == MASKS and len(train):
-            _require_classes(root, train, listed.classes, log)
-        skipped += bad
-        known_by = fingerprint(root, list(listed.sides.values()))
-        return replace(recognised, train=train, val=val, skipped=tuple(skipped), fingerprint=known_by)
+        return replace(
+            recognised,
+            notices=tuple(notices),
+            train=train,
+            val=val,
+            skipped=(*skipped, *bad),
+            fingerprint=fingerprint(root, list(listed.sides.values())),
+        )
 
     return Dataset(root.name or str(root), listed.classes, preset, read, targets, tuple(listed.notices))
 
@@ -137,18 +142,15 @@ def without_classes(entries: Sequence[Entry]) -> list[Entry]:
         raise DataError(f"{show(error.filename)} cannot be read: {reason(error)}") from None
 
 
-def look_at(entries: Sequence[Entry], targets: str, side: str, fault: Fault) -> tuple[list[Entry], str | None]:
-    """The entries whose pictures can be opened and are as large as their annotations state; a line on turned ones."""
-    seen, turned = [], 0
+def look_at(entries: Sequence[Entry], fault: Fault) -> tuple[list[Entry], int]:
+    """The entries whose pictures can be opened and are as large as their annotations state; how many EXIF turns."""
     with ThreadPoolExecutor() as pool:
-        for result in in_order(pool, or_error(_look), entries):
-            if isinstance(result, DataError):
-                fault(str(result))
-            else:
-                seen.append(result[0])
-                turned += result[1]
-    notice = f"notice: {turned} pictures of {side} are turned by EXIF: {targets} are taken to be of the turned picture"
-    return seen, notice if turned else None
+        results = list(in_order(pool, or_error(_look), entries))
+    for error in results:
+        if isinstance(error, DataError):
+            fault(str(error))
+    sound = [result for result in results if not isinstance(result, DataError)]
+    return [entry for entry, _ in sound], sum(is_turned for _, is_turned in sound)
 
 
 def _look(entry: Entry) -> tuple[Entry, bool]:
@@ -166,16 +168,16 @@ def _look(entry: Entry) -> tuple[Entry, bool]:
     return entry._replace(size=size, as_stored=as_stored), orientation > 1 and not as_stored
 
 
-def _require_classes(root: Path, train: Images, classes: tuple[str, ...], log: Callable[[str], None]) -> None:
+def require_classes(data: Dataset, log: Callable[[str], None]) -> None:
     """Refuse masks in which a single class occurs, and say how many do where all masks are in memory."""
-    if train.maps is None:  # read until a second class occurs, not all of them
-        present = mask_classes((entry.mask for entry in train.entries), lambda _text: None, enough=2)
+    if data.train.maps is None:  # read until a second class occurs, not all of them
+        present = mask_classes((entry.mask for entry in data.train.entries), lambda _text: None, enough=2)
     else:
-        present = set(train.maps.unique().tolist()) - {IGNORED}
+        present = set(data.train.maps.unique().tolist()) - {IGNORED}
         most = max(present, default=0)
-        log(f"masks of train hold ids up to {most}: {len(classes)} classes, of which {len(present)} occur")
+        log(f"masks of train hold ids up to {most}: {len(data.classes)} classes, of which {len(present)} occur")
     if fault := few_classes(present):
-        raise DataError(f"{show(root)}: {fault}")
+        raise DataError(f"{data.name}: {fault}")
 
 
 def few_classes(present: set[int]) -> str | None:
@@ -189,12 +191,13 @@ def few_classes(present: set[int]) -> str | None:
 def fingerprint(root: Path, sides: Sequence[Sequence[Entry]]) -> str:
     """Of names and sizes of all files; of boxes and outlines the content, too. No file is read. Raises DataError."""
     entries = [entry for side in sides for entry in side]
-    if entries[0].boxes is not None:
+    first = entries[0] if entries else Entry(root)  # a folder that is checked may be empty
+    if first.boxes is not None:
         files = _of_files(root, [[(entry.path, len(entry.boxes)) for entry in side] for side in sides])
         return files[:32] + tensor_fingerprint(*(torch.from_numpy(entry.boxes) for entry in entries))[:32]
-    if entries[0].mask is None:
+    if first.mask is None:
         return _of_files(root, [[(entry.path, entry.label) for entry in side] for side in sides])
-    if isinstance(entries[0].mask, Path):
+    if isinstance(first.mask, Path):
         pairs = [([(entry.path, 0) for entry in side], [(entry.mask, 0) for entry in side]) for side in sides]
         return _of_files(root, [files for pair in pairs for files in pair])
     # Outlines have no files of their own: their numbers, then their content.

@@ -8,29 +8,42 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from data.augment import crop, cut_out, draw, normalise
 from data.decoding import DataError
 from data.images import BOXES, LABELS, Images
 from data.presets import Preset
-from data.splits import SPLITS, balanced_sizes
 from data.transforms import (
     POLICIES,
     Samples,
     collate,
+    crop,
+    cut_out,
     dense_transform,
+    draw,
     each,
     evaluation_transform,
+    normalise,
     training_transform,
 )
 from data.workers import read_batches
 from utils.system.seeds import derived_seed
+
+# What messages call the images of a loader, by the name of the stream that it draws from.
+SPLITS = {
+    "train": "train/",
+    "weights": "train/ without the reward part",
+    "calibration": "train/ without the reward part",
+    "rewards": "the reward part of train/",
+    "valid": "val/",
+    "test": "val/",
+}
 
 
 class Batch(NamedTuple):
@@ -43,40 +56,53 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
+def balanced_sizes(n: int, batch_size: int, processes: int = 1) -> list[int]:
+    """The sizes of the batches into which n images are cut, for all processes together; they sum to n.
+
+    They differ by one at most, larger ones first. There are ceil(n / (batch_size * processes)) of them, or fewer where
+    a batch would have a single image (so at a batch size of 2 an odd image joins a pair) or fewer images than there
+    are processes. Such a batch is left only where n itself is so small, or batch_size * processes is 1.
+    """
+    together = batch_size * processes  # images of a global batch
+    fewest = max(processes, min(2, together))  # norms of batches need two images, a process one
+    count = -(-n // together)
+    if n >= fewest:
+        count = min(count, n // fewest)
+    return [n // count + (i < n % count) for i in range(count)]
+
+
+@dataclass(eq=False, repr=False)
 class Loader(ABC):
     """One pass over all images an epoch, each exactly once over all processes. ``len``: batches a pass.
 
     Batches are balanced (:func:`balanced_sizes`), so none is left with a single image. ``stream``: what the draws
-    are for; other streams draw otherwise. ``split``: what messages call the images. Raises DataError where a process
-    would have nothing to train on.
+    are for; other streams draw otherwise. ``split``: what messages call the images. ``policy``, ``erasing``: further
+    changes of images that are augmented. Raises DataError where a process would have nothing to train on.
     """
 
-    views = 1  # what a network is shown of every image
+    images: Images
+    preset: Preset
+    _: KW_ONLY
+    batch_size: int
+    device: torch.device
+    seed: int
+    stream: str
+    augment: bool
+    shuffle: bool
+    policy: str = "none"
+    erasing: float = 0.0
+    rank: int = 0
+    world_size: int = 1
+    views: ClassVar[int] = 1  # what a network is shown of every image
 
-    def __init__(
-        self,
-        images: Images,
-        preset: Preset,
-        *,
-        batch_size: int,
-        device: torch.device,
-        seed: int,
-        stream: str,
-        augment: bool,
-        shuffle: bool,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.images, self.preset, self.device = images, preset, device
-        self.seed, self.stream, self.augment, self.shuffle = seed, stream, augment, shuffle
-        self.rank, self.world_size = rank, world_size
-        self.split = SPLITS.get(stream, stream)
+    def __post_init__(self) -> None:
+        self.split = SPLITS.get(self.stream, self.stream)
         # Of all processes together: each takes its share of every batch.
-        self.sizes = balanced_sizes(len(images), batch_size, world_size)
-        if augment and len(images) < world_size:
+        self.sizes = balanced_sizes(len(self.images), self.batch_size, self.world_size)
+        if self.augment and len(self.images) < self.world_size:
             raise DataError(
-                f"{self.split} has {len(images)} images for {world_size} processes to train on, and each needs "
-                f"one in every step: start fewer processes"
+                f"{self.split} has {len(self.images)} images for {self.world_size} processes to train on, and each "
+                "needs one in every step: start fewer processes"
             )
         self.epoch, self.start = 0, 0
 
@@ -129,23 +155,20 @@ class Loader(ABC):
         """The batches of this process, from ``start`` on."""
 
 
+@dataclass(eq=False, repr=False)
 class TensorLoader(Loader):
     """Small images: one uint8 tensor on the device, transformed a batch at a time; a policy, image by image."""
 
-    def __init__(
-        self, images: Images, preset: Preset, *, policy: str = "none", erasing: float = 0.0, **options
-    ) -> None:
-        super().__init__(images, preset, **options)
-        # Evaluation shows images as they are.
-        self.policy = POLICIES[policy](False) if self.augment else None
-        self.erase = v2.RandomErasing(erasing) if self.augment and erasing else None
-        self.pixels, self.labels = images.pixels.to(self.device), images.labels.to(self.device)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.change = POLICIES[self.policy](False)
+        self.pixels, self.labels = self.images.pixels.to(self.device), self.images.labels.to(self.device)
 
     def __iter__(self) -> Iterator[Batch]:
         for number, positions, share in self._shares():
             mine = positions[share].to(self.device, non_blocking=True)
             pixels = self.pixels[mine]  # uint8 (n, 3, S, S)
-            if not self.augment:
+            if not self.augment:  # evaluation shows images as they are
                 yield Batch(normalise(pixels, self.preset), self.labels[mine])
                 continue
             # Drawn for all processes, so that what an image looks like does not depend on their number.
@@ -153,40 +176,33 @@ class TensorLoader(Loader):
             draws = draw(len(positions), self.preset, generator).part(share).to(self.device)
             seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]  # (n,)
             pixels = crop(pixels, draws, self.preset)  # uint8 (n, 3, S, S), mirrored or not
-            if self.policy is not None:
-                pixels = each(self.policy, pixels, seeds)  # uint8 (n, 3, S, S)
+            if self.change is not None:
+                pixels = each(self.change, pixels, seeds)  # uint8 (n, 3, S, S)
             images = cut_out(normalise(pixels, self.preset), draws, self.preset)  # float32 (n, 3, S, S)
-            if self.erase is not None:
-                images = each(self.erase, images, seeds)
+            if self.erasing:
+                images = each(v2.RandomErasing(self.erasing), images, seeds)
             yield Batch(images, self.labels[mine])
 
 
+@dataclass(eq=False, repr=False)
 class LargeImageLoader(Loader):
     """Large images, and all with masks or boxes: read and transformed one at a time, by ``workers``."""
 
-    def __init__(
-        self,
-        images: Images,
-        preset: Preset,
-        *,
-        workers: int = 0,
-        resolution_jitter: bool = False,
-        policy: str = "none",
-        erasing: float = 0.0,
-        **options,
-    ) -> None:
-        super().__init__(images, preset, **options)
-        self.workers = workers
-        is_dense = images.targets != LABELS
-        if is_dense and (resolution_jitter or policy != "none" or erasing):  # which would move images alone
+    workers: int = field(default=0, kw_only=True)
+    resolution_jitter: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        is_dense = self.images.targets != LABELS
+        if is_dense and (self.resolution_jitter or self.policy != "none" or self.erasing):  # would move images alone
             raise DataError("--augment, --random_erasing and --resolution_jitter are for images without masks or boxes")
         if not self.augment:
-            transform = evaluation_transform(preset, is_dense=is_dense)
+            transform = evaluation_transform(self.preset, is_dense=is_dense)
         elif is_dense:
-            transform = dense_transform(preset, with_boxes=images.targets == BOXES)
+            transform = dense_transform(self.preset, with_boxes=self.images.targets == BOXES)
         else:
-            transform = training_transform(preset, resolution_jitter, policy, erasing)
-        self.samples = Samples(images, transform)
+            transform = training_transform(self.preset, self.resolution_jitter, self.policy, self.erasing)
+        self.samples = Samples(self.images, transform)
 
     def __iter__(self) -> Iterator[Batch]:
         # The whole pass is planned before workers start: they need no draw of their own.

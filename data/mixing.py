@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torchvision.transforms import v2
 
 from data.loaders import Batch, Loader
+from data.transforms import drawing
 from utils.system.seeds import derived_seed
 
 
@@ -55,9 +55,6 @@ class MixedLoader(WrappedLoader):
     def __iter__(self) -> Iterator[Batch]:
         loader = self.loader
         for number, batch in enumerate(loader, loader.start):  # the number in the epoch, also after a resume
-            # torchvision draws from the global generator, which is given back as it was.
-            with torch.random.fork_rng(devices=[]):
-                seed = derived_seed(loader.seed, "mix", loader.epoch, number, loader.rank)
-                torch.random.default_generator.manual_seed(seed)
+            with drawing(derived_seed(loader.seed, "mix", loader.epoch, number, loader.rank)):
                 images, labels = self.mix(batch.images, batch.labels)  # (n, 3, S, S), (n, classes)
             yield Batch(images, labels)

@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from data.augment import normalise
 from data.decoding import DataError, decode, decoding, opened, rgb
 from data.folders import is_system
 from data.images import in_order, or_error
 from data.presets import Preset
-from data.transforms import evaluation_transform
+from data.transforms import evaluation_transform, normalise
 from utils.system.terminal import show
 
 AHEAD = 64  # decoded pictures that wait for their batch
+UNDECODABLE, HIDDEN = "that cannot be decoded", "hidden or of the system"
+IRREGULAR = "that are no files (pipes, broken or circular links)"
 
 
 @dataclass
 class Pictures:
     """The pictures in ``path``: a file, or all files below a folder, whatever they are called.
 
-    Content decides what is a picture. ``bad`` takes the error of each file that cannot be decoded. The counts tell what
-    was left out so far.
+    Content decides what is a picture. ``bad`` takes the error of each file that cannot be decoded. ``counts``: how many
+    files were left out so far, by why.
     """
 
     path: Path
     bad: Callable[[DataError], None]
-    undecodable: int = 0
-    hidden: int = 0
-    irregular: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Names relative to the folder, and paths; folder by folder, each in sorted order."""
@@ -49,25 +50,25 @@ class Pictures:
         entered = set()
         for top, folders, names in os.walk(self.path, onerror=self._unreadable, followlinks=True):
             if (real := os.path.realpath(top)) in entered:  # a link to a folder around it leads round and round
-                self.irregular += 1
+                self.counts[IRREGULAR] += 1
                 folders.clear()
                 continue
             entered.add(real)
-            self.hidden += sum(map(is_system, [*folders, *names]))
+            self.counts[HIDDEN] += sum(map(is_system, [*folders, *names]))
             folders[:] = sorted(name for name in folders if not is_system(name))
             for name in sorted(name for name in names if not is_system(name)):
                 path = Path(top, name)
                 if os.path.isfile(path):  # unlike Path.is_file, false for a link that nobody may follow
                     yield os.path.relpath(path, self.path), path
                 else:
-                    self.irregular += 1
+                    self.counts[IRREGULAR] += 1
 
     def _unreadable(self, error: OSError) -> None:
         self.refuse(DataError(f"{show(error.filename)} cannot be read: {error.strerror}"))
 
     def refuse(self, error: DataError) -> None:
         """Count a file that cannot be decoded, and say so."""
-        self.undecodable += 1
+        self.counts[UNDECODABLE] += 1
         self.bad(error)
 
     def batches(self, preset: Preset, batch_size: int, device: torch.device) -> Iterator[tuple[list[str], Tensor]]:
@@ -87,29 +88,24 @@ class Pictures:
             pixels, originals = zip(*both, strict=True)
             yield names, normalise(torch.stack(pixels).to(device), preset), list(originals)
 
-    def _groups(self, read: Callable, ahead: int, batch_size: int) -> Iterator[tuple[list[str], list]]:
+    def _groups(self, read: Callable[[Path], Any], ahead: int, size: int) -> Iterator[tuple[list[str], list]]:
         """Names and what ``read`` makes of their files, in groups; files that cannot be read are refused."""
-        names, results = [], []
+        results = self._results(read, ahead)
+        while group := list(islice(results, size)):
+            yield [name for name, _ in group], [result for _, result in group]
+
+    def _results(self, read: Callable[[Path], Any], ahead: int) -> Iterator[tuple[str, Any]]:
         with ThreadPoolExecutor() as pool:
-            reading = in_order(pool, lambda file: (file[0], or_error(read)(file[1])), self.files(), ahead)
-            for name, result in chain(reading, [(None, None)]):  # the end, where the last group is smaller
+            for name, result in in_order(pool, lambda file: (file[0], or_error(read)(file[1])), self.files(), ahead):
                 if isinstance(result, DataError):
                     self.refuse(result)
-                elif name is not None:
-                    names.append(name)
-                    results.append(result)
-                if len(names) == batch_size or (name is None and names):
-                    yield names, results
-                    names, results = [], []
+                else:
+                    yield name, result
 
     def left_out(self) -> str:
         """How many files were left out and why; empty where none was."""
-        counts = (
-            (self.undecodable, "that cannot be decoded"),
-            (self.hidden, "hidden or of the system"),
-            (self.irregular, "that are no files (pipes, broken or circular links)"),
-        )
-        return ", ".join(f"{count} {why}" for count, why in counts if count)
+        reasons = (UNDECODABLE, HIDDEN, IRREGULAR)
+        return ", ".join(f"{self.counts[why]} {why}" for why in reasons if self.counts[why])
 
 
 def _with_original(path: Path, side: int) -> tuple[Tensor, np.ndarray]:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision import datasets
 
 from data import presets
 from data.decoding import DataError
@@ -29,8 +30,7 @@ from data.sources import Dataset, resized, tensor_fingerprint
 from utils.system.terminal import reason, show
 
 IDX_FILES = tuple(f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
-GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+GARMENTS, KANA = (tuple(cls.classes) for cls in (datasets.FashionMNIST, datasets.KMNIST))
 NUMBERS = tuple(map(str, range(100)))  # digits, and classes of CIFAR, whose names are only known when it is read
 BORDER = 2  # zero pixels around an image of 28x28, which make it 32x32 and keep each of its pixels
 DAMAGES = (RuntimeError, OSError, EOFError, ValueError, LookupError, AssertionError)  # what a torchvision class raises
@@ -129,7 +129,7 @@ def find(name: str, _data: str, root: Path, image_size: int | None) -> Dataset:
     def read(recognised: Dataset, *, download: bool, log: Callable[[str], None], **_options) -> Dataset:
         files = [find_idx(folder) for folder in (root, home / known.folder)] if known.is_idx else []
         # Files that are complete are read here, packed or not; torchvision takes packed ones by their md5 alone.
-        whole, classes = next((four for four in files if len(four) == len(IDX_FILES)), None), known.classes
+        whole, classes = next((four for four in files if len(four) == len(IDX_FILES)), None), recognised.classes
         if whole:
             parts = [(read_idx(whole[i], 3), read_idx(whole[i + 1], 1).long()) for i in (0, 2)]
         else:
@@ -175,8 +175,6 @@ def _brought(data: Tensor, size: int) -> Tensor:
 
 def _read(name: str, home: Path, side: dict[str, object], download: bool, log: Callable[[str], None]) -> Any:
     """The torchvision data set of one side, downloaded where it is not there and ``download`` allows it."""
-    from torchvision import datasets
-
     known = TORCHVISION[name]
     cls, before = getattr(datasets, known.torch_class), socket.getdefaulttimeout()
     advice = f"put {', '.join(known.files)} into {home / known.put_in}"

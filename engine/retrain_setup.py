@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from data.datasets import Dataset
-from data.loader_sets import make_retrain_loaders
 from data.loaders import Loader
 from data.mixing import MixedLoader
+from data.splits import make_retrain_loaders
 from engine.configuration import check_retrain, giving_way
 from engine.passes import Learner
 from engine.recipes import Recipe

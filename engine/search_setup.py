@@ -17,8 +17,8 @@ from controller.samplers import LogitScale
 from controller.sampling import PATHS, POLICY, uniform
 from controller.strategies import GRADIENT, Strategy, make_strategy
 from data.datasets import Dataset, find_dataset
-from data.loader_sets import make_search_loaders
 from data.loaders import Loader
+from data.splits import make_search_loaders
 from engine.architect import Architect
 from engine.configuration import check_search, rankers_in
 from engine.passes import Learner

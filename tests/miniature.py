@@ -11,8 +11,11 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from data.prepare.class_names import AID, MIT67, NWPU, PLANTVILLAGE, SPORT8
-from data.prepare.command import main
+from data.prepare.command import SETS, main
+
+AID, NWPU, SPORT8, MIT67, PLANTVILLAGE = (
+    SETS[name].classes for name in ("aid", "nwpu", "sport8", "mit67", "plantvillage")
+)
 
 
 def picture(path: Path) -> Path:

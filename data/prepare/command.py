@@ -20,9 +20,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.prepare import flowers102, mit67, plantvillage
-from data.prepare.class_names import AID, NWPU, SPORT8, spelling_key
 from data.prepare.folder import check_out, fresh_folder
-from data.prepare.pictures import DataSet, Picture, Rule, divide, read_pictures
+from data.prepare.pictures import DataSet, Picture, Rule, divide, read_pictures, spelling_key
 from data.prepare.scenes import make_scenes
 from utils.system import numbers
 from utils.system.command import short_command
@@ -30,12 +29,29 @@ from utils.system.errors import UsageError, WorkError
 from utils.system.terminal import OneLineParser, say, show
 
 COMMAND = "data.prepare"
+# The official class names, in index order (sorted by code point), are those of the folders in the downloads.
+AID = (
+    "Airport BareLand BaseballField Beach Bridge Center Church Commercial DenseResidential Desert Farmland "
+    "Forest Industrial Meadow MediumResidential Mountain Park Parking Playground Pond Port RailwayStation "
+    "Resort River School SparseResidential Square Stadium StorageTanks Viaduct"
+).split()
+
+NWPU = (
+    "airplane airport baseball_diamond basketball_court beach bridge chaparral church circular_farmland cloud "
+    "commercial_area dense_residential desert forest freeway golf_course ground_track_field harbor "
+    "industrial_area intersection island lake meadow medium_residential mobile_home_park mountain overpass "
+    "palace parking_lot railway railway_station rectangular_farmland river roundabout runway sea_ice ship "
+    "snowberg sparse_residential stadium storage_tank tennis_court terrace thermal_power_station wetland"
+).split()
+
+# The capital letters make it the first class: lower-casing it would shift every index.
+SPORT8 = "RockClimbing badminton bocce croquet polo rowing sailing snowboarding".split()
+
 RATIO = {"ratio": Rule("--train_ratio of each class, seeded")}
-SPORT8_RULES = {"80-20": Rule("80 % of each class, seeded, as NAS papers: 1261 / 318")}
 SETS = {
     "aid": DataSet(AID, (10000,), RATIO, ratio=0.5),
     "nwpu": DataSet(NWPU, (31500,), RATIO, ratio=0.2),
-    "sport8": DataSet(SPORT8, (1579,), SPORT8_RULES),
+    "sport8": DataSet(SPORT8, (1579,), {"80-20": Rule("80 % of each class, seeded, as NAS papers: 1261 / 318")}),
     "mit67": mit67.SET,
     "flowers102": flowers102.SET,
     "plantvillage": plantvillage.SET,
@@ -58,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def prepare(args: argparse.Namespace) -> None:
     """Check flags and folders, read the source, divide it and write the result, which is whole or not there at all."""
-    data, out = SETS[args.name], args.out
+    data = SETS[args.name]
     rule, ratio, names = args.split or next(iter(data.rules)), args.train_ratio or data.ratio, ", ".join(data.rules)
     if rule not in data.rules:
         raise UsageError(f"--split {show(rule)} is no rule of {args.name}; its rules: {names}")
@@ -68,7 +84,7 @@ def prepare(args: argparse.Namespace) -> None:
         what = "a file; unpack it first" if os.path.isfile(args.source) else "not there"
         raise UsageError(f"--source is {what}: {show(args.source)}")
     source = Path(os.path.abspath(args.source))  # so that `.` has a parent, where lists may lie
-    out = check_out(out, source)
+    out = check_out(args.out, source)
     pictures, notices = read_pictures(data, source, rule)
     sides = divide(data.rules[rule], pictures, args.seed, ratio)
     for line in notices:

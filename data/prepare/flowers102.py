@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from data.folders import Notes, image_names
-from data.prepare.class_names import FLOWERS102
 from data.prepare.pictures import DataSet, Picture, Rule, required_file
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show, some
 
+CLASSES = [f"flower_{number:03d}" for number in range(1, 103)]  # padded: sorted order is number order
 PARTS = ("trnid", "valid", "tstid")
 IMAGE_NAME = re.compile(r"image_0*([1-9]\d{0,8})\.jpe?g", re.IGNORECASE)
 RULES = {
@@ -31,7 +31,7 @@ RULES = {
 def read(_data: DataSet, root: Path, source: Path, notes: Notes, rule: str) -> list[Picture]:
     """The pictures with the class and the part that the lists give them; a list that does not fit is a UsageError."""
     file = required_file(root, source, "imagelabels.mat", rule)
-    labels, most = _numbers(file, "labels"), len(FLOWERS102)
+    labels, most = _numbers(file, "labels"), len(CLASSES)
     for image, label in enumerate(labels, start=1):
         if not 1 <= label <= most:
             raise UsageError(f"{show(file.name)}: label {label} of image {image} is outside 1 to {most}")
@@ -43,7 +43,7 @@ def read(_data: DataSet, root: Path, source: Path, notes: Notes, rule: str) -> l
     if parts and len(labels) > len(parts):
         notes.more.append(f"{len(labels) - len(parts)} images belong to no part of setid.mat and are left out")
     images = enumerate(labels, start=1)
-    return [Picture(root / files[n], FLOWERS102[label - 1], parts.get(n, "")) for n, label in images]
+    return [Picture(root / files[n], CLASSES[label - 1], parts.get(n, "")) for n, label in images]
 
 
 def read_parts(file: Path, num_images: int) -> dict[int, str]:
@@ -65,8 +65,6 @@ def numbered(names: Sequence[str], num_images: int) -> dict[int, str]:
     if odd := [name for name, match in matches.items() if not match]:
         raise UsageError(f"images are not named like image_00001.jpg: {some(odd)}")
     files = {int(match[1]): name for name, match in matches.items()}
-    if len(files) < len(names):
-        raise UsageError(f"{len(names)} files have {len(files)} numbers: two are the same image")
     if unlabelled := [files[number] for number in sorted(files) if number > num_images]:
         raise UsageError(f"imagelabels.mat has {num_images} labels; images without one: {some(unlabelled)}")
     if missing := [number for number in range(1, num_images + 1) if number not in files]:
@@ -90,4 +88,4 @@ def _numbers(file: Path, key: str) -> list[int]:
     return values.astype(int).tolist()
 
 
-SET = DataSet(FLOWERS102, (8189,), RULES, flat=True, read=read)
+SET = DataSet(CLASSES, (8189,), RULES, flat=True, read=read)

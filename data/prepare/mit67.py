@@ -9,11 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.folders import Notes
-from data.prepare.class_names import MIT67
 from data.prepare.pictures import DataSet, Picture, Rule, pictures_by_folder, required_file
 from utils.system.errors import UsageError
 from utils.system.terminal import show, some
 
+# `kindergarden`, `stairscase` and `jewelleryshop` are spelled as in the official download.
+CLASSES = (
+    "airport_inside artstudio auditorium bakery bar bathroom bedroom bookstore bowling buffet casino "
+    "children_room church_inside classroom cloister closet clothingstore computerroom concert_hall corridor "
+    "deli dentaloffice dining_room elevator fastfood_restaurant florist gameroom garage greenhouse "
+    "grocerystore gym hairsalon hospitalroom inside_bus inside_subway jewelleryshop kindergarden kitchen "
+    "laboratorywet laundromat library livingroom lobby locker_room mall meeting_room movietheater museum "
+    "nursery office operating_room pantry poolinside prisoncell restaurant restaurant_kitchen shoeshop "
+    "stairscase studiomusic subway toystore trainstation tv_studio videostore waitingroom warehouse winecellar"
+).split()
 LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}
 RULES = {
     "official": Rule("TrainImages.txt / TestImages.txt: 5360 / 1340", ("train",), ("test",)),
@@ -54,4 +63,4 @@ def read_lists(lists: dict[str, Path], pictures: Sequence[Picture]) -> dict[tupl
     return parts
 
 
-SET = DataSet(MIT67, (15620,), RULES, read=read)
+SET = DataSet(CLASSES, (15620,), RULES, read=read)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.folders import SIDES, Notes, image_names, is_image_name, is_system, subfolders
-from data.prepare.class_names import canonical, spelling_key
 from utils.system.errors import UsageError
 from utils.system.terminal import show, some
 
@@ -66,6 +65,17 @@ class DataSet:
     dropped: tuple[str, ...] = ()
     flat: bool = False
     read: Callable[[DataSet, Path, Path, Notes, str], list[Picture]] | None = None
+
+
+def spelling_key(name: str) -> str:
+    """What stays of a class name when case, spaces and punctuation are left out."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def canonical(name: str, official: list[str]) -> str:
+    """The official spelling of a class name, or the name itself where the list holds nothing like it."""
+    key = spelling_key(name)
+    return next((known for known in official if spelling_key(known) == key), name)
 
 
 def read_pictures(data: DataSet, source: Path, rule: str) -> tuple[list[Picture], list[str]]:

@@ -16,11 +16,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.folders import Notes
-from data.prepare.class_names import PLANTVILLAGE
 from data.prepare.pictures import DataSet, Picture, Rule, pictures_by_folder, required_file
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show
 
+CLASSES = (
+    "Apple___Apple_scab | Apple___Black_rot | Apple___Cedar_apple_rust | Apple___healthy | Blueberry___healthy | "
+    "Cherry_(including_sour)___Powdery_mildew | Cherry_(including_sour)___healthy | "
+    "Corn_(maize)___Cercospora_leaf_spot Gray_leaf_spot | Corn_(maize)___Common_rust_ | "
+    "Corn_(maize)___Northern_Leaf_Blight | Corn_(maize)___healthy | Grape___Black_rot | "
+    "Grape___Esca_(Black_Measles) | Grape___Leaf_blight_(Isariopsis_Leaf_Spot) | Grape___healthy | "
+    "Orange___Haunglongbing_(Citrus_greening) | Peach___Bacterial_spot | Peach___healthy | "
+    "Pepper,_bell___Bacterial_spot | Pepper,_bell___healthy | Potato___Early_blight | Potato___Late_blight | "
+    "Potato___healthy | Raspberry___healthy | Soybean___healthy | Squash___Powdery_mildew | "
+    "Strawberry___Leaf_scorch | Strawberry___healthy | Tomato___Bacterial_spot | Tomato___Early_blight | "
+    "Tomato___Late_blight | Tomato___Leaf_Mold | Tomato___Septoria_leaf_spot | Tomato___Spider_mites "
+    "Two-spotted_spider_mite | Tomato___Target_Spot | Tomato___Tomato_Yellow_Leaf_Curl_Virus | "
+    "Tomato___Tomato_mosaic_virus | Tomato___healthy"
+).split(" | ")
 MARK = ":::"  # between class and leaf number
 RULES = {
     "leaf-80-20": Rule("80 % of each class by whole leaves, seeded; needs leaf-map.json"),
@@ -82,7 +95,7 @@ def _are_leaves(value: object) -> bool:
 
 
 SET = DataSet(
-    PLANTVILLAGE,
+    CLASSES,
     (54303, 54304, 54305, 54306),  # by mirror
     RULES,
     dropped=("Background_without_leaves", "x_Removed_from_Healthy_leaves"),

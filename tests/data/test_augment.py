@@ -7,11 +7,15 @@ from scipy.stats import chisquare
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from data.augment import Draws, augment, draw, normalise, padding
 from data.datasets import find_dataset
 from data.presets import CIFAR10, small
+from data.transforms import Draws, crop, cut_out, draw, normalise, padding
 
 CIFAR = small(32, CIFAR10)
+
+
+def augment(pixels, draws, preset):
+    return cut_out(normalise(crop(pixels, draws, preset), preset), draws, preset)
 
 
 def noise(n, size=32, seed=0):

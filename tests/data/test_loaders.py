@@ -7,9 +7,9 @@ from PIL import Image
 
 from data.decoding import DataError
 from data.images import Entry, Images
-from data.loaders import LargeImageLoader, TensorLoader, forever, make_loader
+from data.loaders import LargeImageLoader, TensorLoader, balanced_sizes, forever, make_loader
 from data.presets import IMAGENET, large, small
-from data.splits import balanced_sizes, split_indices
+from data.splits import split_indices
 from utils.system.seeds import derived_seed
 
 CPU = torch.device("cpu")

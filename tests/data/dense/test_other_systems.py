@@ -68,10 +68,10 @@ def test_turned_pictures_are_spoken_of_and_sizes_tell_whether_the_stored_one_is_
     for targets in ("masks", "boxes"):
         dataset, said = read(root, targets)
         assert np.array_equal(dataset.train.sample(1)[0].numpy().transpose(1, 2, 0), stored), "not turned"
-        notice = f"notice: 1 pictures of train are turned by EXIF: {targets} are taken to be of the turned picture"
+        notice = f"1 pictures of train are turned by EXIF: {targets} are taken to be of the turned picture"
         assert notice in said
         assert check([str(root)]) == 0
-        assert notice in capsys.readouterr().out
+        assert f"notice: {notice}" in capsys.readouterr().out
 
 
 def test_lists_and_pictures_of_vocs_layout_as_other_systems_write_them(folders):

@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from data.prepare.class_names import AID, FLOWERS102, MIT67, PLANTVILLAGE
+from data.prepare.flowers102 import CLASSES as FLOWERS102
 from data.prepare.plantvillage import identifier
 from tests import miniature
-from tests.miniature import LAYOUTS, class_folders, picture, prepare, record, refused
+from tests.miniature import AID, LAYOUTS, MIT67, PLANTVILLAGE, class_folders, picture, prepare, record, refused
 
 
 @pytest.fixture(scope="module")
