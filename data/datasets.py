@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from data import presets, torchvision_sets
+from data import torchvision_sets
 from data.decoding import DataError
 from data.dense.masks import IGNORED
 from data.files import LAYOUTS, class_folders, dense_folder, require_classes
 from data.images import BOXES, LABELS, MASKS, Images
+from data.presets import Preset
 from data.sources import Dataset, digits
 from data.splits import split_indices
 
@@ -148,7 +149,7 @@ def load(
             raise DataError(f"{read.name}: class {read.classes[min(missing)]!r} has no image left in {side}")
     if read.targets == MASKS:
         require_classes(read, log)
-    preset = read.preset if read.preset.mean is not None else replace(read.preset, **_statistics(train))
+    preset = read.preset if read.preset.mean is not None else _measured(read.preset, train)
     if train_images is not None:
         train = _some(train, train_images)
     return replace(read, train=train, val=val, preset=preset)
@@ -163,15 +164,13 @@ def _some(images: Images, n: int) -> Images:
     return images.subset(split_indices(images.labels, n / len(images), seed=0)[1])
 
 
-def _statistics(images: Images) -> dict[str, presets.Triple]:
-    """Mean and deviation of the channels in [0, 1]; a channel without variation keeps its scale."""
+def _measured(preset: Preset, images: Images) -> Preset:
+    """With mean and deviation of the channels in [0, 1]; a channel without variation keeps its scale."""
     # How often each value occurs in each channel: (3, 256). Floats of all pixels would not fit into memory.
     counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.pixels.unbind(1)]).double()
     values = torch.arange(256, dtype=torch.float64) / 255  # (256,)
     mean = (counts * values).sum(1) / counts.sum(1)  # (3,)
     std = ((counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)).sqrt()
     std = torch.where(std < 1e-3, torch.ones_like(std), std)
-    return {
-        "mean": tuple(round(v, 4) for v in mean.tolist()),
-        "std": tuple(round(v, 4) for v in std.tolist()),
-    }
+    mean, std = (tuple(round(v, 4) for v in numbers.tolist()) for numbers in (mean, std))
+    return replace(preset, mean=mean, std=std)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from data.dense.coco import JSON_NAMES, list_coco
 from data.dense.layouts import list_masks, list_voc, mask_classes
 from data.dense.masks import IGNORED, times
 from data.folders import SIDES, Listed, list_folder
-from data.images import BOXES, LABELS, MASKS, Entry, Images, in_order, or_error, read_sides
+from data.images import BOXES, LABELS, MASKS, Entry, Images, in_threads, read_sides
 from data.presets import Preset
 from data.sources import Dataset, tensor_fingerprint
 from utils.system.terminal import reason, show
@@ -55,7 +54,8 @@ def recognise(root: Path, targets: str) -> str:
     """The name of the layout of a folder with masks or boxes. Raises DataError."""
     if not root.is_dir():
         raise DataError(f"{str(root)!r:.200} is no folder")
-    if (root / "JPEGImages").is_dir():
+    voc = {MASKS: "SegmentationClass", BOXES: "Annotations"}[targets]
+    if (root / "JPEGImages").is_dir() and (root / voc).is_dir():
         return "voc"
     folders = [root, *(root / side for side in SIDES)]
     if targets == MASKS and any((folder / "images").is_dir() and (folder / "masks").is_dir() for folder in folders):
@@ -64,12 +64,9 @@ def recognise(root: Path, targets: str) -> str:
         return "coco"
     if targets == MASKS and any((folder / "images").is_dir() for folder in folders):
         return "masks"  # whose reader says what is missing
+    masks = ", nor images/ with masks/" if targets == MASKS else ""
     coco = "train/annotations.json, nor annotations/instances_train*.json"
-    needed = {
-        MASKS: f"JPEGImages/ with SegmentationClass/, nor images/ with masks/, nor {coco}",
-        BOXES: f"JPEGImages/ with Annotations/, nor {coco}",
-    }
-    raise DataError(f"{str(root)!r:.200} holds neither {needed[targets]}")
+    raise DataError(f"{str(root)!r:.200} holds neither JPEGImages/ with {voc}/{masks}, nor {coco}")
 
 
 def list_dense(root: Path, dataset: str, targets: str, fault: Fault = refuse) -> Listed:
@@ -144,8 +141,7 @@ def without_classes(entries: Sequence[Entry]) -> list[Entry]:
 
 def look_at(entries: Sequence[Entry], fault: Fault) -> tuple[list[Entry], int]:
     """The entries whose pictures can be opened and are as large as their annotations state; how many EXIF turns."""
-    with ThreadPoolExecutor() as pool:
-        results = list(in_order(pool, or_error(_look), entries))
+    results = list(in_threads(_look, entries))
     for error in results:
         if isinstance(error, DataError):
             fault(str(error))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -111,18 +111,17 @@ def decode_all(images: Images, *, keep: bool, skip_bad: bool, what: str) -> tupl
         kept["maps"] = torch.empty(n, side, side, dtype=torch.uint8)
     good: list[int] = []
     bad: list[str] = []
-    with ThreadPoolExecutor() as pool:
-        results = in_order(pool, or_error(images.decoded), range(n))
-        for position, result in enumerate(tqdm(results, total=n, desc=what, disable=None, leave=False)):
-            if isinstance(result, DataError):
-                if not skip_bad:
-                    raise result
-                bad.append(str(result))
-                continue
-            # Sound images move up, so that the bad ones leave no gap.
-            for tensor, values in zip(kept.values(), result, strict=False):
-                tensor[len(good)] = values
-            good.append(position)
+    results = in_threads(images.decoded, range(n))
+    for position, result in enumerate(tqdm(results, total=n, desc=what, disable=None, leave=False)):
+        if isinstance(result, DataError):
+            if not skip_bad:
+                raise result
+            bad.append(str(result))
+            continue
+        # Sound images move up, so that the bad ones leave no gap.
+        for tensor, values in zip(kept.values(), result, strict=False):
+            tensor[len(good)] = values
+        good.append(position)
     sound = images.subset(torch.tensor(good, dtype=torch.long))
     return replace(sound, **{name: tensor[: len(good)] for name, tensor in kept.items()}), bad
 
@@ -163,27 +162,23 @@ def require_room(needed: int) -> None:
         )
 
 
-def or_error(read: Callable) -> Callable:
-    """The same function, but it returns a DataError that it would raise."""
+def in_threads(read: Callable[[Any], Any], items: Iterable, ahead: int = 256) -> Iterator[Any]:
+    """What ``read`` gives for every item, or the DataError that it raises, in the order of the items.
 
-    def one(item):
+    At most ``ahead`` results wait in memory.
+    """
+
+    def one(item: Any) -> Any:
         try:
             return read(item)
         except DataError as error:
             return error
 
-    return one
-
-
-def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable, ahead: int = 256) -> Iterator:
-    """The results of calling ``one`` for every item in threads, in the order of the items.
-
-    At most ``ahead`` results wait in memory.
-    """
     waiting = deque()
-    for item in items:
-        waiting.append(pool.submit(one, item))
-        if len(waiting) >= ahead:
+    with ThreadPoolExecutor() as pool:
+        for item in items:
+            waiting.append(pool.submit(one, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

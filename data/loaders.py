@@ -16,22 +16,10 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from data import transforms
 from data.decoding import DataError
 from data.images import BOXES, LABELS, Images
 from data.presets import Preset
-from data.transforms import (
-    POLICIES,
-    Samples,
-    collate,
-    crop,
-    cut_out,
-    dense_transform,
-    draw,
-    each,
-    evaluation_transform,
-    normalise,
-    training_transform,
-)
 from data.workers import read_batches
 from utils.system.seeds import derived_seed
 
@@ -161,7 +149,7 @@ class TensorLoader(Loader):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.change = POLICIES[self.policy](False)
+        self.change = transforms.POLICIES[self.policy](False)
         self.pixels, self.labels = self.images.pixels.to(self.device), self.images.labels.to(self.device)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -169,18 +157,19 @@ class TensorLoader(Loader):
             mine = positions[share].to(self.device, non_blocking=True)
             pixels = self.pixels[mine]  # uint8 (n, 3, S, S)
             if not self.augment:  # evaluation shows images as they are
-                yield Batch(normalise(pixels, self.preset), self.labels[mine])
+                yield Batch(transforms.normalise(pixels, self.preset), self.labels[mine])
                 continue
             # Drawn for all processes, so that what an image looks like does not depend on their number.
             generator = self._generator(number)
-            draws = draw(len(positions), self.preset, generator).part(share).to(self.device)
+            draws = transforms.draw(len(positions), self.preset, generator).part(share).to(self.device)
             seeds = torch.randint(2**62, (len(positions),), generator=generator)[share]  # (n,)
-            pixels = crop(pixels, draws, self.preset)  # uint8 (n, 3, S, S), mirrored or not
+            pixels = transforms.crop(pixels, draws, self.preset)  # uint8 (n, 3, S, S), mirrored or not
             if self.change is not None:
-                pixels = each(self.change, pixels, seeds)  # uint8 (n, 3, S, S)
-            images = cut_out(normalise(pixels, self.preset), draws, self.preset)  # float32 (n, 3, S, S)
+                pixels = transforms.each(self.change, pixels, seeds)  # uint8 (n, 3, S, S)
+            images = transforms.normalise(pixels, self.preset)  # float32 (n, 3, S, S)
+            images = transforms.cut_out(images, draws, self.preset)
             if self.erasing:
-                images = each(v2.RandomErasing(self.erasing), images, seeds)
+                images = transforms.each(v2.RandomErasing(self.erasing), images, seeds)
             yield Batch(images, self.labels[mine])
 
 
@@ -197,12 +186,12 @@ class LargeImageLoader(Loader):
         if is_dense and (self.resolution_jitter or self.policy != "none" or self.erasing):  # would move images alone
             raise DataError("--augment, --random_erasing and --resolution_jitter are for images without masks or boxes")
         if not self.augment:
-            transform = evaluation_transform(self.preset, is_dense=is_dense)
+            transform = transforms.evaluation_transform(self.preset, is_dense=is_dense)
         elif is_dense:
-            transform = dense_transform(self.preset, with_boxes=self.images.targets == BOXES)
+            transform = transforms.dense_transform(self.preset, with_boxes=self.images.targets == BOXES)
         else:
-            transform = training_transform(self.preset, self.resolution_jitter, self.policy, self.erasing)
-        self.samples = Samples(self.images, transform)
+            transform = transforms.training_transform(self.preset, self.resolution_jitter, self.policy, self.erasing)
+        self.samples = transforms.Samples(self.images, transform)
 
     def __iter__(self) -> Iterator[Batch]:
         # The whole pass is planned before workers start: they need no draw of their own.
@@ -211,7 +200,7 @@ class LargeImageLoader(Loader):
             seeds = torch.randint(2**62, (len(positions),), generator=self._generator(number))
             # One seed an image, drawn for all processes alike.
             keys.append(list(zip(positions[share].tolist(), seeds[share].tolist(), strict=True)))
-        together = partial(collate, side=self.preset.image_size, targets=self.images.targets)
+        together = partial(transforms.collate, side=self.preset.image_size, targets=self.images.targets)
         options = {"workers": self.workers, "pin_memory": self.device.type != "cpu"}
         for batch in read_batches(self.samples, keys, together, **options):
             yield Batch(*(x.to(self.device, non_blocking=True) for x in batch))

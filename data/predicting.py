@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from data.decoding import DataError, decode, decoding, opened, rgb
 from data.folders import is_system
-from data.images import in_order, or_error
+from data.images import in_threads
 from data.presets import Preset
 from data.transforms import evaluation_transform, normalise
 from utils.system.terminal import show
@@ -95,12 +94,11 @@ class Pictures:
             yield [name for name, _ in group], [result for _, result in group]
 
     def _results(self, read: Callable[[Path], Any], ahead: int) -> Iterator[tuple[str, Any]]:
-        with ThreadPoolExecutor() as pool:
-            for name, result in in_order(pool, lambda file: (file[0], or_error(read)(file[1])), self.files(), ahead):
-                if isinstance(result, DataError):
-                    self.refuse(result)
-                else:
-                    yield name, result
+        for result in in_threads(lambda file: (file[0], read(file[1])), self.files(), ahead):
+            if isinstance(result, DataError):
+                self.refuse(result)
+            else:
+                yield result
 
     def left_out(self) -> str:
         """How many files were left out and why; empty where none was."""

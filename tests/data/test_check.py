@@ -11,7 +11,7 @@ from PIL import Image
 
 from data.check import main
 from data.decoding import DataError, decode
-from data.images import or_error
+from data.images import in_threads
 from tests.miniature import picture, tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,7 +97,7 @@ def test_no_damage_raises_another_exception_whatever_the_size_that_is_decoded(tm
     ):
         content[position] = value
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    results = [or_error(lambda path, side=side: decode(path, side))(path) for side in (8, 16)]
+    results = list(in_threads(lambda side: decode(path, side), (8, 16)))
     assert len({isinstance(result, DataError) for result in results}) == 1, "what the check accepts can be trained on"
 
 

@@ -202,6 +202,16 @@ def test_images_without_objects_are_trained_on_and_the_check_says_so(folders, ca
     assert printed.count("notice: no object:") == 5
 
 
+def test_the_check_looks_for_what_there_is_of_vocs_layout(folders, capsys):
+    shutil.rmtree(folders["voc"] / "SegmentationClass")
+    assert check([str(folders["voc"])]) == 0
+    printed = capsys.readouterr().out
+    assert "5 images with boxes" in printed
+    assert "masks" not in printed
+    with pytest.raises(DataError, match="holds neither JPEGImages/ with SegmentationClass/"):
+        read(folders["voc"], "masks")
+
+
 def test_a_layout_that_is_not_what_the_task_reads_is_one_line(folders, tmp_path):
     for data, dataset, targets, text in (
         (tmp_path, "auto", "masks", "holds neither"),
