@@ -147,7 +147,7 @@ def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     """``JPEGImages/``, with ``SegmentationClass/`` or ``Annotations/``, by the lists in ``ImageSets/``."""
     lists = root / "ImageSets" / ("Segmentation" if targets == MASKS else "Main")
     pictures = _pictures(root / "JPEGImages")
-    images = {side: _listed(pictures, lists / f"{side}.txt", fault) for side in SIDES}
+    images = {side: _images_of(pictures, lists / f"{side}.txt", fault) for side in SIDES}
     for stem in sorted(set(images["train"]) & set(images["val"])):
         fault(f"{show(stem)} is in train.txt and in val.txt of {show(lists)}")
         images["train"].pop(stem)
@@ -177,7 +177,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
     return {os.path.splitext(name)[0]: folder / name for name in names}  # later names replace earlier ones
 
 
-def _listed(pictures: dict[str, Path], listing: Path, fault: Fault) -> dict[str, Path]:
+def _images_of(pictures: dict[str, Path], listing: Path, fault: Fault) -> dict[str, Path]:
     """The picture of each line of a list, by its name without ending.
 
     A line is a name, which may hold blanks, with or without ending, and with or without a mark behind it: 1, 0 or -1.
