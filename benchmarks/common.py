@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from engine.precision import Precision
-from utils.reports.log import write_json
 from utils.system.device import memory_format, synchronise
 
 Work = Callable[[], object]
@@ -130,7 +129,7 @@ def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser of a measurement, which prints the text of its module."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog, description=description, formatter_class=raw, allow_abbrev=False)
-    parser.add_argument("--json", metavar="FILE", help="write everything there too")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything there too")
     return parser
 
 
@@ -145,9 +144,3 @@ def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
         return [name for name in known if name in words]  # the order matters: see WORK in steps.py
 
     return names
-
-
-def report(path: str | None, document: Mapping) -> None:
-    """Write the JSON that was asked for."""
-    if path is not None:
-        write_json(Path(path), document)

@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.common import make_parser, measure, report
+from benchmarks.common import make_parser, measure
 from data.images import Images
 from data.loaders import LargeImageLoader, TensorLoader
 from data.presets import CIFAR10, large, small
 from data.transforms import training_transform
+from utils.reports.log import write_json
 from utils.system.numbers import positive_int
 
 SIZE = 256  # pixels of decoded photographs
@@ -97,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         first = next(iter(ways.values()))
         for name, rate in ways.items():
             print(f"  {name:24}{rate:12,.0f}{rate / first:8.2f}x")
-    report(args.json, {"torch": torch.__version__, "threads": torch.get_num_threads(), "images_per_s": groups})
+    if args.json:
+        write_json(args.json, {"torch": torch.__version__, "threads": torch.get_num_threads(), "images_per_s": groups})
     return 0
 
 

@@ -30,6 +30,7 @@ from controller.policy import Controller, LogitScale
 from controller.reinforce import Reinforce
 from engine.precision import PRECISIONS, choose_precision
 from engine.recipes import SEARCH_RECIPES
+from utils.reports.log import write_json
 from utils.system.device import describe_machine, pick_device
 from utils.system.errors import UsageError
 from utils.system.numbers import positive_int
@@ -153,16 +154,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         p.error(str(error))
     precision = partial(choose_precision, args.precision, device)
-    machine, work = (
-        describe_machine(device),
-        run(Settings(device, precision, args.compile, args.repeats, args.tiny), args.only),
-    )
+    settings = Settings(device, precision, args.compile, args.repeats, args.tiny)
+    machine, work = describe_machine(device), run(settings, args.only)
     print(f"{machine['device_name']}, {machine['threads']} threads, torch {torch.__version__}, {precision().name}")
     print(common.table(work))
     for name, summary in work.items():
         if "shares" in summary:
             print(f"{name}: " + "  ".join(f"{part} {share:.1%}" for part, share in summary["shares"].items()))
-    common.report(args.json, {"settings": vars(args), "machine": machine, "work": work})
+    if args.json:
+        write_json(args.json, {"settings": vars(args), "machine": machine, "work": work})
     return 0
 
 

@@ -105,11 +105,8 @@ class LooseCell(StackedCell):
 
     def __init__(self, plan: CellPlan, spec: NetworkSpec, genotype: Genotype) -> None:
         super().__init__(plan)
-        encoding, width, is_enas = (
-            genotype.cell(plan.stage, plan.index, plan.is_reduction),
-            plan.width,
-            spec.space == ENAS.name,
-        )
+        encoding = genotype.cell(plan.stage, plan.index, plan.is_reduction)
+        width, is_enas = plan.width, spec.space == ENAS.name
         self.given = genotype.given(int(plan.is_reduction))
         self.identity = ENAS.operations.index("identity") if is_enas else None
         self.pre0 = entry(plan.reads[0], width, plan.halved, always=False)
