@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from engine.configuration import parse_retrain, parse_search
 from engine.pieces import Maker, Piece, make_rows
 from engine.recipes import RECIPES
 from engine.tasks import TASKS
+from models.cost import network_cost
 from models.deployment import Deployment
 from models.network import stored_genotype
 from models.parts import Cost
@@ -84,7 +85,10 @@ class CompareConfig(StudyConfig):
     random_genotypes: int = flag(
         1, "trained a seed and space without a search; their median counts", SIZES, type=numbers.positive_int
     )
-    params: float = flag(0.3e6, "of every network that is trained, to 10 %", SIZES, type=numbers.positive)
+    params: float = flag(
+        0.3e6, "of every network that is trained, to 10 %; 0: all have the filters of the search", SIZES,
+        type=numbers.non_negative,
+    )  # fmt: skip
 
     train_recipe: str = flag("published", "--recipe of the trainings", TRAININGS, choice=RECIPES)
     train_epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
@@ -139,7 +143,8 @@ def prepare(config: CompareConfig, _stop: StopRequest) -> Comparison:
         drawn[space] = [random_genotypes(space, config.random_genotypes, seed) for seed in config.seeds]
         # Any genotype of a space shows what its trainings depend on, so the first one is built.
         trained, deployed[space] = settings_of(flags, drawn[space][0][0], depths[space])
-        require_reachable([g for of_seed in drawn[space] for g in of_seed], deployed[space], config.params)
+        if config.params:
+            require_reachable([g for of_seed in drawn[space] for g in of_seed], deployed[space], config.params)
         del trained["network"]  # which differs from space to space
         trained.pop("--child_out_filters", None)  # every genotype has its own
         settings["trained alone"] = trained
@@ -201,6 +206,9 @@ def train(
 
     def width(genotype: Genotype) -> tuple[int, Cost]:
         deployed = c.deployed[genotype.space]
+        if not c.config.params:
+            spec = replace(deployed.spec, filters=c.config.search_filters)
+            return spec.filters, network_cost(genotype, spec, deployed.image_size)
         return fitting_filters(genotype, deployed.spec, deployed.image_size, c.config.params)
 
     def training(genotype: Genotype, seed: int) -> Training:
@@ -209,7 +217,7 @@ def train(
 
     def sized(genotype: Genotype, result: Mapping[str, Any]) -> dict[str, Any]:
         filters, cost = width(genotype)
-        size = {"filters": filters, "macs": cost.macs, "agrees": agrees(cost, c.config.params)}
+        size = {"filters": filters, "macs": cost.macs, "agrees": not c.config.params or agrees(cost, c.config.params)}
         return {**result, **size, "genotype": as_plain(genotype)}
 
     rows = train_all({name: list(map(training, row, c.config.seeds)) for name, row in picks.items()}, make_pieces)

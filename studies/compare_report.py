@@ -88,12 +88,15 @@ def comparison_lines(study: Mapping[str, Any]) -> list[str]:
         for key, test in by_result.items()
     ]
     tests_head = ["", "less", "result", "mean difference", "std", "p (Student's t)", "p (Wilcoxon)"]
+    wide = "with the filters of the search"
+    if settings["parameters"]:
+        wide = f"as wide as gives {settings['parameters']:g} parameters"
     by_seed = [[name, *row[measure]] for name, row in study["methods"].items()]
     return [
         "# Methods, each as its own search of the same budget",
         "",
         f"Every method searched with seeds {seeds} and a budget of {settings['budget']} each; its winner was "
-        f"trained from scratch with the seed of its search, as wide as gives {settings['parameters']:g} parameters: "
+        f"trained from scratch with the seed of its search, {wide}: "
         f"{as_words(settings['trained alone'])}.",
         "",
         *table(head, rows),

@@ -10,11 +10,11 @@ import pytest
 import torch
 from scipy import stats
 
+from engine.open_search import open_search, shared_metrics
 from models.network import Network
 from ops.genotype import Genotype
 from studies import ranking
 from studies import study as shared
-from studies.searches import open_search, shared_metrics
 from studies.trainings import draw_genotypes
 from tests.harness import ROOT, metrics, run
 from tests.miniature import tree

@@ -65,7 +65,7 @@ def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
     if fcntl is None:
         yield True
         return
-    lock = path.with_name(f"{path.name}.lock")  # it stays: to remove it would let two processes lock two files
+    lock = path.with_name(f"{path.name}.lock")
     with open(lock, "ab") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -74,3 +74,5 @@ def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
             yield error.errno in WITHOUT_LOCKS
             return
         yield True
+        if path.exists():  # else it stays: without it two processes would lock two files of this name
+            lock.unlink(missing_ok=True)
