@@ -114,7 +114,7 @@ PROXIES: dict[str, Callable[[nn.Module, Tensor], float]] = {
 
 # What ``zero_cost`` stands for: the combination that held on two settings before it was tried on a third
 # (docs/results.md).
-ZERO_COST = ("nwot", "parameters")
+ZERO_COST = ("parameters", "jacob_cov", "nwot")
 
 
 @dataclass(frozen=True)
