@@ -104,11 +104,8 @@ class Detector(nn.Module):
         return torch.cat(squares), tuple(len(level) for level in squares)
 
 
-def segment(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
-    """A class for every pixel; no auxiliary heads."""
-    return Segmenter(map_widths(spec, plans), spec.num_classes), []
-
-
-def detect(spec: NetworkSpec, plans: Sequence[CellPlan]) -> tuple[nn.Module, list[nn.Module]]:
-    """Boxes; no auxiliary heads."""
-    return Detector(map_widths(spec, plans), spec.num_classes), []
+def dense(
+    spec: NetworkSpec, plans: Sequence[CellPlan], head: type[Segmenter | Detector]
+) -> tuple[nn.Module, list[nn.Module]]:
+    """A head that reads maps of several strides; no auxiliary heads."""
+    return head(map_widths(spec, plans), spec.num_classes), []

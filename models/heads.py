@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.dense_heads import detect, segment
+from models.dense_heads import Detector, Segmenter, dense
 from models.plan import CellPlan
 from models.spec import NetworkSpec
 
@@ -167,6 +167,6 @@ HeadBuilder = Callable[[NetworkSpec, Sequence[CellPlan]], tuple[nn.Module, list[
 HEADS: dict[str, HeadBuilder] = {
     "classify": classify,
     "jigsaw": partial(classify, head=JoinedTiles),
-    "segment": segment,
-    "detect": detect,
+    "segment": partial(dense, head=Segmenter),
+    "detect": partial(dense, head=Detector),
 }
