@@ -9,6 +9,7 @@ What the columns mean is in benchmarks/README.md.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -57,13 +58,14 @@ def update(s: Settings, *, n: int = 1, recipe: str = "published") -> Row:
     r, generator = SEARCH_RECIPES[recipe], torch.Generator().manual_seed(0)
     logit_scale = LogitScale(r.connection_bound, r.operation_bound, r.controller_temperature)
     learning = {"optimizer": r.controller_optimizer, "advantage": r.advantage, "entropy_in_loss": r.entropy_in_loss}
-    controller = Controller(2, logit_scale=logit_scale).to(s.device)
+    controller, calls = Controller(2, logit_scale=logit_scale).to(s.device), itertools.count()
     strategy = Reinforce(controller, r.controller_lr, r.entropy_weight, updates=10_000, **learning)
 
     def work() -> None:
         strategy.ask(n, generator)
-        # Rewards that differ, in percent: alike ones would teach nothing.
-        strategy.tell([50.0 + k % 7 for k in range(n)])
+        # Rewards that differ, in percent: alike ones would teach nothing, and gradients near 0 take longer.
+        first = next(calls)
+        strategy.tell([50.0 + (first + k) % 7 for k in range(n)])
 
     times = common.measure([work], s.size(5, 1) * s.repeats, s.device, warmup=s.size(5, 1))
     return Row(times, per=n)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from controller.policy import CellPolicy
-from controller.samplers import Choices, LogitScale, State, pick
+from controller.samplers import Choices, LogitScale, Picks, Source, State, attend, lstm_step
 
 HIDDEN = 64
 LOGIT_SCALE = LogitScale(connection_bound=1.1, operation_bound=1.1 / 2.5, temperature=1.0)
@@ -41,17 +38,14 @@ class EnasController(CellPolicy):
             self.operation.bias.copy_(START_BIAS * convolves)
         self.register_buffer("lean", torch.where(convolves, LEAN, -LEAN), persistent=False)
 
-    def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[Choices]:
-        """Run the LSTM over all encodings, (h, c) carried on."""
+    def _choose(self, n: int, inputs: Source, operations: Source) -> tuple[Choices, Choices]:
+        picks = Picks(inputs, self.space.nodes + 1), Picks(operations, len(self.space.operations))
         state = self.start.new_zeros(n, HIDDEN), self.start.new_zeros(n, HIDDEN)
-        made: list[Choices] = []
-        for cell in range(self.num_cells):
-            connections, operations = (_Picks(*part) for part in self._parts(cell, given, uniform))
-            state = self._encoding(state, connections, operations, self.lean if cell == 0 else 0.0)
-            made += [connections.made(self.space.nodes + 1), operations.made(len(self.space.operations))]
-        return made
+        for cell in range(self.num_cells):  # (h, c) is carried on
+            state = self._encoding(state, *picks, self.lean if cell == 0 else 0.0)
+        return picks[0].made(), picks[1].made()
 
-    def _encoding(self, state: State, connections: _Picks, operations: _Picks, lean: Tensor | float) -> State:
+    def _encoding(self, state: State, connections: Picks, operations: Picks, lean: Tensor | float) -> State:
         """Make the choices of one encoding for n rows. ``state``: (h, c), (n, 64) each; the new one is returned."""
         n = len(state[0])
         start, rows = self.start.expand(n, -1), torch.arange(n, device=self.start.device)
@@ -64,7 +58,8 @@ class EnasController(CellPolicy):
             readable, readable_keys = torch.stack(anchors, dim=1), torch.stack(keys, dim=1)  # (n, states, 64) each
             for _side in range(2):
                 state = self._step(x, state)
-                chosen = connections.add(self._attend(readable_keys, state[0], taken))
+                heard = readable_keys + self.query(state[0])[:, None]  # (n, states, 64)
+                chosen = connections.add(attend(heard, self.score, self.logit_scale, taken))
                 x, taken = readable[rows, chosen], chosen if self.space.distinct else None
             for _side in range(2):
                 state = self._step(x, state)
@@ -77,42 +72,8 @@ class EnasController(CellPolicy):
     def _step(self, x: Tensor, state: State) -> State:
         """A step of the LSTM on x, (n, 64)."""
         h, c = state
-        gates = self.lstm(torch.cat((x, h), dim=1))  # (n, 256), in torch's order
-        write, keep, new, show = gates.chunk(4, dim=1)
-        c = keep.sigmoid() * c + write.sigmoid() * new.tanh()
-        return show.sigmoid() * c.tanh(), c
-
-    def _attend(self, keys: Tensor, h: Tensor, taken: Tensor | None) -> Tensor:
-        """Bounded logits of the states with these keys, (n, states, 64) and (n, 64) -> (n, states)."""
-        logits = self.score((keys + self.query(h)[:, None]).tanh()).squeeze(2)
-        logits = self.logit_scale.connections(logits)
-        return logits if taken is None else logits.scatter(1, taken[:, None], -math.inf)
+        return lstm_step(self.lstm(torch.cat((x, h), dim=1)), c)
 
     def _rate(self, h: Tensor) -> Tensor:
         """Bounded logits of the operations: (n, 64) -> (n, operations)."""
         return self.logit_scale.operations(self.operation(h))
-
-
-class _Picks:
-    """Choices of one kind in one encoding, in turn; ``given`` and ``uniform``, (n, choices), as for a walk."""
-
-    def __init__(self, given: Tensor | None, uniform: Tensor | None) -> None:
-        self.given, self.uniform = given, uniform
-        self.indices: list[Tensor] = []
-        self.log_probs: list[Tensor] = []
-
-    def add(self, logits: Tensor) -> Tensor:
-        """The next choice, by logits (n, options): its indices, (n,)."""
-        log_probs, i = logits.log_softmax(dim=1), len(self.indices)
-        if self.given is not None:
-            index = self.given[:, i]
-        else:
-            index = pick(log_probs, None if self.uniform is None else self.uniform[:, i])
-        self.indices.append(index)
-        self.log_probs.append(log_probs)
-        return index
-
-    def made(self, options: int) -> Choices:
-        """All of them, none of which has more ``options``."""
-        padded = [F.pad(lp, (0, options - lp.shape[1]), value=-math.inf) for lp in self.log_probs]
-        return Choices(torch.stack(self.indices, dim=1), torch.stack(padded, dim=1))

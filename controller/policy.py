@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from controller.positions import CellPositions, Positions
-from controller.samplers import HIDDEN, PUBLISHED, Choices, ConnectionSampler, LogitScale, OperationSampler
+from controller.samplers import PUBLISHED, Choices, ConnectionSampler, LogitScale, OperationSampler, Source
 from ops.genotype import Genotype
 
 
@@ -64,8 +64,9 @@ class Policy(nn.Module, ABC):
     def draw(self, n: int = 1, generator: torch.Generator | None = None) -> tuple[tuple[Any, ...], Judged]:
         """What ``sample`` draws, with all that can be learned from it."""
         # One number a choice: the only randomness there is.
-        uniform = torch.rand(n, len(self.order), generator=generator, dtype=torch.float64)
-        made = self._walk(n, None, uniform.to(next(self.parameters())))
+        uniform = torch.rand(n, len(self.order), generator=generator, dtype=torch.float64).to(next(self.parameters()))
+        # A number that was rounded up to 1 would reach an impossible option.
+        made = self._walk(n, None, uniform.clamp(max=1 - torch.finfo(uniform.dtype).eps))
         return self._candidates(made), _judged(made)
 
     def judge(self, candidates: Sequence[Any]) -> Judged:
@@ -111,16 +112,19 @@ class CellPolicy(Policy):
 
     def __init__(self, num_cells: int, sharing: str, space: str) -> None:
         positions = CellPositions(num_cells, sharing, space)
-        length = positions.space.length
-        in_cell = (*range(0, length, 2), *range(1, length, 2))  # connections, operations
-        super().__init__(positions, [cell * length + place for cell in range(num_cells) for place in in_cell])
-        self.num_cells, self.space, self.choices = num_cells, positions.space, length // 2  # inputs of an encoding
+        every = range(len(positions.options))
+        super().__init__(positions, (*every[0::2], *every[1::2]))  # connections, operations
+        self.num_cells, self.space = num_cells, positions.space
 
-    def _parts(self, cell: int, *tables: Tensor | None) -> tuple[list[Tensor | None], list[Tensor | None]]:
-        """Of each table (n, choices) what belongs to the connections of an encoding, and to its operations."""
-        first = 2 * self.choices * cell
-        parts = (slice(first, first + self.choices), slice(first + self.choices, first + 2 * self.choices))
-        return tuple([None if x is None else x[:, part] for x in tables] for part in parts)
+    def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> tuple[Choices, Choices]:
+        if uniform is not None:  # the numbers lie encoding by encoding
+            uniform = uniform.unflatten(1, (self.num_cells, 2, -1)).transpose(1, 2).flatten(1)
+        halves = ((None, None) if x is None else x.chunk(2, dim=1) for x in (given, uniform))
+        return self._choose(n, *(Source(*both) for both in zip(*halves, strict=True)))
+
+    @abstractmethod
+    def _choose(self, n: int, inputs: Source, operations: Source) -> tuple[Choices, Choices]:
+        """Choose all inputs and all operations of n genotypes, by what decides on them."""
 
     def probabilities(self, genotype: Genotype) -> list[tuple[list[Tensor], list[Tensor]]]:
         """For each encoding the connection and operation distributions, given the choices before."""
@@ -141,18 +145,9 @@ class Controller(CellPolicy):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.1, 0.1)
 
-    def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[Choices]:
-        """Run both samplers over all encodings, (h, c) carried on."""
-        zeros = self.connection.score.weight.new_zeros
-        connection_state = (zeros(n, HIDDEN), zeros(n, HIDDEN))
-        operation_state = (zeros(2, n, HIDDEN), zeros(2, n, HIDDEN))  # of both directions
-        made: list[Choices] = []
-        for cell in range(self.num_cells):
-            of_connections, of_operations = self._parts(cell, given, uniform)
-            connections, connection_state = self.connection(connection_state, *of_connections)
-            operations, operation_state = self.operation(connections.indices, operation_state, *of_operations)
-            made += [connections, operations]
-        return made
+    def _choose(self, n: int, inputs: Source, operations: Source) -> tuple[Choices, Choices]:
+        connections = self.connection(n, self.num_cells, inputs)
+        return connections, self.operation(connections.indices, self.num_cells, operations)
 
 
 def _judged(made: Sequence[Choices]) -> Judged:

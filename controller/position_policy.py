@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from controller.policy import Policy
 from controller.positions import Positions
-from controller.samplers import Choices, LogitScale, State, pick
+from controller.samplers import Choices, LogitScale, Picks, Source, State
 
 HIDDEN = 64
 LOGIT_SCALE = LogitScale(connection_bound=1.1, operation_bound=1.1 / 2.5, temperature=1.0)
@@ -33,20 +33,14 @@ class PositionPolicy(Policy):
 
     def _walk(self, n: int, given: Tensor | None, uniform: Tensor | None) -> list[Choices]:
         """Choose an option at each position in turn."""
+        picks = Picks(Source(given, uniform), max(self.positions.options))
         x = self.embedding.weight[:1].expand(n, -1)  # (n, 64)
         state: State | None = None
-        made: list[Choices] = []
         for position, choose in enumerate(self.choose):
             state = self.lstm(x, state)  # (h, c), (n, 64) each
             logits = self.logit_scale.operations(choose(state[0]))  # (n, options)
             if position in self.positions.differs:
-                taken = made[self.positions.differs[position]].indices  # (n, 1)
-                logits = logits.scatter(1, taken, -math.inf)
-            log_probs = logits.log_softmax(dim=1)
-            if given is not None:
-                index = given[:, position]
-            else:
-                index = pick(log_probs, None if uniform is None else uniform[:, position])
-            made.append(Choices(index[:, None], log_probs[:, None]))
-            x = self.embedding(self.first[position] + index)
-        return made
+                taken = picks.indices[self.positions.differs[position]]  # (n,)
+                logits = logits.scatter(1, taken[:, None], -math.inf)
+            x = self.embedding(self.first[position] + picks.add(logits))
+        return [picks.made()]

@@ -6,7 +6,8 @@ docs/method.md, section 4.2; docs/strategies.md, section 9.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -78,6 +79,17 @@ def policy_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
     return -(log_prob * advantage.detach()).mean()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: several would wait for each other at products this small (benchmarks/README.md)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Reinforce:
     """Teach a controller by policy gradient: a :class:`controller.strategies.Strategy`.
 
@@ -111,6 +123,7 @@ class Reinforce:
         self.optimizer = OPTIMIZERS[optimizer](controller.parameters(), lr)
         self._asked: tuple[tuple[Genotype, ...], Judged] | None = None
 
+    @one_thread()
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """Propose ``n`` genotypes whose scores ``tell`` will be told.
 
@@ -129,6 +142,7 @@ class Reinforce:
         self._asked = genotypes, judged
         return genotypes
 
+    @one_thread()
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:
         """Draw ``n`` genotypes to train shared weights on or to rank: nothing is learned from them."""
@@ -143,6 +157,7 @@ class Reinforce:
         parameters = zip(self.controller.parameters(), self._start, strict=True)
         return any(not torch.equal(now, start) for now, start in parameters)
 
+    @one_thread()
     def tell(self, scores: Sequence[float]) -> dict[str, float]:
         """Take the scores of the genotypes that were asked for, in percent, and do one update. Returns what to log.
 

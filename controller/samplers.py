@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -57,19 +57,93 @@ class Choices(NamedTuple):
         return self.log_probs.detach().amax(dim=2).exp()
 
 
-def pick(log_probs: Tensor, uniform: Tensor | None) -> Tensor:
-    """Inverse transform sampling: (n, options) and (n,) in [0, 1] -> indices (n,). None: the likeliest."""
-    if uniform is None:
-        return log_probs.argmax(dim=1)
-    cumulative = log_probs.detach().exp().cumsum(dim=1)
-    below = uniform.clamp(max=1 - torch.finfo(uniform.dtype).eps)  # rounded up to 1 it would reach an impossible option
-    return (cumulative[:, :-1] <= below[:, None] * cumulative[:, -1:]).sum(dim=1)
+class Source(NamedTuple):
+    """What decides on the choices of n rows, (n, choices) each.
+
+    ``given``: they were made before. Without it ``uniform``, numbers in [0, 1), decides, and without both the likeliest
+    is taken.
+    """
+
+    given: Tensor | None
+    uniform: Tensor | None
+
+    def pick(self, logits: Tensor, place: int | slice = slice(None)) -> Tensor:
+        """Choose by inverse transform sampling: (n, ..., options) -> indices (n, ...). ``place``: of the choices."""
+        if self.given is not None:
+            return self.given[:, place]
+        if self.uniform is None:
+            return logits.argmax(dim=-1)
+        cumulative = logits.detach().softmax(dim=-1).cumsum(dim=-1)
+        return (cumulative[..., :-1] <= self.uniform[:, place, None] * cumulative[..., -1:]).sum(dim=-1)
 
 
-def taken_before(connections: Tensor, options: int) -> Tensor:
-    """(n, 2 * nodes) -> (n, 2 * nodes, options): True at the second choice of a node for the state of the first."""
-    first = F.one_hot(connections[:, 0::2], options).bool()
-    return torch.stack((torch.zeros_like(first), first), dim=2).flatten(1, 2)
+class Picks:
+    """Choices of one kind in turn, none of which has more than so many ``options``."""
+
+    def __init__(self, source: Source, options: int) -> None:
+        self.source, self.options = source, options
+        self.indices: list[Tensor] = []
+        self.logits: list[Tensor] = []
+
+    def add(self, logits: Tensor) -> Tensor:
+        """The next choice, by logits (n, options): its indices, (n,)."""
+        self.indices.append(self.source.pick(logits, len(self.indices)))
+        self.logits.append(logits)
+        return self.indices[-1]
+
+    def made(self) -> Choices:
+        """All of them."""
+        padded = [F.pad(row, (0, self.options - row.shape[1]), value=-math.inf) for row in self.logits]
+        return Choices(torch.stack(self.indices, dim=1), torch.stack(padded, dim=1).log_softmax(dim=2))
+
+
+class LateGradient(torch.autograd.Function):
+    """Zeros that stand in a graph for a weight whose products follow each other (see Product)."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, inputs: list[Tensor], steps: int, n: int) -> Tensor:
+        """(out, in) -> (steps, n, out). ``inputs``: a list that is filled later, with (n, in) for each step."""
+        ctx.inputs = inputs
+        return weight.new_zeros(steps, n, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Of the outputs (steps, n, out) -> of the weight (out, in), and of nothing else."""
+        return gradient.flatten(0, 1).T @ torch.cat(ctx.inputs), None, None, None
+
+
+class Product:
+    """Multiply by a weight in ``steps`` steps of n rows, and add a bias that broadcasts to (steps, n, out).
+
+    The gradient of the weight is one product over all of them: a sum of as many gradients, each as large as the weight,
+    would take half of the backward pass (benchmarks/README.md).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | float, steps: int, n: int) -> None:
+        self.inputs: list[Tensor] = []
+        self.biases = iter((LateGradient.apply(weight, self.inputs, steps, n) + bias).unbind())
+        self.weight = weight.detach().T
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(n, in) -> (n, out)."""
+        self.inputs.append(x.detach())
+        return torch.addmm(next(self.biases), x, self.weight)
+
+
+def lstm_step(gates: Tensor, c: Tensor) -> State:
+    """The new (h, c), by the sum of all inputs, (..., 4 * hidden) in torch's order, and c, (..., hidden)."""
+    write, keep, new, show = gates.chunk(4, dim=-1)
+    c = torch.addcmul(keep.sigmoid() * c, write.sigmoid(), new.tanh())
+    return show.sigmoid() * c.tanh(), c
+
+
+def attend(heard: Tensor, score: nn.Linear, logit_scale: LogitScale, taken: Tensor | None) -> Tensor:
+    """Bounded logits of states by the sum of their keys and a query, (n, states, hidden) -> (n, states).
+
+    ``taken`` (n,): the state that is not to be chosen again.
+    """
+    logits = logit_scale.connections(score(heard.tanh()).squeeze(2))
+    return logits if taken is None else logits.scatter(1, taken[:, None], -math.inf)
 
 
 class ConnectionSampler(nn.Module):
@@ -84,65 +158,34 @@ class ConnectionSampler(nn.Module):
         self.anchor = nn.Linear(HIDDEN, HIDDEN, bias=False)
         self.query = nn.Linear(HIDDEN, HIDDEN, bias=False)
         self.score = nn.Linear(HIDDEN, 1, bias=False)
-        # Choice c of node i may take the inputs below i + 2: (2 * nodes, nodes + 1), True where there is none.
-        known = torch.arange(2, space.nodes + 2).repeat_interleave(2)
-        self.register_buffer("absent", torch.arange(space.nodes + 1) >= known[:, None], persistent=False)
 
-    def forward(self, state: State, given: Tensor | None, uniform: Tensor | None) -> tuple[Choices, State]:
-        """Choose the connections of one encoding for n rows.
-
-        ``state``: (h, c) of the encoding before, (n, 256) each; the new one is returned too. ``given``
-        (n, 2 * nodes): what was chosen; without it ``uniform`` (n, 2 * nodes) decides, and without both the likeliest
-        is taken.
-        """
-        start = self.embedding.weight[:1].expand(len(state[0]), -1)  # (n, 256)
-        # Both start steps begin at the carried state: one result.
-        h, c = self.lstm(start, state)  # (n, 256) each
-        anchors, tokens = [h, h], [torch.zeros_like(h)] * 2  # of the inputs 0 and 1, (n, 256) each
-        keys = [] if given is not None else [self._key(h)] * 2
-        rows = torch.arange(len(h), device=h.device)
-        asking, indices = [], []  # (n, 256) and (n,) for each choice
-        for _node in range(self.nodes):
-            h, c = self.lstm(start, (h, c))
-            choosable = torch.stack(tokens, dim=1)  # (n, inputs, 256)
-            for _side in range(2):
-                asking.append(h)
-                i = len(indices)
-                if given is not None:
-                    index = given[:, i]  # (n,)
-                else:
-                    taken = indices[-1] if self.distinct and i % 2 else None
-                    index = self._choose(keys, h, None if uniform is None else uniform[:, i], taken)
-                indices.append(index)
-                h, c = self.lstm(choosable[rows, index], (h, c))
-            anchors.append(h)  # the second step after a choice is the node itself
-            tokens.append(h)
-            if given is None:
-                keys.append(self._key(h))
-        # The last node can be nobody's input. (n, nodes + 1, 256) and (n, 2 * nodes, 256) -> the same for all choices
-        logits = self._logits(self.anchor(torch.stack(anchors[:-1], dim=1)), torch.stack(asking, dim=1))
-        chosen, absent = torch.stack(indices, dim=1), self.absent
-        if self.distinct:
-            absent = absent | taken_before(chosen, self.nodes + 1)  # (n, 2 * nodes, nodes + 1)
-        return Choices(chosen, logits.masked_fill(absent, -math.inf).log_softmax(dim=2)), (h, c)
-
-    def _logits(self, keys: Tensor, asking: Tensor) -> Tensor:
-        """Attention: (n, anchors, 256) and (n, choices, 256) -> bounded logits (n, choices, anchors)."""
-        heard = (keys[:, None] + self.query(asking)[:, :, None]).tanh()
-        logits = self.score(heard).squeeze(3)  # (n, choices, anchors, 256) -> (n, choices, anchors)
-        return self.logit_scale.connections(logits)
-
-    @torch.no_grad()
-    def _key(self, anchor: Tensor) -> Tensor:
-        return self.anchor(anchor)
-
-    @torch.no_grad()  # what is learned from is computed for all choices at once
-    def _choose(self, keys: list[Tensor], h: Tensor, uniform: Tensor | None, taken: Tensor | None) -> Tensor:
-        """One choice, of another state than ``taken``, (n,): the indices, (n,)."""
-        logits = self._logits(torch.stack(keys, dim=1), h[:, None]).squeeze(1)  # (n, anchors)
-        if taken is not None:
-            logits = logits.scatter(1, taken[:, None], -math.inf)
-        return pick(logits.log_softmax(dim=1), uniform)
+    def forward(self, n: int, cells: int, source: Source) -> Choices:
+        """Choose the connections of so many encodings for n rows, (n, cells * 2 * nodes)."""
+        lstm, nodes, picks = self.lstm, self.nodes, Picks(source, self.nodes + 1)
+        carry = Product(lstm.weight_hh, lstm.bias_ih + lstm.bias_hh, cells * (3 * nodes + 1), n)
+        read = Product(lstm.weight_ih, 0.0, cells * (nodes - 1), n)
+        anchor = Product(self.anchor.weight, 0.0, cells * nodes, n)
+        query = Product(self.query.weight, 0.0, cells * 2 * nodes, n)
+        # What the LSTM reads, multiplied by its weight: the start token (1, 1024), and zeros for the inputs 0 and 1.
+        start = F.linear(self.embedding.weight[:1], lstm.weight_ih)
+        nothing, rows = start.new_zeros(n, start.shape[1]), torch.arange(n, device=start.device)
+        h = c = start.new_zeros(n, HIDDEN)
+        for _cell in range(cells):  # (h, c), (n, 256) each, are carried on
+            # Both start steps begin at the carried state: one result.
+            h, c = lstm_step(start + carry(h), c)
+            tokens, keys = [nothing] * 2, [anchor(h)] * 2  # (n, 1024) and (n, 256) for each state that can be read
+            for node in range(nodes):
+                if node:  # the node before can be read; the last one can be nobody's input
+                    tokens.append(read(h))
+                    keys.append(anchor(h))
+                h, c = lstm_step(start + carry(h), c)
+                readable, readable_keys, index = torch.stack(tokens, dim=1), torch.stack(keys, dim=1), None
+                for _side in range(2):
+                    heard = readable_keys + query(h)[:, None]  # (n, states, 256)
+                    taken = index if self.distinct else None
+                    index = picks.add(attend(heard, self.score, self.logit_scale, taken))
+                    h, c = lstm_step(readable[rows, index] + carry(h), c)  # that of the second side is the node itself
+        return picks.made()
 
 
 class OperationSampler(nn.Module):
@@ -155,19 +198,30 @@ class OperationSampler(nn.Module):
         self.lstm = nn.LSTM(HIDDEN, HIDDEN, bidirectional=True, batch_first=True)
         self.classifier = nn.Linear(2 * HIDDEN, len(space.operations))
 
-    def forward(
-        self, connections: Tensor, state: State, given: Tensor | None, uniform: Tensor | None
-    ) -> tuple[Choices, State]:
-        """Choose the operations of one encoding for n rows.
+    def forward(self, connections: Tensor, cells: int, source: Source) -> Choices:
+        """Choose the operations of so many encodings for their connections, (n, cells * 2 * nodes)."""
+        n, steps = connections.shape
+        # The LSTM reads the embedding of each state that was chosen, those of an encoding from both sides.
+        sides = self._side(connections, ""), self._side(flipped(connections, cells), "_reverse")
+        h = c = self.classifier.weight.new_zeros(2, n, HIDDEN)
+        outputs = []
+        for _step in range(steps):
+            gates = torch.stack([side(x) for side, x in zip(sides, h, strict=True)])
+            h, c = lstm_step(gates, c)  # (2, n, 256) each
+            outputs.append(h)
+        there, back = torch.stack(outputs, dim=2)  # (n, steps, 256) each
+        logits = self.classifier(torch.cat((there, flipped(back, cells)), dim=2))  # (n, steps, operations)
+        log_probs = self.logit_scale.operations(logits).log_softmax(dim=2)
+        return Choices(source.pick(log_probs), log_probs)
 
-        ``connections`` (n, 2 * nodes); ``state``: (h, c) of the encoding before, (2, n, 256) each, of which the new
-        one is returned too; ``given`` and ``uniform`` as for the connections.
-        """
-        # Each choice reads the embedding of the state that was chosen, and the LSTM all of them from both sides.
-        hidden, state = self.lstm(self.embedding(connections), state)  # (n, 2 * nodes, 512)
-        logits = self.logit_scale.operations(self.classifier(hidden))  # (n, 2 * nodes, operations)
-        log_probs = logits.log_softmax(dim=2)
-        if given is None:
-            flat = pick(log_probs.flatten(0, 1), None if uniform is None else uniform.flatten())
-            given = flat.view_as(connections)  # (n, 2 * nodes)
-        return Choices(given, log_probs), state
+    def _side(self, connections: Tensor, direction: str) -> Product:
+        """The product with h in one direction, for all steps of (n, steps), with what the LSTM reads there as bias."""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weight_ih, weight_hh, *biases = (getattr(self.lstm, name + direction) for name in names)
+        table = F.linear(self.embedding.weight, weight_ih, sum(biases))  # (states, 1024)
+        return Product(weight_hh, F.embedding(connections.T, table), *connections.T.shape)
+
+
+def flipped(x: Tensor, cells: int) -> Tensor:
+    """Of (n, cells * steps, ...) the steps of each cell in reverse order."""
+    return x.unflatten(1, (cells, -1)).flip(2).flatten(1, 2)

@@ -173,3 +173,38 @@ def test_what_cannot_be_chosen_has_no_probability_and_no_part_in_gradients():
     judged = controller.judge([controller.argmax()])
     (judged.log_prob + judged.entropy).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in controller.parameters())
+
+
+def plain_log_prob(controller: Controller, genotype: Genotype) -> torch.Tensor:
+    """The log-probability of a genotype, choice by choice, with torch's own LSTMs."""
+    taking, rating, rows = controller.connection, controller.operation, []
+    start = taking.embedding.weight[:1]
+    state, sides = (torch.zeros(2, 1, 256, dtype=start.dtype).unbind()), None
+    for cell in genotype.cells:
+        state = taking.lstm(start, state)
+        values, keys = [torch.zeros_like(start)] * 2, [taking.anchor(state[0])] * 2
+        for first in range(0, 20, 4):
+            x = start
+            for index in (cell[first], cell[first + 2]):
+                state = taking.lstm(x, state)
+                logits = torch.cat([taking.score((key + taking.query(state[0])).tanh()) for key in keys], dim=1)
+                rows.append((1.1 * (logits / 5).tanh()).log_softmax(1)[0, index])
+                x = values[index]
+            state = taking.lstm(x, state)
+            values.append(state[0])
+            keys.append(taking.anchor(state[0]))
+        hidden, sides = rating.lstm(rating.embedding(torch.tensor([cell[0::2]])), sides)
+        table = (1.1 / 2.5 * (rating.classifier(hidden) / 5).tanh()).log_softmax(2)[0]
+        rows += [row[op] for row, op in zip(table, cell[1::2], strict=True)]
+    return torch.stack(rows).sum()
+
+
+def test_log_probs_and_gradients_are_those_of_torchs_own_lstms():
+    controller = Controller(2).double()
+    genotypes = controller.sample(2, generator(0)).genotypes
+    plain = torch.stack([plain_log_prob(controller, genotype) for genotype in genotypes])
+    values = [controller.log_prob(genotypes), plain]
+    torch.testing.assert_close(*values, rtol=1e-13, atol=1e-13)
+    weight = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    slopes = [torch.autograd.grad((v * weight).sum(), [*controller.parameters()]) for v in values]
+    torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-13)
