@@ -63,7 +63,8 @@ class EnasController(CellPolicy):
                 x, taken = readable[rows, chosen], chosen if self.space.distinct else None
             for _side in range(2):
                 state = self._step(x, state)
-                x = self.embedding(operations.add(self._rate(state[0]) + lean))
+                logits = self.logit_scale.operations(self.operation(state[0]))  # (n, operations)
+                x = self.embedding(operations.add(logits + lean))
             state = self._step(x, state)
             anchors.append(state[0])
             keys.append(self.anchor(state[0]))
@@ -73,7 +74,3 @@ class EnasController(CellPolicy):
         """A step of the LSTM on x, (n, 64)."""
         h, c = state
         return lstm_step(self.lstm(torch.cat((x, h), dim=1)), c)
-
-    def _rate(self, h: Tensor) -> Tensor:
-        """Bounded logits of the operations: (n, 64) -> (n, operations)."""
-        return self.logit_scale.operations(self.operation(h))

@@ -36,7 +36,7 @@ class Evolution:
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
         """The next ``n`` members that have no score yet; a new generation is bred when there are too few."""
         while len(self.waiting) < n:
-            self.waiting += self._breed(generator, fits)
+            self.waiting += self.sample(POPULATION, generator, fits)
         self._asked = tuple(self.waiting[:n])
         return self._asked
 
@@ -59,15 +59,11 @@ class Evolution:
 
     def argmax(self) -> Any | None:
         """The best of the last complete generation."""
-        ranked = sorted(self.parents or self.scored, key=lambda pair: (-pair[1], pair[0]))
-        return ranked[0][0] if ranked else None
+        return min(self.parents or self.scored, key=lambda pair: (-pair[1], pair[0]), default=(None,))[0]
 
     def has_moved(self) -> bool:
         """Whether any score was told."""
         return bool(self.parents or self.scored)
-
-    def _breed(self, generator: torch.Generator, fits: Fits | None) -> tuple[Any, ...]:
-        return draw_fitting(lambda count: self._children(count, generator), POPULATION, fits)
 
     def _children(self, n: int, generator: torch.Generator) -> tuple[Any, ...]:
         if not self.parents:

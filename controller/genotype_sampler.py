@@ -58,15 +58,13 @@ class GenotypeSampler:
         """Genotypes as the search trains, scores and counts them."""
         return [genotype.canonical() if self.canonical else genotype for genotype in genotypes]
 
-    def _fits(self) -> Fits | None:
-        # Tested in the form that is used, so that each network is priced once.
-        test = self.constraints.filter
-        return test if test is None or not self.canonical else lambda genotype: test(genotype.canonical())
-
     def _same(
         self, draw: Callable[[int, torch.Generator, Fits | None], Sequence[Genotype]], n: int, names: tuple[object, ...]
     ) -> list[Genotype]:
+        test = self.constraints.filter
+        # Tested in the form that is used, so that each network is priced once.
+        fits = (lambda genotype: test(*self.form([genotype]))) if test else None
         try:
-            return self.form(self.world.broadcast(draw(n, self.generator(*names), self._fits())))
+            return self.form(self.world.broadcast(draw(n, self.generator(*names), fits)))
         except NothingFitsError as error:
             raise UsageError(self.constraints.explained(error)) from None

@@ -48,8 +48,7 @@ class HistoryStrategy(ABC):
     def argmax(self) -> Any | None:
         """The candidate with the best score so far, on ties the first in order."""
         # A total order, so that the same scores give the same genotype in every process.
-        ranked = sorted(self.scored, key=lambda pair: (-pair[1], pair[0]))
-        return ranked[0][0] if ranked else None
+        return min(self.scored, key=lambda pair: (-pair[1], pair[0]), default=(None,))[0]
 
     def has_moved(self) -> bool:
         """Whether any score was told."""

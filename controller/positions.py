@@ -81,17 +81,13 @@ class Positions:
         """A candidate that differs in one position, which is drawn uniformly, as is its new option among the others."""
         row = self.row(candidate)
         for position in torch.randperm(len(row), generator=generator).tolist():
-            apart = {row[position], *(row[other] for other in self._rivals(position))}
+            rivals = (sum(pair) - position for pair in self.differs.items() if position in pair)
+            apart = {row[position], *(row[rival] for rival in rivals)}
             others = [option for option in range(self.options[position]) if option not in apart]
             if others:
                 row[position] = others[int(torch.randint(len(others), (), generator=generator))]
                 break
         return self.build(row)
-
-    def _rivals(self, position: int) -> list[int]:
-        """The positions whose option this one may not have."""
-        later = [second for second, first in self.differs.items() if first == position]
-        return [*later, *([self.differs[position]] if position in self.differs else [])]
 
     def one_hot(self, candidates: Sequence[Any]) -> Tensor:
         """Candidates as features, (n, sum of options): 1 where an option is taken."""

@@ -26,8 +26,7 @@ class RegularizedEvolution(HistoryStrategy):
 
     def propose(self, n: int, generator: torch.Generator) -> list[Any]:
         """``n`` children, or uniform candidates while the population is not full."""
-        missing = self.population - len(self.scored)
-        if missing > 0:
+        if len(self.scored) < self.population:
             return list(self.positions.uniform(n, generator))
         members = self.scored[-self.population :]
         picked = torch.randint(len(members), (n, self.competitors), generator=generator).tolist()

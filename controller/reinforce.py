@@ -6,13 +6,14 @@ docs/method.md, section 4.2; docs/strategies.md, section 9.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from pytorch_optimizer import Ranger
-from torch import Tensor, nn
+from torch import Tensor
 
 from controller.policy import Judged, Policy
 from controller.sampling import Fits, draw_fitting
@@ -20,25 +21,6 @@ from ops.genotype import Genotype
 
 ENAS_EPS = 0.1  # of rewards in percent, as 1e-3 is of rewards in [0, 1]
 SMALLEST_SPREAD = 1e-6  # of rewards; below it they count as equal
-
-
-def _ranger(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    # RAdam + Lookahead; with these two switches it is the published Ranger to the last bit.
-    return Ranger(
-        parameters,
-        lr=lr,
-        betas=(0.95, 0.999),
-        eps=1e-5,
-        k=6,
-        alpha=0.5,
-        use_gc=False,
-        degenerated_to_sgd=True,
-    )
-
-
-def _adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    # No momentum, as in ENAS: each gradient is of other genotypes. Fused: a third of the time.
-    return torch.optim.Adam(parameters, lr=lr, betas=(0.0, 0.999), fused=True)
 
 
 class _EnasAdam(torch.optim.Adam):
@@ -51,19 +33,13 @@ class _EnasAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-def _enas_adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    return _EnasAdam(parameters, lr=lr, betas=(0.0, 0.999), fused=True)
-
-
-OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]] = {
-    "ranger": _ranger,
-    "adam": _adam,
-    "enas_adam": _enas_adam,
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    # RAdam + Lookahead; with the last two switches it is the published Ranger to the last bit.
+    "ranger": partial(Ranger, betas=(0.95, 0.999), eps=1e-5, k=6, alpha=0.5, use_gc=False, degenerated_to_sgd=True),
+    # No momentum, as in ENAS: each gradient is of other genotypes. Fused: a third of the time.
+    "adam": partial(torch.optim.Adam, betas=(0.0, 0.999), fused=True),
+    "enas_adam": partial(_EnasAdam, betas=(0.0, 0.999), fused=True),
 }
-
-
-def _over_baseline(rewards: Tensor, baseline: float) -> Tensor:
-    return rewards - baseline
 
 
 def _normalised(rewards: Tensor, _baseline: float) -> Tensor:
@@ -71,7 +47,10 @@ def _normalised(rewards: Tensor, _baseline: float) -> Tensor:
 
 
 # (rewards of an update, (n,), and the moving baseline) -> advantages, (n,)
-ADVANTAGES: dict[str, Callable[[Tensor, float], Tensor]] = {"baseline": _over_baseline, "normalised": _normalised}
+ADVANTAGES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "baseline": lambda rewards, baseline: rewards - baseline,
+    "normalised": _normalised,
+}
 
 
 def policy_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:

@@ -67,15 +67,11 @@ class Relaxation(ABC):
 
     @abstractmethod
     def weights(self, logits: Logits) -> Any:
-        """What a cell mixes by, of the logits of its encoding."""
+        """What a cell mixes by: distributions by the logits of its encoding, (choices, options), or a tuple of them."""
 
     @abstractmethod
     def encoding(self, logits: Logits) -> list[int]:
         """What the logits of an encoding stand for. They are on the CPU."""
-
-    @abstractmethod
-    def choices(self, logits: Logits) -> list[Tensor]:
-        """The distributions over options, (choices, options) each."""
 
     def mixture(self, learning: bool = False) -> SoftGenotype:
         """What stands for a genotype: the weights as they are when a cell asks for them.
@@ -110,18 +106,19 @@ class Relaxation(ABC):
         return (genotype,) * n
 
     @torch.no_grad()
+    def _per_choice(self, measure: Callable[[Tensor], Tensor]) -> float:
+        """The mean over all choices of a measure of distributions, (choices, options) -> (choices,)."""
+        mixed = (self.weights(logits) for logits in self.logits)
+        tables = [table for weights in mixed for table in (weights if isinstance(weights, tuple) else [weights])]
+        return torch.cat([measure(table) for table in tables]).mean().item()
+
     def entropy(self) -> float:
         """The mean entropy of a choice, in nats."""
-        tables = [p for logits in self.logits for p in self.choices(logits)]
-        rows = torch.cat([-torch.special.xlogy(p, p).sum(1) for p in tables])
-        return rows.mean().item()
+        return self._per_choice(lambda p: torch.special.entr(p).sum(1))
 
-    @torch.no_grad()
     def kl_from_uniform(self) -> float:
         """How far a choice is from a uniform one, in nats, on average; a state that does not exist is no option."""
-        tables = [p for logits in self.logits for p in self.choices(logits)]
-        rows = torch.cat([torch.special.xlogy(p, p).sum(1) + (p > 0).sum(1).log() for p in tables])
-        return rows.mean().item()
+        return self._per_choice(lambda p: (p > 0).sum(1).log() - torch.special.entr(p).sum(1))
 
     def state_dict(self) -> dict[str, Any]:
         """The logits and the state of Adam."""
@@ -149,10 +146,6 @@ class MixedOperations(Relaxation):
     def weights(self, logits: Logits) -> Tensor:
         """The softmax of every row: (edges, 1 + operations)."""
         return logits[0].softmax(1)
-
-    def choices(self, logits: Logits) -> list[Tensor]:
-        """One a row."""
-        return [self.weights(logits)]
 
     def encoding(self, logits: Logits) -> list[int]:
         """Two edges a node: see :func:`strongest`."""
@@ -192,10 +185,6 @@ class MixedInputs(Relaxation):
         edge = torch.arange(len(inputs), device=inputs.device)
         unknown = torch.arange(inputs.shape[1], device=inputs.device) > edge[:, None] // 2 + 1
         return MixedEdges(inputs.masked_fill(unknown, -torch.inf).softmax(1), operations.softmax(1))
-
-    def choices(self, logits: Logits) -> list[Tensor]:
-        """One a row of each table."""
-        return list(self.weights(logits))
 
     def encoding(self, logits: Logits) -> list[int]:
         """The largest input and the largest operation of every edge, on ties the first."""

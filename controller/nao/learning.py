@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from controller.nao.network import EncoderPredictorDecoder
-from controller.nao.tokens import Tokens
+from controller.nao.network import EncoderPredictorDecoder, Tokens
 
 
 @dataclass(frozen=True)

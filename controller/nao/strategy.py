@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain, cycle, islice
 from typing import Any
 
@@ -18,14 +20,67 @@ from controller.nao.learning import (
     reconstruction_error,
     scaled,
 )
-from controller.nao.network import EncoderPredictorDecoder, moved
-from controller.nao.pool import DECODED, FRESH, SEED, Member, Pool
-from controller.nao.tokens import Tokens
+from controller.nao.network import EncoderPredictorDecoder, Tokens, moved
 from controller.positions import Positions
 from controller.sampling import Fits, draw_fitting
+from controller.statistics import Seen
 
 AT_ONCE = 8  # fresh genotypes that are drawn at a time
 TOP = 10  # winners whose origin is reported
+SEED, DECODED, FRESH = "seed", "decoded", "fresh"  # of the first pool; by a latent step; where these were too few
+
+
+@dataclass
+class Member:
+    """A genotype of the pool. ``scored``: in this round; ``fitted``: the network has seen its score."""
+
+    genotype: Any
+    origin: str
+    score: float | None = None
+    scored: bool = False
+    fitted: bool = False
+
+
+class Pool:
+    """Different genotypes with their last scores, in the order in which they are scored."""
+
+    def __init__(self, positions: Positions) -> None:
+        self.positions = positions
+        self.members: list[Member] = []
+        self.seen = Seen()  # whatever was in the pool once, swapped edges aside
+
+    def knows(self, genotype: Any) -> bool:
+        """Whether this network is, or was, in the pool."""
+        return self.positions.canonical(genotype) in self.seen
+
+    def add(self, genotypes: Sequence[Any], origin: str) -> None:
+        """Take these in, without a score."""
+        self.members += [Member(genotype, origin) for genotype in genotypes]
+        self.seen.add(map(self.positions.canonical, genotypes))
+
+    def waiting(self) -> list[Member]:
+        """Those without a score of this round."""
+        return [member for member in self.members if not member.scored]
+
+    def ranked(self) -> list[Member]:
+        """All by their last score, best first, the ones without a score last."""
+        return sorted(self.members, key=lambda member: math.inf if member.score is None else -member.score)
+
+    def begin_round(self, generator: torch.Generator) -> None:
+        """All are to be scored again, in a random order: weights that change meanwhile favour none of them."""
+        self.members = [self.members[i] for i in torch.randperm(len(self.members), generator=generator).tolist()]
+        for member in self.members:
+            member.scored = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        members = [[self.positions.plain(m.genotype), m.origin, m.score, m.scored, m.fitted] for m in self.members]
+        return {"members": members, "seen": self.seen.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly from there."""
+        self.members = [Member(self.positions.read(plain), *facts) for plain, *facts in state["members"]]
+        self.seen.load_state_dict(state["seen"])
 
 
 class Nao:
@@ -47,11 +102,9 @@ class Nao:
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
         """The next ``n`` of the pool; the last of a round come with the first ones again, where they are too few."""
         self._begin(generator, fits)
-        waiting = self.pool.waiting()
-        if not waiting:
+        if not self.pool.waiting():
             self._end_round(generator, fits)
-            waiting = self.pool.waiting()
-        self._asked = list(islice(chain(waiting, cycle(self.pool.members)), n))
+        self._asked = list(islice(chain(self.pool.waiting(), cycle(self.pool.members)), n))
         return tuple(member.genotype for member in self._asked)
 
     def sample(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Any, ...]:
@@ -59,7 +112,7 @@ class Nao:
         self._begin(generator, fits)
 
         def draw(count: int) -> list[Any]:
-            drawn = torch.randint(len(self.pool), (count,), generator=generator).tolist()
+            drawn = torch.randint(len(self.pool.members), (count,), generator=generator).tolist()
             return [self.pool.members[i].genotype for i in drawn]
 
         return draw_fitting(draw, n, fits)
@@ -92,8 +145,9 @@ class Nao:
 
         The accuracy is on what was scored after the last fit; where that is too little, as measured a round before.
         """
-        origins = self.pool.origins()
-        top = [origins.get(self.positions.canonical(genotype)) for genotype in best[:TOP]]
+        form = self.positions.canonical  # networks, not genotypes
+        origins = {form(member.genotype): member.origin for member in self.pool.members}
+        top = [origins.get(form(genotype)) for genotype in best[:TOP]]
         accuracy = self._accuracy()
         return {
             "top": len(top),
@@ -111,7 +165,7 @@ class Nao:
         """Take ``n`` uniform genotypes into the pool; known ones only where hardly any others are left."""
         repeats, missing = 0, n
         while missing:
-            drawn = draw_fitting(self._uniform(generator), min(missing, AT_ONCE), fits)
+            drawn = draw_fitting(lambda n: self.positions.uniform(n, generator), min(missing, AT_ONCE), fits)
             for genotype in drawn:
                 known = self.pool.knows(genotype)
                 repeats += known
@@ -119,12 +173,9 @@ class Nao:
                     self.pool.add([genotype], origin)
                     missing -= 1
 
-    def _uniform(self, generator: torch.Generator) -> Callable[[int], tuple[Any, ...]]:
-        return lambda count: self.positions.uniform(count, generator)
-
     def _accuracy(self) -> float | None:
         """That of the network on what it was not fitted to; None before it was fitted to anything."""
-        held_out = self.pool.held_out()
+        held_out = [member for member in self.pool.members if member.score is not None and not member.fitted]
         if not self.counts["rounds"] or not held_out:
             return None
         tokens = self.tokens.encode([member.genotype for member in held_out])
@@ -142,15 +193,14 @@ class Nao:
             loss = fit(self.network, tokens, values, settings, augment)
         for member in ranked:
             member.fitted = True
-        self.pool.drop_worst(settings.replaced)
+        self.pool.members = ranked[: len(ranked) - settings.replaced]
         decoded = self._improve(tokens[: settings.best], fits)
         self.pool.add(decoded, DECODED)
         fresh = settings.replaced - len(decoded)
         self._draw(fresh, FRESH, generator, fits)
         self.pool.begin_round(generator)
-        self.counts["rounds"] += 1
-        self.counts[DECODED] += len(decoded)
-        self.counts[FRESH] += fresh
+        for name, more in (("rounds", 1), (DECODED, len(decoded)), (FRESH, fresh)):
+            self.counts[name] += more
         self.quality["reconstruction_error"] = reconstruction_error(self.network, tokens, self.tokens)
         if accuracy is not None:
             self.quality["pairwise_accuracy"] = accuracy
@@ -180,8 +230,8 @@ class Nao:
         return {
             "pool": self.pool.state_dict(),
             "network": network,
-            "counts": dict(self.counts),
-            "quality": dict(self.quality),
+            "counts": {**self.counts},
+            "quality": {**self.quality},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -7,8 +7,7 @@ import torch
 
 from controller.nao import strategy as rounds
 from controller.nao.learning import Settings
-from controller.nao.pool import DECODED, FRESH, SEED, Pool
-from controller.nao.strategy import Nao
+from controller.nao.strategy import DECODED, FRESH, SEED, Nao, Pool
 from controller.positions import CellPositions
 from controller.sampling import uniform
 from ops.genotype import Genotype

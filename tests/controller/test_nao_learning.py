@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.nao.learning import Settings, fit, pairwise_accuracy, scaled
-from controller.nao.network import EncoderPredictorDecoder
-from controller.nao.tokens import START, Tokens
+from controller.nao.network import START, EncoderPredictorDecoder, Tokens
 from controller.positions import CellPositions
 from controller.sampling import uniform
 from ops.genotype import SHARINGS, num_cells

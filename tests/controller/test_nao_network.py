@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from controller.nao.learning import joint_loss, reconstruction_error
-from controller.nao.network import EncoderPredictorDecoder, moved, summary
-from controller.nao.tokens import Tokens
+from controller.nao.network import EncoderPredictorDecoder, Tokens, moved, summary
 from controller.positions import CellPositions
 from tests.golden_weights import draw
 
