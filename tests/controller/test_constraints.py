@@ -1,17 +1,15 @@
 """Limits on cost, cost in the reward, and the front of score against cost."""
 
-import io
-
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.constraints import Constraints, pareto_front
 from controller.sampling import NothingFitsError, draw_fitting, uniform
 from ops.genotype import Genotype
+from tests.genes import source, stored
 
-POOL = uniform(200, 2, "type", torch.Generator().manual_seed(0))
+POOL = uniform(200, 2, "type", source())
 
 
 def first_op(genotype: Genotype) -> float:
@@ -103,12 +101,9 @@ def test_the_message_names_each_limit_with_the_smallest_value_that_was_seen():
 def test_what_was_measured_outlives_an_interruption():
     found = limits({"latency_ms": 30})
     met = [found.meets(g) for g in POOL]
-    file = io.BytesIO()
-    torch.save(found.state_dict(), file)
-    file.seek(0)
     calls = []
     again = limits({"latency_ms": 30}, calls=calls)
-    again.load_state_dict(torch.load(file, weights_only=True))
+    again.load_state_dict(stored(found.state_dict()))
     assert [again.meets(g) for g in POOL] == met
     assert not calls
     again.cost("parameters", POOL[0])

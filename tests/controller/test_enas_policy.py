@@ -1,6 +1,5 @@
 """The controller of ENAS against a plain walk with torch's cell, and how it is taught."""
 
-import io
 import math
 
 import pytest
@@ -14,12 +13,9 @@ from controller.samplers import LogitScale
 from controller.strategies import make_strategy
 from ops.genotype import Genotype
 from ops.space import ENAS, SPACES, CellSpace
+from tests.genes import source, stored
 
 ARCH = "0 2 0 0 0 4 0 1 0 4 1 1 1 0 0 1 0 2 1 1 1 0 1 0 0 3 0 2 1 1 3 1 1 0 0 4 0 3 1 1"  # that its authors train
-
-
-def source(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def policy(space: str = "enas", **options) -> EnasController:
@@ -177,11 +173,8 @@ def test_a_saved_learner_goes_on_bit_for_bit(space):
     torch.manual_seed(0)
     straight, generator = make(), source()
     play(straight, generator)
-    torch.save(straight.state_dict(), file := io.BytesIO())
-    file.seek(0)
-    resumed, twin = make(), torch.Generator()
-    resumed.load_state_dict(torch.load(file, weights_only=True))
-    twin.set_state(generator.get_state())
+    resumed, twin = make(), generator.clone_state()
+    resumed.load_state_dict(stored(straight.state_dict()))
     assert play(resumed, twin) == play(straight, generator)
     for a, b in zip(resumed.controller.parameters(), straight.controller.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -1,6 +1,5 @@
 """A controller that learns, and why the published one does not: a paid operation, through ask and tell."""
 
-import io
 import math
 
 import pytest
@@ -10,6 +9,7 @@ from controller.policy import Controller, LogitScale
 from controller.reinforce import ADVANTAGES, Reinforce
 from controller.statistics import warnings
 from controller.strategies import make_strategy
+from tests.genes import source, stored
 
 TUNED = {
     "logit_scale": LogitScale(connection_bound=2.5, operation_bound=5.0, temperature=1.0),
@@ -19,10 +19,6 @@ TUNED = {
 }
 EVERYTHING = {**TUNED, "entropy_in_loss": 0.1, "updates": 6}
 SLOTS = 20
-
-
-def source(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def make(**options) -> Reinforce:
@@ -129,13 +125,9 @@ def test_the_entropy_bonus_in_the_loss_makes_a_policy_more_uniform_until_it_has_
 def test_a_tuned_learner_goes_on_bit_for_bit(options):
     straight, generator, noise = make(**options), source(), source(1)
     play(straight, 12, 4, generator, noise)
-    torch.save(straight.state_dict(), file := io.BytesIO())
-    file.seek(0)
     resumed = make(**options)
-    resumed.load_state_dict(torch.load(file, weights_only=True))
-    twins = [torch.Generator() for _ in range(2)]
-    for twin, of in zip(twins, (generator, noise), strict=True):
-        twin.set_state(of.get_state())
+    resumed.load_state_dict(stored(straight.state_dict()))
+    twins = generator.clone_state(), noise.clone_state()
     assert play(resumed, 12, 4, *twins) == play(straight, 12, 4, generator, noise)
     for a, b in zip(resumed.controller.parameters(), straight.controller.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -1,6 +1,5 @@
 """NAO's pool, its rounds and what it says of itself."""
 
-import io
 import math
 
 import torch
@@ -11,13 +10,9 @@ from controller.nao.strategy import DECODED, FRESH, SEED, Nao, Pool
 from controller.positions import CellPositions
 from controller.sampling import uniform
 from ops.genotype import Genotype
-from tests.genes import genes_of
+from tests.genes import genes_of, source, stored
 
 SMALL = Settings(pool=12, replaced=5, best=4, epochs=2)
-
-
-def source(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def make(sizes: Settings = SMALL, seed: int = 0) -> Nao:
@@ -121,11 +116,8 @@ def test_a_search_saved_in_the_middle_of_a_round_goes_on_bit_for_bit():
     nao, generator = make(), source()
     score_all(nao, generator)
     nao.tell([worth(genotype) for genotype in nao.ask(5, generator)])
-    torch.save(nao.state_dict(), file := io.BytesIO())
-    file.seek(0)
-    twin, same = make(seed=7), torch.Generator()
-    twin.load_state_dict(torch.load(file, weights_only=True))
-    same.set_state(generator.get_state())
+    twin, same = make(seed=7), generator.clone_state()
+    twin.load_state_dict(stored(nao.state_dict()))
     for _ in range(5):
         genotypes = nao.ask(4, generator)
         assert twin.ask(4, same) == genotypes

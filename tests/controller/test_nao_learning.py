@@ -11,10 +11,7 @@ from controller.positions import CellPositions
 from controller.sampling import uniform
 from ops.genotype import SHARINGS, num_cells
 from ops.space import SLNAS, SPACES, edges
-
-
-def source(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.genes import source
 
 
 @settings(max_examples=30, deadline=None)

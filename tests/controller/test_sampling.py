@@ -6,13 +6,9 @@ from scipy.stats import chisquare
 
 from controller.sampling import uniform, varied
 from ops.space import SLNAS
-from tests.genes import genes_of
+from tests.genes import genes_of, source
 
 OPERATIONS = len(SLNAS.operations)
-
-
-def source(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_varied_genotypes_differ_more_and_are_uniform_taken_together():

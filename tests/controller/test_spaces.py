@@ -21,7 +21,7 @@ from controller.statistics import Seen, shares
 from controller.strategies import CONTROLLERS, make_strategy
 from ops.genotype import Genotype
 from ops.space import DARTS, SPACES, CellSpace, edges
-from tests.genes import from_genes, genes_of
+from tests.genes import from_genes, genes_of, source
 
 SEARCHED = [name for name, space in SPACES.items() if space.searched and isinstance(space, CellSpace)]
 PAIRS = {DARTS.name}  # spaces whose nodes read two different states
@@ -32,10 +32,6 @@ SAME = {  # what was drawn before there were spaces with two different inputs
     "rl": "e7f2b758ad98d133",
     "evolution": "d5cde812a917868a",
 }
-
-
-def source(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def policy(controller: str, space: str, factor: float = 6.0):

@@ -1,7 +1,5 @@
 """What every search strategy promises, and what makes each of them what it is."""
 
-import io
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,15 +14,12 @@ from controller.sampling import NothingFitsError, draw_fitting, uniform
 from controller.strategies import STRATEGIES, make_strategy
 from ops.genotype import SHARINGS, Genotype
 from ops.space import SLNAS
-from tests.genes import from_genes, genes_of
+from tests.genes import from_genes, genes_of, source, stored
 
 NAMES = sorted(STRATEGIES)
 GENES = 2 * SLNAS.length
-OPTIONS = {"rl": {"lr": 1e-2}, "nao": {"nao": Settings(pool=14, replaced=6, best=4, epochs=2)}}  # two rounds of a drive
-
-
-def source(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+TWO_ROUNDS = Settings(pool=14, replaced=6, best=4, longest=3, epochs=2)  # of a drive
+OPTIONS = {"rl": {"lr": 1e-2}, "nao": {"nao": TWO_ROUNDS}}
 
 
 def make(name: str, seed: int = 0):
@@ -67,11 +62,8 @@ def test_the_generator_alone_decides_what_is_proposed(name):
 def test_a_saved_strategy_goes_on_exactly(name):
     strategy, generator = make(name), source()
     drive(strategy, generator)
-    torch.save(strategy.state_dict(), file := io.BytesIO())
-    file.seek(0)
-    restored, twin = make(name, seed=5), torch.Generator()
-    restored.load_state_dict(torch.load(file, weights_only=True))
-    twin.set_state(generator.get_state())
+    restored, twin = make(name, seed=5), generator.clone_state()
+    restored.load_state_dict(stored(strategy.state_dict()))
     assert drive(restored, twin) == drive(strategy, generator)
 
 

@@ -1,6 +1,5 @@
 """Every strategy on small made-up tables: plain positions with options, whose scores are known."""
 
-import io
 from itertools import product
 
 import pytest
@@ -17,19 +16,16 @@ from controller.regularized_evolution import RegularizedEvolution
 from controller.sampling import NothingFitsError
 from controller.strategies import STRATEGIES
 from ops.space import SPACES, Space
+from tests.genes import source, stored
 
 SIZES = (4, 3, 5, 2, 4)
 NAMES = sorted(STRATEGIES)
 LEARNERS = ["predictor", "regularized_evolution"]
 
 
-def source(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def make(name: str, sizes=SIZES, seed: int = 0):
     torch.manual_seed(seed)
-    small = Settings(pool=14, replaced=6, best=4, epochs=2)
+    small = Settings(pool=14, replaced=6, best=4, longest=3, epochs=2)
     return STRATEGIES[name](Positions(Space("table", tuple(sizes))), lr=1e-2, nao=small)
 
 
@@ -52,11 +48,8 @@ def test_rows_have_an_option_at_each_position_and_a_saved_strategy_goes_on_exact
     straight, generator = make(name), source()
     rows = drive(straight, generator, 9)
     assert all(len(row) == len(SIZES) and all(0 <= v < k for v, k in zip(row, SIZES, strict=True)) for row in rows)
-    torch.save(straight.state_dict(), file := io.BytesIO())
-    file.seek(0)
-    resumed, twin = make(name, seed=1), torch.Generator()
-    resumed.load_state_dict(torch.load(file, weights_only=True))
-    twin.set_state(generator.get_state())
+    resumed, twin = make(name, seed=1), generator.clone_state()
+    resumed.load_state_dict(stored(straight.state_dict()))
     assert drive(resumed, twin, 4) == drive(straight, generator, 4)
     assert resumed.argmax() == straight.argmax()
     assert resumed.sample(7, twin) == straight.sample(7, generator)

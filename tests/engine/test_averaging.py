@@ -1,6 +1,5 @@
 """The average of weights, against a computation by hand, and the warm-up of the learning rate beside it."""
 
-import io
 import math
 
 import pytest
@@ -9,6 +8,7 @@ from torch import nn
 
 from engine.averaging import WeightAverage
 from engine.schedule import Schedule
+from tests.genes import stored
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -63,10 +63,7 @@ def test_a_saved_average_goes_on_exactly():
     average = WeightAverage(model, 0.9)
     for _ in steps(model, 5):
         average.update()
-    file = io.BytesIO()
-    torch.save({"average": average.state_dict(), "model": model.state_dict()}, file)
-    file.seek(0)
-    state = torch.load(file, weights_only=True)
+    state = stored({"average": average.state_dict(), "model": model.state_dict()})
     other = network(seed=1)
     other.load_state_dict(state["model"])
     restored = WeightAverage(other, 0.9)
