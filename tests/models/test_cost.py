@@ -10,12 +10,13 @@ from controller.sampling import uniform
 from models.cost import network_cost
 from models.deployment import Deployment
 from models.network import Network
-from models.parts import count_macs
+from models.parts import Cost, count_macs
 from models.spec import NetworkSpec
 from models.staged import STEMS
+from models.structures import STRUCTURES
 from ops.genotype import SHARINGS, Genotype, num_cells
 from ops.primitives import ANTIALIAS
-from ops.space import SLNAS
+from ops.space import SLNAS, SPACES
 
 BLOCKS = [(0,), (1,), (2, 0), (1, 1), (0, 1, 1)]
 SIZES = [16, 29, 32, 33, 35, 37, 46, 51, 64, 75]
@@ -28,9 +29,8 @@ def same_cost(genotype, blocks, filters, classes, stem, antialias, size) -> None
     assert found.macs == network.macs(size)
 
 
-@pytest.mark.parametrize("sharing", SHARINGS)
 @pytest.mark.parametrize("stem", sorted(set(STEMS)))
-@pytest.mark.parametrize("antialias", ANTIALIAS)
+@pytest.mark.parametrize(("sharing", "antialias"), [*zip(SHARINGS, [*ANTIALIAS, "conv"], strict=True)])
 def test_the_sum_over_parts_is_the_cost_of_the_network(sharing, stem, antialias):
     rng = random.Random(f"{sharing}{stem}{antialias}")
     generator = torch.Generator().manual_seed(rng.randrange(10**6))
@@ -62,3 +62,18 @@ def test_a_deployment_states_the_cost_of_its_network():
     assert deployment.cost(genotype).macs == network.macs(33)
     assert network.num_aux_parameters > 0
     assert deployment.facts()["blocks"] == [1, 1]
+
+
+STACKED = [name for name in STRUCTURES if SPACES[name].stacked]
+
+
+@pytest.mark.parametrize(("stem", "size"), [("plain", 27), ("imagenet", 97)])
+@pytest.mark.parametrize("name", STACKED)
+def test_the_sum_over_parts_is_the_cost_of_a_network_that_stacks_cells(name, stem, size):
+    space, rng = SPACES[name], random.Random(0)
+    cells = [tuple(rng.randrange(space.options(p)) for p in range(space.length)) for _ in range(2)]
+    cells[1] = tuple(max(1, state) if p % 2 == 0 else state for p, state in enumerate(cells[1]))  # input 0 is unread
+    genotype, spec = Genotype(tuple(cells), space=name), NetworkSpec((2,), 8, 10, stem, space=name, aux=False)
+    with torch.device("meta"):
+        network = Network.of(genotype, spec)
+    assert network_cost(genotype, spec, size) == Cost(network.num_parameters, network.macs(size))

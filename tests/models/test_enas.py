@@ -1,6 +1,7 @@
 """Networks and supernet of the ENAS micro space: counts, loose ends, weights for each input, an independent path."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,7 @@ from models.spec import NetworkSpec
 from models.supernet import BN_STATS, SuperNet
 from ops.genotype import Genotype
 from ops.named import NAMED
-from ops.registry import STACKED
-from ops.space import ENAS, NAO, loose_ends
+from ops.space import ENAS, loose_ends
 from tests.plain_layers import batch_norm, halved, of, projected, searched_operation
 from utils.system.errors import UsageError
 
@@ -63,16 +63,6 @@ def test_loose_ends_are_the_states_that_no_node_reads(genotype):
             read[input_1] = read[input_2] = True
         assert genotype.given(index) == tuple(s for s, is_read in enumerate(read) if not is_read)
         assert genotype.given(index)[-1] == 1 + ENAS.nodes  # nothing stands behind the last node
-
-
-@pytest.mark.parametrize("space", [ENAS, NAO], ids=lambda space: space.name)
-def test_every_operation_gives_the_size_of_its_stride(space):
-    assert set(space.operations) <= set(STACKED)
-    for name in space.operations:
-        for stride in (1, 2):
-            for side in (1, 2, 7, 8):
-                found = STACKED[name](4, stride, True)(torch.randn(2, 4, side, side))
-                assert found.shape == (2, 4, -(-side // stride), -(-side // stride)), (name, stride, side)
 
 
 @given(genotypes(), st.sampled_from([8, 11, 32]))
@@ -162,10 +152,9 @@ def test_only_rows_of_loose_ends_are_trained():
         assert rows <= set(loose_ends(genotype.cells[0])) == {0, 5, 6}
 
 
-@pytest.mark.parametrize("affine", [True, False])
-@pytest.mark.parametrize("bn_stats", BN_STATS)
+@pytest.mark.parametrize(("bn_stats", "affine"), [*zip(BN_STATS, [False, True, True], strict=True)])
 def test_every_way_to_normalise_scores_a_path_and_leaves_no_trace(bn_stats, affine):
-    supernet = SuperNet.of(SUPERNET, bn_stats=bn_stats, bn_affine=affine).double().train()
+    supernet = SuperNet.of(replace(SUPERNET, blocks=(1,)), bn_stats=bn_stats, bn_affine=affine).double().train()
     x, genotype = images(), PATHS[0]
     supernet(x, genotype)
     before = {key: value.clone() for key, value in supernet.state_dict().items()}

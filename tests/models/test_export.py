@@ -10,11 +10,8 @@ from torch import nn
 
 from models import export as exports
 from models.export import ONNX_PACKAGES, ExportError, agreement, export_network, require_packages
-from models.folding import fold_batch_norms
 from models.network import Network
-from models.staged import STEMS
 from ops.genotype import Genotype
-from ops.primitives import ANTIALIAS
 
 ROOT = Path(__file__).resolve().parents[2]
 # Every operation at stride 1 and 2, on both inputs.
@@ -107,29 +104,6 @@ def test_the_file_answers_as_the_network_for_any_number_of_images(
     }
     assert Network.from_arguments(metadata["arguments"]).genotype == GENOTYPE
     assert b"site-packages" not in path.read_bytes()  # nor other paths of this machine
-
-
-@pytest.mark.parametrize("stem", sorted(set(STEMS)))
-@pytest.mark.parametrize("antialias", ANTIALIAS)
-def test_folding_changes_nothing_and_leaves_no_norm_right_behind_a_convolution(stem, antialias):
-    network = trained(stem, antialias).double().eval()
-    images = torch.randn(3, 3, 17, 17, dtype=torch.float64)
-    wanted = plain(network, images, normalise=False)
-    norms = sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
-    folded = copy.deepcopy(network)
-    count = fold_batch_norms(folded)
-    torch.testing.assert_close(plain(folded, images, normalise=False), wanted, rtol=1e-10, atol=1e-10)
-
-    made, left = [], []
-    for layer in folded.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.register_forward_hook(lambda _layer, _given, output: made.append(output))
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.register_forward_pre_hook(lambda _layer, given: left.append(given[0]))
-    folded(images)
-    assert len(left) == norms - count
-    assert not any(given is output for given in left for output in made)
-    assert count > norms / 2
 
 
 def spoil(network):

@@ -45,7 +45,15 @@ def test_a_folded_network_gives_the_same(antialias, stem):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     assert difference(network, 32) < 1e-12
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items()), "left as it was"
-    assert len(norms(folded(network))) == len(network.blocks), "those behind the nodes of a cell alone stay"
+    twin, made, left = folded(network), [], []
+    assert len(norms(twin)) == len(network.blocks), "those behind the nodes of a cell alone stay"
+    for layer in twin.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda _layer, _given, output: made.append(output))
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.register_forward_pre_hook(lambda _layer, given: left.append(given[0]))
+    twin(torch.randn(2, 3, 32, 32, dtype=torch.float64))
+    assert not any(given is output for given in left for output in made), "none is right behind a convolution"
 
 
 @pytest.mark.parametrize("op", range(len(SLNAS.operations)), ids=SLNAS.operations)

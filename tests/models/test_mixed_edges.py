@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from controller.sampling import uniform
 from models.staged import mixed
 from models.supernet import SuperNet
-from ops.genotype import Genotype
 from ops.mixture import MixedEdge, MixedEdges
-from ops.space import SLNAS
+from tests.genes import source
 
 
 def one_hot(encoding) -> MixedEdges:
@@ -30,14 +30,6 @@ class HalfSoft:
         return encoding if is_reduction and not self.all_cells else one_hot(encoding)
 
 
-def drawn(seed: int) -> Genotype:
-    generator = torch.Generator().manual_seed(seed)
-    cells = [
-        [int(torch.randint(SLNAS.options(i), (), generator=generator)) for i in range(SLNAS.length)] for _ in range(2)
-    ]
-    return Genotype.from_lists(cells)
-
-
 @pytest.fixture(scope="module")
 def supernet():
     torch.manual_seed(0)
@@ -46,7 +38,8 @@ def supernet():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_weights_that_leave_one_input_and_operation_are_the_path_in_normal_cells(supernet, seed):
-    genotype, images = drawn(seed), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    [genotype] = uniform(1, 2, "type", source(seed))
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     with torch.no_grad():
         path, soft = (supernet(images, g)[0] for g in (genotype, HalfSoft(genotype)))
         torch.testing.assert_close(soft, path, rtol=1e-12, atol=1e-12)

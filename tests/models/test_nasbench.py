@@ -154,23 +154,11 @@ SEARCH += ["--child_out_filters", "4", "--batch_size", "30", "--controller_steps
 SEARCH += ["--derive_samples", "3", "--top_k", "2", "--recipe", "tuned", "--drop_prob", "0.2", "--device", "cpu"]
 
 
-@pytest.mark.parametrize("searcher", ["rl", "predictor"])
-def test_a_search_of_the_space_and_a_retraining_that_inherits(searcher, tmp_path):
-    assert train_search_cifar.main([*SEARCH, "--searcher", searcher, "--result", str(tmp_path)]) == 0
+def test_a_search_of_the_space_and_a_retraining_that_inherits(tmp_path):
+    assert train_search_cifar.main([*SEARCH, "--result", str(tmp_path)]) == 0
     run = only_run(tmp_path, "search")
     arch = ["--arch", f"{run / 'genotypes.json'}#1", "--inherit", str(run), "--result", str(tmp_path)]
-    small = [
-        "--data",
-        "digits",
-        "--train_images",
-        "120",
-        "--epochs",
-        "1",
-        "--child_out_filters",
-        "4",
-        "--device",
-        "cpu",
-    ]
+    small = "--data digits --train_images 120 --epochs 1 --child_out_filters 4 --device cpu".split()
     assert retrainer_cifar.main([*arch, *small, "--batch_size", "30"]) == 0
     assert (only_run(tmp_path, "retrain") / "result.json").is_file()
 

@@ -48,7 +48,7 @@ def written(text):
     return "_".join(text.get_text().split())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(encodings, encodings)
 @example(CHAIN, FLAT)
 @example(DOUBLE, FAN)

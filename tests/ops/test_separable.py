@@ -19,12 +19,13 @@ def assert_same(given: torch.Tensor, wanted: torch.Tensor, *inputs: torch.Tensor
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [8, 7])
-@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", STACKED)
-def test_every_operation_divides_the_side_by_its_stride_rounding_up(name, stride, size):
-    operation = STACKED[name](4, stride, True)
-    assert operation(torch.randn(2, 4, size, size + 2)).shape == (2, 4, -(-size // stride), -(-(size + 2) // stride))
+def test_every_operation_divides_the_side_by_its_stride_rounding_up(name):
+    for stride in (1, 2):
+        operation = STACKED[name](4, stride, True)
+        for size in (1, 2, 7, 8):
+            shape = operation(torch.randn(2, 4, size, size + 2)).shape
+            assert shape == (2, 4, -(-size // stride), -(-(size + 2) // stride)), (stride, size)
 
 
 @pytest.mark.parametrize("name", STACKED)
