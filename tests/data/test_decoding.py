@@ -40,6 +40,8 @@ SCALED = {
     "int32 of 8 bits": ("x.tif", LEVELS, np.int32, LEVELS),
     "int32 of 16 bits": ("x.tif", np.array(LEVELS) * 257, np.int32, LEVELS),
     "uint16": ("x.png", np.array(LEVELS) * 257, np.uint16, LEVELS),
+    "uint16 in a TIFF": ("x.tif", np.array(LEVELS) * 257, np.uint16, LEVELS),
+    "uint16 in a PGM": ("x.pgm", np.array(LEVELS) * 257, np.uint16, LEVELS),
     "uint16, all of it dark": ("x.png", LEVELS, np.uint16, [0, 0, 0, 0, 1, 1]),
     "16 bits in a PGM, all of it dark": ("x.pgm", LEVELS, np.uint16, [0, 0, 0, 0, 1, 1]),
 }

@@ -81,14 +81,6 @@ def test_palette_and_cmyk_keep_their_colours(tmp_path):
     assert np.abs(np.subtract(colour(tmp_path / "c.jpg"), [255, 0, 0])).max() <= 4
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
-def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path, suffix):
-    levels = np.array([0, 1, 50, 128, 200, 255])
-    Image.fromarray((levels * 257).astype(np.uint16)[:, None].repeat(6, 1)).save(tmp_path / f"x.{suffix}")
-    decoded = decode(tmp_path / f"x.{suffix}", 6)
-    assert decoded[:, :, 0].tolist() == [levels.tolist()] * 3
-
-
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
 def test_transparency_is_laid_on_black(tmp_path, mode):
     alpha = np.array([[0, 128, 255]] * 3, dtype=np.uint8)

@@ -9,6 +9,7 @@ from data.loaders import TensorLoader, make_loader
 from data.mixing import MixedLoader
 from data.presets import IMAGENET, large, small
 from data.transforms import POLICIES, Samples, each, training_transform
+from tests.data.test_loaders import epoch, same
 
 CPU = torch.device("cpu")
 PRESET = small(16, IMAGENET, cutout=0)
@@ -27,17 +28,6 @@ def loader(images: Images | None = None, **changes) -> TensorLoader:
 
 def mixed(mixup: float = 0.0, cutmix: float = 0.0, **changes) -> MixedLoader:
     return MixedLoader(loader(**changes), 24, mixup=mixup, cutmix=cutmix)
-
-
-def epoch(batches, number: int = 0, start: int = 0) -> list:
-    batches.set_epoch(number, start)
-    return list(batches)
-
-
-def same(left: list, right: list) -> bool:
-    return len(left) == len(right) and all(
-        torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in zip(left, right, strict=True)
-    )
 
 
 def shares(batch, plain) -> torch.Tensor:

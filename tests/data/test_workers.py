@@ -15,9 +15,6 @@ import pytest
 import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from data.decoding import DataError
-from data.images import Entry, Images
-from data.loaders import make_loader
 from data.presets import large
 from data.workers import read_batches
 from tests.numbers_to_read import EXPECTED, KEYS, Numbers, total
@@ -84,16 +81,6 @@ def test_no_exception_of_a_worker_arrives_as_a_traceback(count):
     with pytest.raises(ReadingError) as error:
         read(Broken(), count)
     assert str(error.value) == "reading a batch failed: IndexError: several lines, index out of range"
-
-
-def test_a_file_that_cannot_be_decoded_is_named(tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"nothing")
-    images = Images.of([Entry(tmp_path / "bad.png")] * 4, LARGE.decoded_size)
-    options = {"batch_size": 2, "device": torch.device("cpu"), "seed": 0, "stream": "s"}
-    loader = make_loader(images, LARGE, augment=False, shuffle=False, workers=1, **options)
-    with pytest.raises(DataError) as error:
-        list(loader)
-    assert "bad.png" in str(error.value)
 
 
 GROUP = """

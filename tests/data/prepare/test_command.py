@@ -21,12 +21,6 @@ from tests.miniature import LAYOUTS, class_folders, prepare, record, refused, ru
 CASES = [(name, rule) for name in LAYOUTS for rule in SETS[name].rules]
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    """One miniature of each data set, never written to by a test."""
-    return {name: build(tmp_path_factory.mktemp(name) / "source") for name, build in LAYOUTS.items()}
-
-
 @pytest.mark.parametrize(("name", "rule"), CASES)
 def test_the_record_tells_the_source_of_each_image_and_what_was_not_taken(name, rule, sources, tmp_path):
     assert prepare(name, sources[name], tmp_path / "out", "--split", rule) == 0

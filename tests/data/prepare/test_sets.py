@@ -9,13 +9,7 @@ import pytest
 from data.prepare.flowers102 import CLASSES as FLOWERS102
 from data.prepare.plantvillage import identifier
 from tests import miniature
-from tests.miniature import AID, LAYOUTS, MIT67, PLANTVILLAGE, class_folders, picture, prepare, record, refused
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    """One miniature of each data set, never written to by a test."""
-    return {name: build(tmp_path_factory.mktemp(name) / "source") for name, build in LAYOUTS.items()}
+from tests.miniature import AID, MIT67, PLANTVILLAGE, class_folders, picture, prepare, record, refused
 
 
 def test_aid_50_is_half_of_each_class_by_default_and_under_the_spellings_of_mirrors(tmp_path, sources):
