@@ -125,7 +125,7 @@ def test_dropout_drops_in_training_only_and_keeps_the_mean(space):
 
 
 def test_a_training_follows_the_recipe_of_enas(tmp_path):
-    small = ["--image_size", "16", "--batch_size", "240", "--no-tensorboard", "--recipe", "enas"]
+    small = "--image_size 16 --train_images 480 --batch_size 240 --no-tensorboard --recipe enas".split()
     folder = finished("retrain", tmp_path, *small, "--epochs", "2", "--child_lr_T_0", "1")
     lines = metrics(folder)
     assert [line["train/lr"] for line in lines] == pytest.approx([0.05, 0.05])
@@ -166,8 +166,8 @@ def test_a_recipe_gives_way_to_the_data_and_turning_off_is_always_allowed(kind, 
 def large(tmp_path_factory):
     """Large images, by what a task reads of them."""
     root = tmp_path_factory.mktemp("large")
-    for path in (root / side / name / f"{i}.png" for side in ("train", "val") for name in "ab" for i in range(20)):
+    for path in (root / side / name / f"{i}.png" for side in ("train", "val") for name in "ab" for i in range(12)):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (70, 60), (10 * ord(path.stem[0]), 0, 0)).save(path)
-    dense = scenes(root / "dense", number=40)
+    dense = scenes(root / "dense", number=30)
     return {"classify": root, "segment": dense, "detect": dense}

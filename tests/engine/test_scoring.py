@@ -65,34 +65,35 @@ def one_by_one(monkeypatch):
     monkeypatch.setattr(scoring, "TOGETHER", 0)
 
 
-@pytest.mark.parametrize("held", [0, 3000, 2**28])
 @pytest.mark.parametrize("bn_stats", BN_STATS)
-def test_scores_together_are_those_of_each_alone_however_much_is_held(bn_stats, held, one_by_one, monkeypatch):
-    monkeypatch.setattr(scoring, "HELD", held)
+def test_scores_together_are_those_of_each_alone_however_much_is_held(bn_stats, one_by_one, monkeypatch):
     s, shown = scorer(trained(bn_stats)), batches()
     before = {key: value.clone() for key, value in s.supernet.state_dict().items()}
     expected = [alone(s, genotype, shown) for genotype in GENOTYPES]
-    found = s.metrics(GENOTYPES, shown)
-    assert without_score(found) == expected
-    assert [metrics["score"] for metrics in found] == [100 * math.exp(-metrics["loss"]) for metrics in found]
+    for held in (0, 3000, 2**28):
+        monkeypatch.setattr(scoring, "HELD", held)
+        found = s.metrics(GENOTYPES, shown)
+        assert without_score(found) == expected, held
+        assert [metrics["score"] for metrics in found] == [100 * math.exp(-metrics["loss"]) for metrics in found]
     assert s.supernet.training
     after = s.supernet.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
-@pytest.mark.parametrize(("together", "runs"), [(20_000, {11, 4}), (2**23, {15})])  # two batches and one, or all three
 @pytest.mark.parametrize("bn_stats", BN_STATS)
-def test_batches_side_by_side_give_what_they_give_one_by_one(bn_stats, together, runs, monkeypatch):
-    monkeypatch.setattr(scoring, "TOGETHER", together)
+def test_batches_side_by_side_give_what_they_give_one_by_one(bn_stats, monkeypatch):
     s, sizes = scorer(trained(bn_stats).double()), []
     s = replace(s, calibration=[images.double() for images in s.calibration])
     shown = [batch._replace(images=batch.images.double()) for batch in batches()]
     expected = [alone(s, genotype, shown) for genotype in GENOTYPES]
     s.supernet.blocks[0].out.register_forward_hook(lambda _module, _inputs, output: sizes.append(len(output)))
-    for metrics, other in zip(s.metrics(GENOTYPES, shown), expected, strict=True):
-        assert metrics == pytest.approx({**other, "score": metrics["score"]}, rel=1e-12)
-    assert set(sizes) == (runs | {5} if s.calibration else runs), "5 images each are for calibration"
+    for together, runs in ((20_000, {11, 4}), (2**23, {15})):  # two batches and one, or all three
+        monkeypatch.setattr(scoring, "TOGETHER", together)
+        sizes.clear()
+        for metrics, other in zip(s.metrics(GENOTYPES, shown), expected, strict=True):
+            assert metrics == pytest.approx({**other, "score": metrics["score"]}, rel=1e-12)
+        assert set(sizes) == (runs | {5} if s.calibration else runs), "5 images each are for calibration"
     assert not any("forward" in vars(module) for module in s.supernet.modules())
 
 
