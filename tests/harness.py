@@ -155,13 +155,8 @@ def job(result: Path, kind: str, *flags: str, fault: str = "none", base: list[st
     return [str(result), kind, fault, *(FLAGS[kind] if base is None else base), "--result", str(result), *flags]
 
 
-def torchrun(result: Path, kind: str, *flags: str, **options) -> subprocess.CompletedProcess:
-    """Run a script in two processes as torchrun starts them; ``options``: those of :func:`job`."""
-    return torchrun_jobs(job(result, kind, *flags, **options))
-
-
-def torchrun_jobs(*jobs: list[str]) -> subprocess.CompletedProcess:
-    """Run several jobs in the same two processes, one after the other: starting them takes longer than a small run."""
+def torchrun(*jobs: list[str]) -> subprocess.CompletedProcess:
+    """Run jobs in two processes of torchrun, one after the other: starting them takes longer than a small run."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
     return subprocess.run(
         [*command, "--standalone", str(ROOT / "tests" / "one_of_many.py"), *_in_turn(jobs)],
@@ -174,7 +169,7 @@ def torchrun_jobs(*jobs: list[str]) -> subprocess.CompletedProcess:
 
 
 def together(*jobs: list[str], processes: int = 2) -> subprocess.CompletedProcess:
-    """As :func:`torchrun_jobs` in a fraction of its time, for all that does not depend on who starts processes."""
+    """As :func:`torchrun` in a fraction of its time, for all that does not depend on who starts processes."""
     return forked(_in_turn(jobs), processes)
 
 

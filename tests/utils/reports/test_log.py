@@ -101,5 +101,6 @@ def test_a_purged_step_is_shown_once(tmp_path):
         for epoch in range(purge or 0, 3):
             log.epoch(epoch, {"a": value})
         log.close()
-        time.sleep(1.1)  # event files are named by the second
+        if purge is None:
+            time.sleep(1.1)  # event files are named by the second
     assert scalars(tmp_path)["a"] == [(0, 1.0), (1, 2.0), (2, 2.0)]

@@ -16,9 +16,10 @@ import train_search_cifar
 from tests.harness import finished, metrics, only_run, same_run, start, stop_after, weights
 from utils.system import checkpoint
 
-SMALL = ["--image_size", "16", "--no-tensorboard"]
+SMALL = ["--image_size", "16", "--train_images", "480", "--no-tensorboard"]
 EPOCHS = ["--epochs", "2", *SMALL]
-DARTS_DATA = "--data digits --train_images 64 --child_out_filters 4 --batch_size 16 --device cpu".split() + SMALL
+DARTS = "--data digits --train_images 64 --child_out_filters 4 --batch_size 16 --device cpu --image_size 8".split()
+DARTS += "--no-tensorboard --space darts --searcher darts --layers 3 --order 2 --valid_steps 1".split()
 
 
 @pytest.fixture(scope="module")
@@ -31,41 +32,52 @@ def straight(tmp_path_factory):
     return folders
 
 
-@pytest.mark.parametrize(
-    ("kind", "checks", "number"),
-    [
-        ("search", 3, signal.SIGTERM),  # among the shared weights
-        ("search", 10, signal.SIGINT),  # in the controller phase
-        ("search", 12, signal.SIGTERM),  # in the report
-        ("search", 17, signal.SIGTERM),  # in the second epoch
-        ("search", 26, signal.SIGTERM),  # in the ranking
-        ("retrain", 4, signal.SIGINT),
-        ("retrain", 9, signal.SIGTERM),  # after the last step of an epoch, before its evaluation
-        ("retrain", 11, signal.SIGTERM),  # in its evaluation
-        ("retrain", 26, signal.SIGINT),  # while the trained network is measured
-    ],
-)
-def test_a_stopped_run_goes_on_bit_for_bit(kind, checks, number, straight, tmp_path, monkeypatch, capsys):
-    with monkeypatch.context() as patch:
-        stop_after(patch, checks, number)
-        assert start(kind, tmp_path, *EPOCHS) == 128 + number
-    error = capsys.readouterr().err.splitlines()
-    assert len(error) == 1
-    assert number.name in error[0]
-    assert start(kind, tmp_path, "--resume", "auto") == 0
+STOPS = {  # looks for a signal before which one comes, one stop after the other
+    "search": {
+        2: signal.SIGTERM,  # among the shared weights
+        5: signal.SIGINT,  # in the controller phase
+        7: signal.SIGTERM,  # in the report
+        10: signal.SIGTERM,  # in the second epoch
+        18: signal.SIGTERM,  # in the ranking
+    },
+    "retrain": {
+        2: signal.SIGINT,
+        3: signal.SIGTERM,  # after the last step of an epoch, before its evaluation
+        5: signal.SIGTERM,  # in its evaluation
+        14: signal.SIGINT,  # while the trained network is measured
+    },
+}
+
+
+@pytest.mark.parametrize("kind", STOPS)
+def test_a_stopped_run_goes_on_bit_for_bit(kind, straight, tmp_path, capsys):
+    before, flags = 0, EPOCHS
+    for check, number in STOPS[kind].items():
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(patch, check - before, number)
+            assert start(kind, tmp_path, *flags) == 128 + number
+        [error] = capsys.readouterr().err.splitlines()
+        assert number.name in error
+        before, flags = check, ["--resume", "auto"]
+    assert start(kind, tmp_path, *flags) == 0
     same_run(only_run(tmp_path, kind), straight[kind], kind)
 
 
-@pytest.mark.parametrize("kind", ["search", "retrain"])
-def test_more_epochs_are_announced_and_a_finished_run_says_so(kind, tmp_path, capsys):
-    folder = finished(kind, tmp_path, "--epochs", "1", *SMALL)
+@pytest.fixture
+def copied(straight, tmp_path):
+    """A function that copies the uninterrupted run of a script."""
+    return lambda kind: shutil.copytree(straight[kind], tmp_path / kind / straight[kind].name)
+
+
+@pytest.mark.parametrize("kind", STOPS)
+def test_more_epochs_are_announced_and_a_finished_run_says_so(kind, copied, tmp_path, capsys):
+    folder = copied(kind)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    capsys.readouterr()
-    assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "1") == 0
+    assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "2") == 0
     assert "complete" in capsys.readouterr().out
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "3") == 0
-    assert "3 epochs instead of 1: the learning rate is now 0.01875" in capsys.readouterr().out
+    assert "3 epochs instead of 2: the learning rate is now 0.00625" in capsys.readouterr().out
     assert [row["epoch"] for row in metrics(folder)] == [0, 1, 2]
     assert start(kind, tmp_path, "--resume", str(folder), "--epochs", "2") == 2
 
@@ -100,7 +112,7 @@ def test_curves_do_not_double_back(tmp_path, monkeypatch):
             original(path, state)
 
         patch.setattr(checkpoint, "save", failing)
-        assert start("retrain", tmp_path, "--epochs", "3", "--image_size", "16") == 1
+        assert start("retrain", tmp_path, "--epochs", "3", *SMALL[:-1]) == 1
     folder = finished("retrain", tmp_path, "--resume", "auto")
     assert [row["epoch"] for row in metrics(folder)] == [0, 1, 2]
     events = EventAccumulator(str(folder)).Reload()
@@ -108,13 +120,13 @@ def test_curves_do_not_double_back(tmp_path, monkeypatch):
         assert [event.step for event in events.Scalars(tag)] == [0, 1, 2], tag
 
 
-def test_a_better_epoch_before_the_interruption_stays_the_best(straight, tmp_path):
-    folder = finished("retrain", tmp_path, "--epochs", "1", *SMALL)
+def test_a_better_epoch_before_the_interruption_stays_the_best(copied, tmp_path):
+    folder = copied("retrain")
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     state["extras"]["best"] = {"top1": 100.5, "epoch": 0}
     checkpoint.save(folder / "checkpoint.pt", state)
     before = (folder / "best.pt").read_bytes()
-    assert start("retrain", tmp_path, "--resume", str(folder), "--epochs", "2") == 0
+    assert start("retrain", tmp_path, "--resume", str(folder), "--epochs", "3") == 0
     assert (folder / "best.pt").read_bytes() == before
     assert json.loads((folder / "report.json").read_text())["best_top1"] == 100.5
 
@@ -136,10 +148,10 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_by_name(straight, tmp_path, 
 def test_sigkill_never_leaves_a_file_that_does_not_load(tmp_path):
     """A dozen kills at random moments of one run that is taken up again and again."""
     moments = random.Random(0)
-    flags = ["--resume", "auto", "--no-tensorboard", "--image_size", "16", "--batch_size", "500"]
+    flags = ["--resume", "auto", *SMALL, "--batch_size", "240"]
     began = time.monotonic()
     assert start("retrain", tmp_path, *flags, "--epochs", "1") == 0
-    longest = max(1.6, time.monotonic() - began)  # on a slow or busy machine too some epochs are completed
+    longest = max(0.8, time.monotonic() - began)  # on a slow or busy machine too some epochs are completed
     epochs = 1
     for kill in range(12):
         sys.stdout.flush()
@@ -165,11 +177,10 @@ def test_sigkill_never_leaves_a_file_that_does_not_load(tmp_path):
     assert epochs > 1
 
 
-@pytest.mark.parametrize("kind", ["search", "retrain"])
-def test_the_checkpoint_of_another_run_is_refused_in_a_folder(kind, straight, tmp_path, capsys):
+@pytest.mark.parametrize("kind", STOPS)
+def test_the_checkpoint_of_another_run_is_refused_in_a_folder(kind, copied, tmp_path, capsys):
     other = finished(kind, tmp_path / "other", *SMALL, "--epochs", "1", "--seed", "5")
-    folder = tmp_path / kind / "mine-2026-01-01-00h00m00s"
-    shutil.copytree(straight[kind], folder)
+    folder = copied(kind)
     shutil.copy(other / "checkpoint.pt", folder / "checkpoint.pt")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     capsys.readouterr()
@@ -179,13 +190,11 @@ def test_the_checkpoint_of_another_run_is_refused_in_a_folder(kind, straight, tm
 
 
 def test_flags_that_repeat_those_of_a_run_are_checked_with_them(tmp_path, capsys):
-    darts = ["--space", "darts", "--searcher", "darts", "--layers", "3", "--order", "2"]
-    folder = tmp_path / "search"
-    flags = [*DARTS_DATA, *darts, "--result", str(tmp_path)]
+    flags = [*DARTS, "--result", str(tmp_path)]
     assert train_search_cifar.main([*flags, "--epochs", "1"]) == 0
     assert train_search_cifar.main([*flags[-2:], "--resume", "auto", "--order", "2"]) == 0
     with pytest.raises(SystemExit) as end:
         train_search_cifar.main([*flags[-2:], "--resume", "auto", "--order", "1"])
     assert end.value.code == 2
     assert "--order is 1 now but was 2" in capsys.readouterr().err
-    assert len(list(folder.iterdir())) == 1
+    assert only_run(tmp_path, "search")

@@ -1,8 +1,6 @@
 """What is done to make a run fast, and that it changes nothing else."""
 
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +8,9 @@ from torch._dynamo.utils import counters
 
 from models.network import Network
 from ops.genotype import parse_genotype
+from tests.harness import in_subprocess
 from utils.config import DEFAULT_ARCH
 from utils.system.device import compile_blocks, recompile_limit
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -52,26 +49,24 @@ def test_compiled_blocks_compute_the_same_and_compile_once_for_all_drop_path_pro
 
 
 FAULTS = """
-import resource, sys, torch
+import resource, torch
 from utils.system.device import keep_freed_memory
-if sys.argv[1] == "keep":
-    keep_freed_memory(torch.device("cpu"))
 x = torch.ones(12 << 20)  # 48 MiB: more than glibc ever keeps by itself
-for i in range(30):
-    if i == 25:  # glibc first fills its lists of small leftovers, which keep large pieces apart
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    y = x * 2
-    del y
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+for keep in (False, True):
+    if keep:
+        keep_freed_memory(torch.device("cpu"))
+    for i in range(30):
+        if i == 25:  # glibc first fills its lists of small leftovers, which keep large pieces apart
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        y = x * 2
+        del y
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults are counted on Linux")
 def test_kept_memory_is_not_cleared_again():
-    faults = {}
-    for mode in ("plain", "keep"):
-        run = subprocess.run([sys.executable, "-c", FAULTS, mode], cwd=ROOT, capture_output=True, text=True, check=True)
-        faults[mode] = int(run.stdout)
-    if faults["plain"] < 1000:
+    plain, kept = map(int, in_subprocess(["-c", FAULTS]).split())
+    if plain < 1000:
         pytest.skip("this C library keeps memory by itself")
-    assert faults["keep"] < faults["plain"] / 100
+    assert kept < plain / 100

@@ -1,31 +1,49 @@
-"""Real processes under torchrun, connected by gloo, against one."""
+"""Real processes, connected by gloo: against one, and how they stop, fail and go on together."""
 
 import json
 import math
+import os
+import shutil
 
 import pytest
 import torch
 from PIL import Image
 
-from tests.harness import candidates, job, metrics, norm_by_image, only_run, start, together, torchrun_jobs, weights
+from tests.harness import (
+    candidates,
+    job,
+    metrics,
+    norm_by_image,
+    only_run,
+    same_run,
+    start,
+    together,
+    torchrun,
+    weights,
+)
+from utils.system.lock import FolderLock
 
 KINDS = ("search", "retrain")
+SMALL = ["--epochs", "1", "--image_size", "16", "--train_images", "480"]
 
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory):
-    """Where both scripts ran in two processes with half the batch, each image normalised by itself."""
+    """Where both scripts ran in two processes with half the batch, each image normalised by itself, and what they said.
+
+    The only processes that torchrun starts: those of another run follow, one of which fails.
+    """
     folder = tmp_path_factory.mktemp("two")
-    flags = ["--epochs", "1", "--batch_size", "80"]
-    done = torchrun_jobs(*(job(folder / kind, kind, *flags, fault="norms") for kind in KINDS))
-    assert done.returncode == 0, done.stderr
-    return folder
+    runs = [job(folder / kind, kind, *SMALL, "--batch_size", "80", fault="norms") for kind in KINDS]
+    return folder, torchrun(*runs, job(folder / "failing", "retrain", "--epochs", "2", fault="crash"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_with_half_the_batch_equal_one(kind, halves, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "batch_norm", norm_by_image)
-    assert start(kind, tmp_path, "--epochs", "1", "--batch_size", "160") == 0
+    assert start(kind, tmp_path, *SMALL, "--batch_size", "160") == 0
+    halves, done = halves
+    assert (halves / kind / kind).is_dir(), done.stderr
     one, two = only_run(tmp_path, kind), only_run(halves / kind, kind)
     assert len(list(two.glob("events.out.tfevents.*"))) == 1
     ranks = [torch.load(halves / kind / f"epoch1-rank{rank}.pt", weights_only=True) for rank in (0, 1)]
@@ -110,3 +128,48 @@ def test_a_genotype_without_a_score_in_the_first_process_is_the_last_in_all(tmp_
     assert done.returncode == 0, done.stderr
     scores = [score for _, score in candidates(only_run(tmp_path, "search"))]
     assert [score is None for score in scores] == [False, False, True]
+
+
+SHORT = ["--epochs", "1", "--image_size", "16", "--no-tensorboard"]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """An epoch of each script in two processes, without a stop: the folders that hold them."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
+    done = together(*(job(folder, kind, *SHORT) for kind, folder in folders.items()))
+    assert done.returncode == 0, done.stderr
+    return folders
+
+
+def test_two_processes_stop_together_and_go_on_bit_for_bit(straight, tmp_path):
+    """The signal reaches one of them only. Every process has its own batch statistics."""
+    stopped = together(*(job(tmp_path, kind, *SHORT, fault="stop") for kind in KINDS))
+    assert stopped.returncode != 0
+    for script in ("train_search_cifar.py", "retrainer_cifar.py"):
+        assert stopped.stderr.count(f"{script}: stopped by SIGTERM") == 1
+    for kind in KINDS:
+        assert not (only_run(tmp_path, kind) / "result.json").exists()
+    again = together(*(job(tmp_path, kind, "--resume", "auto") for kind in KINDS))
+    assert again.returncode == 0, again.stderr
+    for kind, folder in straight.items():
+        same_run(only_run(tmp_path, kind), only_run(folder, kind), kind)
+
+
+def test_an_error_in_one_process_ends_all(halves):
+    _, done = halves
+    assert done.returncode != 0
+    assert "retrainer_cifar.py (process 1): the disk of process 1 broke" in done.stderr
+    assert "File " not in done.stderr.split("the disk of process 1 broke")[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a second process that holds a lock")
+def test_all_processes_end_when_the_first_may_not_write(straight, tmp_path):
+    shutil.copytree(straight["retrain"], tmp_path, dirs_exist_ok=True)
+    with FolderLock(only_run(tmp_path, "retrain")):
+        done = together(job(tmp_path, "retrain", "--epochs", "2", "--resume", "auto"))
+    assert done.returncode != 0
+    assert done.stderr.count("another process is writing") == 1
+    assert [row["epoch"] for row in metrics(only_run(tmp_path, "retrain"))] == [0]
+    alone = start("retrain", tmp_path, "--epochs", "2", "--resume", "auto")
+    assert alone == 2, "another number of processes"
