@@ -33,7 +33,7 @@ from utils.system.checkpoint import load_weights
 def digits(tmp_path_factory):
     """A retraining with an average of weights on the digits."""
     result = tmp_path_factory.mktemp("digits")
-    return finished("retrain", result, *SMALL, "--epochs", "3", "--ema", "0.9")
+    return finished("retrain", result, *SMALL, "--epochs", "2", "--train_images", "480", "--ema", "0.9")
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +135,13 @@ def test_predictions_are_printed_and_written(held_out, tmp_path, monkeypatch, ca
         assert path.name in error[-1]
 
 
+IDLE = ["--train_images", "480", "--controller_steps", "0", "--valid_steps", "0"]
+
+
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     result = tmp_path_factory.mktemp("search")
-    return finished("search", result, *SMALL, "--epochs", "2", "--controller_steps", "0", "--valid_steps", "0")
+    return finished("search", result, *SMALL, "--epochs", "1", *IDLE)
 
 
 def test_a_warm_start_has_the_weights_of_the_supernet(searched, tmp_path):
@@ -151,7 +154,18 @@ def test_a_warm_start_has_the_weights_of_the_supernet(searched, tmp_path):
     inherit_weights(network, state, searched, path)
     assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
     assert {checkpoint_in(searched), checkpoint_in(path)} == {path}, "a run is named by its folder or its file"
-    still = ["--child_lr_max", "1e-12", "--weight_decay", "0", "--epochs", "1", "--inherit", str(searched)]
+    still = [
+        "--child_lr_max",
+        "1e-12",
+        "--weight_decay",
+        "0",
+        "--epochs",
+        "1",
+        "--train_images",
+        "160",
+        "--inherit",
+        str(searched),
+    ]
     assert start("retrain", tmp_path, *SMALL, *still, "--arch", f"{searched / 'genotypes.json'}#1") == 0
     trained = weights(only_run(tmp_path, "retrain"))
     for key, value in expected.items():

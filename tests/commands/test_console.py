@@ -25,7 +25,7 @@ from utils.reports import plots, report
 from utils.reports.log import RunLog
 from utils.system.errors import ReadingError
 
-SMALL = ["--image_size", "16", "--no-tensorboard"]
+SMALL = ["--image_size", "16", "--train_images", "320", "--no-tensorboard"]
 HOSTILE = [b"caf\xe9", b"cost_$5_$10", b"a$$b", "\u82b1".encode()]
 PHOTOS = ["--image_size", "65", "--batch_size", "4", "--blocks", "[0]", "--no-tensorboard", "--workers", "1"]
 
@@ -188,7 +188,7 @@ def test_decorations_fail_alone_and_with_a_line(kind, tmp_path, monkeypatch, cap
     ):
         monkeypatch.setattr(module, name, broken)
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", broken)
-    folder = finished(kind, tmp_path, "--image_size", "16", "--epochs", "2")
+    folder = finished(kind, tmp_path, *SMALL[:-1], "--epochs", "2")
     assert (folder / "result.json").is_file()
     assert (folder / ("measures.json" if kind == "retrain" else "genotypes.json")).is_file()
     output = capsys.readouterr()

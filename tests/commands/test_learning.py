@@ -32,7 +32,8 @@ def test_a_tuned_controller_leaves_uniform_draws_and_the_published_one_is_warned
 
 
 def test_canonical_candidates_are_canonical_and_counted(tmp_path):
-    folder = run("search", tmp_path, "--canonical", "--no-tensorboard", "--warmup_epochs", "1", "--derive_samples", "6")
+    small = ["--image_size", "16", "--no-tensorboard"]
+    folder = run("search", tmp_path, "--canonical", *small, "--warmup_epochs", "1", "--derive_samples", "6")
     document = genotypes(folder)
     assert document["canonical"] is True
     for candidate in document["candidates"]:
@@ -61,7 +62,7 @@ ENAS = "--controller enas --controller_optimizer enas_adam --entropy_weight 1e-2
 def test_a_stop_between_two_updates_goes_on_bit_for_bit(learning, tmp_path, monkeypatch):
     """In the second epoch, so that the optimizer has its averages and the weight of the entropy has begun to fall."""
     flags = [*learning, *"--controller_samples 3 --controller_lr 1e-2 --epochs 2 --no-tensorboard".split()]
-    flags += ["--train_images", "600", "--batch_size", "170", "--image_size", "16"]
+    flags += ["--train_images", "300", "--batch_size", "85", "--image_size", "16"]
     straight = finished("search", tmp_path / "straight", *flags)
     with monkeypatch.context() as patch:  # an epoch: 3 steps on the weights, 3 updates, 2 reports
         stop_after(patch, 8 + 3 + 2, signal.SIGTERM)

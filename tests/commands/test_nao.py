@@ -9,7 +9,7 @@ import torch
 from tests.harness import candidates, finished, job, metrics, only_run, refusal, result_of, start, stop_after, together
 
 POOL = ["--nao_pool", "6", "--nao_replace", "3", "--nao_best", "2", "--nao_epochs", "2"]
-NAO = ["--searcher", "nao", *POOL, "--controller_samples", "2", "--batch_size", "480"]
+NAO = ["--searcher", "nao", *POOL, "--controller_samples", "2", "--batch_size", "160", "--train_images", "480"]
 NAO += ["--image_size", "16", "--no-tensorboard"]
 ROUND = ("nao_loss", "nao_reconstruction_error", "nao_decoded", "nao_fresh", "nao_pairwise_accuracy")
 

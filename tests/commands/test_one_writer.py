@@ -12,7 +12,7 @@ from utils.system.errors import UsageError
 from utils.system.lock import FolderLock
 from utils.system.signals import StopRequest
 
-QUICK = ["--no-tensorboard", "--image_size", "16", "--train_images", "400", "--batch_size", "250"]
+QUICK = ["--no-tensorboard", "--image_size", "16", "--train_images", "200", "--batch_size", "125"]
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a second process that holds a lock")
 
 

@@ -10,12 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from data.datasets import find_dataset, load
-from data.decoding import DataError
 from models.network import Network
 from ops.genotype import parse_genotype
 from tests.harness import (
     SCRIPTS,
-    TINY_RETRAIN,
     metrics,
     printed_command,
     refusal,
@@ -116,13 +114,6 @@ def test_a_checkpoint_rebuilds_the_network_that_was_reported(retrained, name):
     assert state["classes"] == list("0123456789")
 
 
-def test_same_seed_same_run_and_another_seed_another(tmp_path):
-    few = ["--epochs", "1", "--train_images", "256", "--no-tensorboard"]
-    runs = [metrics(run("retrain", tmp_path, *few, "--image_size", "16", "--seed", seed)) for seed in ("3", "3", "4")]
-    assert runs[0] == runs[1]
-    assert runs[0][0]["train/loss"] != runs[2][0]["train/loss"]
-
-
 def test_restarts_and_smallest_rate_reach_the_optimizer(tmp_path):
     flags = ["--lr_schedule", "cosine_restarts", "--child_lr_T_0", "1", "--child_lr_T_mul", "2", "--epochs", "3"]
     flags += ["--train_images", "256", "--image_size", "16", "--no-tensorboard"]
@@ -135,15 +126,6 @@ def test_restarts_and_smallest_rate_reach_the_optimizer(tmp_path):
     assert [group["weight_decay"] for group in used] == [3e-4, 0]
 
 
-def test_more_outputs_than_classes_warns_once_and_smoothing_spreads_over_them(tmp_path, capsys):
-    run("retrain", tmp_path, "--num_class", "12", "--epochs", "1", "--no-tensorboard", "--no-child_use_aux_heads")
-    output = capsys.readouterr().out
-    assert output.count("warning") == 1
-    message = refusal("retrain", capsys, "--data", "digits", "--num_class", "9", "--result", str(tmp_path / "none"))
-    assert "9" in message
-    assert "10" in message
-
-
 def test_file_and_flags_that_contradict_are_refused(genotype_file, tmp_path, capsys):
     flags = ["--data", "digits", "--arch", str(genotype_file[0]), "--result", str(tmp_path / "none")]
     assert "2 encodings" in refusal("retrain", capsys, *flags, "--blocks", "[1,1,1]")
@@ -152,20 +134,3 @@ def test_file_and_flags_that_contradict_are_refused(genotype_file, tmp_path, cap
     assert f"rank {count}" in refusal("retrain", capsys, *flags[:3], f"{genotype_file[0]}#{count}", *flags[4:])
     assert not (tmp_path / "none").exists()
     assert parse_genotype(genotype_file[0], sharing="type").sharing == "type", "two encodings fit both"
-
-
-def test_a_fault_during_the_run_ends_with_one_line_and_the_details_in_the_log(tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        SCRIPTS["retrain"].main([*TINY_RETRAIN, "--result", str(tmp_path), "--child_lr_max", "1e9"])
-    assert end.value.code == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "not finite" in error
-    [folder] = tmp_path.glob("retrain/*")
-    assert "Traceback" in (folder / "log.txt").read_text()
-    assert str(folder) in error
-
-
-def test_missing_data_is_refused(tmp_path):
-    with pytest.raises(DataError):
-        find_dataset(str(tmp_path / "nowhere"))

@@ -82,6 +82,8 @@ def test_candidates_are_ranked_and_their_costs_are_those_of_the_network_to_retra
     document = json.loads((folder / "genotypes.json").read_text())
     candidates = document["candidates"]
     assert 1 <= len(candidates) <= 3
+    assert (document["score"], "valid/score" in metrics(folder)[0]) == ("top1", False), "accuracy, and no second one"
+    assert "spread" in json.loads((folder / "result.json").read_text())
     assert [c["score"] for c in candidates] == sorted((c["score"] for c in candidates), reverse=True)
     assert [c["rank"] for c in candidates] == list(range(len(candidates)))
     assert candidates[0]["retrain"] in output

@@ -9,7 +9,7 @@ from tests.harness import SMALL, metrics, result_of, start
 
 
 def test_seeds_have_a_folder_each_and_are_not_trained_again(tmp_path, capsys):
-    few = [*SMALL, "--epochs", "1", "--train_images", "320"]
+    few = [*SMALL, "--epochs", "1", "--train_images", "160"]
     flags = [*few, "--seeds", "4,1", "--resume", "auto"]
     assert start("retrain", tmp_path, *flags) == 0
     report = json.loads((tmp_path / "retrain" / "tiny-seeds.json").read_text())
@@ -30,10 +30,11 @@ def test_seeds_have_a_folder_each_and_are_not_trained_again(tmp_path, capsys):
     assert start("retrain", tmp_path, *few, "--seed", "1", "--save", "one") == 0
     [alone] = (tmp_path / "retrain").glob("one-*")
     assert metrics(alone) == metrics(folders[1])
+    assert metrics(folders[1])[0]["train/loss"] != metrics(folders[4])[0]["train/loss"]
 
 
 def test_seeds_can_be_added_and_other_settings_leave_the_summary(tmp_path):
-    flags = [*SMALL, "--epochs", "1", "--train_images", "320"]
+    flags = [*SMALL, "--epochs", "1", "--train_images", "160"]
     base = tmp_path / "retrain"
 
     def summary(name: str) -> dict:

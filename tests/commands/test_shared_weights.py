@@ -55,13 +55,5 @@ def test_two_processes_train_as_one_does(whole, tmp_path, monkeypatch):
     assert metrics(one)[0]["shared/loss"] == pytest.approx(metrics(two)[0]["shared/loss"], rel=1e-4)
 
 
-def test_the_parts_of_a_recipe_can_be_given(tmp_path):
-    small = ["--train_images", "160", "--batch_size", "40", "--image_size", "16", "--no-tensorboard"]
-    folder = finished("search", tmp_path, *small, "--recipe", "tuned", "--epochs", "4")
-    flags = torch.load(folder / "checkpoint.pt", weights_only=True)["flags"]
-    assert flags["warmup_epochs"] == 2, "half of the epochs"
-    assert flags["grad_clip"] == 5
-
-
 def test_what_cannot_be_is_refused(capsys):
     assert "more than the 1438" in refusal("search", capsys, "--data", "digits", "--train_images", "9999")

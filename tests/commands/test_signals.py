@@ -66,8 +66,7 @@ def is_empty(group: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("use", ["--data", "--predict"])
+@pytest.mark.parametrize(("use", "number"), [("--data", signal.SIGTERM), ("--predict", signal.SIGINT)])
 def test_a_signal_to_the_whole_group_ends_an_evaluation_without_leftovers(use, number, tmp_path, monkeypatch):
     """While pictures are read by another process, or are predicted."""
     data = folders(os.fsencode(tmp_path) + b"/photos", [b"a", b"b"], 8)
@@ -83,7 +82,7 @@ def test_a_signal_to_the_whole_group_ends_an_evaluation_without_leftovers(use, n
     if child == 0:
         os.setsid()
         sys.stdout, sys.stderr = open(os.devnull, "w"), os.fdopen(written, "w")  # noqa: SIM115 - the process ends
-        threading.Thread(target=lambda: (time.sleep(0.7), print("begun", file=sys.stderr, flush=True))).start()
+        threading.Thread(target=lambda: (time.sleep(0.5), print("begun", file=sys.stderr, flush=True))).start()
         flags = ["--batch_size", "4", "--workers", "1", "--cache", "none", use, data]
         try:
             SCRIPTS["retrain"].main(["--evaluate", str(run), *flags])
