@@ -5,7 +5,7 @@ import pytest
 from tests.harness import run
 
 SEARCHED = ["--train_images", "300", "--batch_size", "60", "--epochs", "2", "--no-tensorboard", "--no-flip"]
-SEARCHED += ["--derive_samples", "2"]
+SEARCHED += ["--derive_samples", "2", "--image_size", "16"]
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from tests.studies.stopping import make_until_the_third
 
 pytestmark = pytest.mark.pictures
 
-SEARCH = ["--data", "digits", "--train_images", "300", "--no-flip", "--batch_size", "60", "--valid_steps", "1"]
+SEARCH = "--data digits --image_size 16 --train_images 300 --no-flip --batch_size 60 --valid_steps 1".split()
 SEARCH += ["--controller_steps", "2", "--controller_samples", "2", "--derive_samples", "2"]
 SEARCH += ["--rank_by", "shared", "--finals", "0"]
 SIZES = ["--seeds", "0,1", "--search_filters", "4", "--blocks", "[1]", "--params", "8e4", "--train_epochs", "1"]

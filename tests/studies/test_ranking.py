@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,11 +14,13 @@ from ops.genotype import Genotype
 from studies import ranking
 from studies import study as shared
 from studies.trainings import draw_genotypes
-from tests.harness import ROOT, metrics, run
+from tests.commands.test_one_writer import end, in_child
+from tests.harness import metrics, run
 from tests.miniature import tree
 from tests.studies.stopping import make_until_the_third
 from utils.system import checkpoint
 from utils.system.errors import UsageError
+from utils.system.lock import FolderLock
 
 pytestmark = pytest.mark.pictures
 
@@ -100,7 +100,7 @@ def test_every_number_is_in_the_tables(whole):
 
 def test_stand_alone_results_are_those_of_the_retrainer_bit_for_bit(whole, tmp_path):
     piece = json.loads(sorted((whole / "studies/study/standalone").glob("*-seed1.json"))[0].read_text())
-    flags = ["--epochs", "1", "--child_out_filters", "6", "--batch_size", "75", "--train_images", "300", "--no-flip"]
+    flags = "--epochs 1 --child_out_filters 6 --batch_size 75 --train_images 300 --image_size 16 --no-flip".split()
     arch = ["--arch", json.dumps(piece["cells"]), "--seed", str(piece["seed"]), "--no-tensorboard"]
     folder = run("retrain", tmp_path, *flags, *ALONE, *arch)
     [epoch] = metrics(folder)
@@ -212,15 +212,12 @@ def test_runs_that_cannot_be_judged_are_refused(searched, tmp_path, capsys):
 def test_a_second_process_and_pieces_of_unknown_settings_are_refused(searched, tmp_path, capsys):
     folder = tmp_path / "studies" / "study"
     (folder / "standalone").mkdir(parents=True)
-    hold = "import sys; from pathlib import Path; from utils.system.lock import FolderLock\n"
-    hold += f"lock = FolderLock(Path({str(folder)!r})); print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", hold], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "held\n"
+    child = in_child(lambda: FolderLock(folder))
+    try:
         assert study(searched, tmp_path) == 2
         assert "another process" in capsys.readouterr().err
-        other.stdin.close()
+    finally:
+        end(child)
     (folder / "standalone" / "some.json").write_text("{}")
     assert study(searched, tmp_path) == 2
     assert "settings.json" in capsys.readouterr().err

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.pictures
 
 SPACE = ["--space", "nasbench201", "--blocks", "[1,1,1]", "--child_out_filters", "4"]
 SMALL = ["--data", "digits", "--train_images", "120", "--epochs", "1", "--batch_size", "60", "--valid_steps", "1"]
-SMALL += ["--controller_steps", "1", "--derive_samples", "1", "--top_k", "1", "--device", "cpu"]
+SMALL += ["--image_size", "16", "--controller_steps", "1", "--derive_samples", "1", "--top_k", "1", "--device", "cpu"]
 
 
 def test_a_table_stands_for_trainings(tmp_path):
@@ -31,9 +31,8 @@ def test_a_table_stands_for_trainings(tmp_path):
     assert not (tmp_path / "studies/study/standalone").exists()
 
 
-def test_a_table_of_another_space_is_refused(tmp_path, capfd):
-    search = run("search", tmp_path, *SMALL, "--blocks", "[0]", "--child_out_filters", "4")
+def test_a_table_of_another_space_is_refused(searched, tmp_path, capfd):
     with pytest.raises(SystemExit) as end:
-        ranking.main([str(search), "--genotypes", "5", "--table", "nasbench201", "--result", str(tmp_path)])
+        ranking.main([str(searched), "--genotypes", "5", "--table", "nasbench201", "--result", str(tmp_path)])
     assert end.value.code == 2
     assert "--table nasbench201 has no [[" in capfd.readouterr().err
