@@ -24,7 +24,7 @@ demo: .venv/installed
 	@echo "TensorBoard for both:  $(BIN)/tensorboard --logdir result"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
