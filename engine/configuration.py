@@ -64,6 +64,7 @@ def search_choices() -> dict[str, Iterable[str]]:
         "recipe": SEARCH_RECIPES,
         "searcher": list(chain(STRATEGIES, GRADIENT)),
         "score": SCORES,
+        "deploy_stem": STEMS,
         "bn_stats": BN_STATS,
         "path_sampling": PATHS,
         "controller": CONTROLLERS,

@@ -36,6 +36,7 @@ from utils.system.processes import World
 from utils.system.seeds import derived_seed
 from utils.system.signals import stop_requests
 
+FEWEST_STEPS = 250  # of a final, unless a flag says otherwise: fewer rank worse than scores without training
 FACTOR = 3  # fewer finalists from round to round, each for so many times the epochs
 # Shared weights are on their way already. By start, the share of --child_lr_max that a final begins with.
 RATE = {SHARED: 0.5, SCRATCH: 1.0}
@@ -76,22 +77,37 @@ def entrants(n: int, rounds: int | None) -> list[int]:
     return counts
 
 
-def images_of_finals(config: FinalsConfig, trained: int, scored: int) -> int:
-    """What all finals pass through their networks, of so many images an epoch to train and to score."""
+def epochs_of_finals(config: FinalsConfig, steps: int) -> int:
+    """The epochs of the first round, where an epoch has so many steps."""
+    return config.final_epochs or max(2, -(-FEWEST_STEPS // steps))
+
+
+def images_of_finals(config: FinalsConfig, steps: int, trained: int, scored: int) -> int:
+    """What all finals pass through their networks, of so many steps and images an epoch, and images to score."""
     counts = entrants(config.finals, config.final_rounds) if config.finals else []
-    return sum(n * (config.final_epochs * FACTOR**i * trained + scored) for i, n in enumerate(counts))
+    epochs = epochs_of_finals(config, steps)
+    return sum(n * (epochs * FACTOR**i * trained + scored) for i, n in enumerate(counts))
 
 
 def run_finals(
-    config: FinalsConfig, run: Path, choose: Chooser, make_pieces: Maker, *, folder: Path, device: torch.device | None
+    config: FinalsConfig,
+    run: Path,
+    choose: Chooser,
+    make_pieces: Maker,
+    *,
+    steps: int,
+    folder: Path,
+    device: torch.device | None,
 ) -> Finals:
     """Train ``config.finals`` candidates, and fewer from round to round; ``choose`` says which.
 
-    ``run``: the folder of the search, whose checkpoint has the shared weights; ``folder``: of the pieces.
+    ``run``: the folder of the search, whose checkpoint has the shared weights; ``steps``: of an epoch; ``folder``: of
+    the pieces.
     """
     finals: dict[Genotype, list[Final]] = {}
+    first = epochs_of_finals(config, steps)
     for number, count in enumerate(entrants(config.finals, config.final_rounds)):
-        epochs, genotypes = config.final_epochs * FACTOR**number, choose(number, count, finals)
+        epochs, genotypes = first * FACTOR**number, choose(number, count, finals)
         # A few epochs rank better from shared weights, many from scratch (docs/results.md).
         start = config.finals_start if config.finals_start != "mixed" else SHARED if number == 0 else SCRATCH
         pieces = []

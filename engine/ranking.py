@@ -118,8 +118,11 @@ def _require_any(name: str, scores: Sequence[float]) -> None:
         raise ScoreError(f"any of {len(scores)} genotypes by {name}")
 
 
-def train_finals(run: RunState, ranking: Ranking, sampler: GenotypeSampler) -> Ranking:
-    """The ranking when its best candidates were trained as --finals says: they come first, by what they reached."""
+def train_finals(run: RunState, ranking: Ranking, sampler: GenotypeSampler, *, images: int) -> Ranking:
+    """The ranking when its best candidates were trained as --finals says: they come first, by what they reached.
+
+    ``images``: that they are trained on.
+    """
     config: SearchConfig = run.context.config
     began, order = time.perf_counter(), [candidate.genotype for candidate in ranking.candidates]
     n = min(config.finals, len(order))
@@ -137,6 +140,7 @@ def train_finals(run: RunState, ranking: Ranking, sampler: GenotypeSampler) -> R
         folder,
         chooser(config, order, ranking, sampler),
         lambda pieces: make(pieces, place),
+        steps=-(-images // config.batch_size),  # each is trained in one process, whatever there are
         folder=folder / "finals",
         device=None if apart else run.context.device,  # jobs choose theirs
     )

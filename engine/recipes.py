@@ -141,8 +141,6 @@ class SearchRecipe:
     derive_samples: int = 100
     rank_by: str = "shared"
     finals: int = 0
-    final_epochs: int = 2
-    finals_start: str = "mixed"
 
 
 SEARCH_RECIPES = {
@@ -167,7 +165,7 @@ SEARCH_RECIPES = {
         entropy_in_loss=1e-3,
         # Chosen on a table of trained networks (docs/results.md); at this rate the controller of cells saturates.
         positions={"controller_lr": 1e-2, "entropy_in_loss": 1e-1},
-        rank_by="zero_cost,shared",
+        rank_by="zero_cost",
         finals=9,
     ),
     "halving": SearchRecipe(  # no supernet: uniform candidates, ranked for nothing, the best of them trained
@@ -180,7 +178,6 @@ SEARCH_RECIPES = {
         derive_samples=300,
         rank_by="zero_cost",
         finals=27,
-        finals_start="scratch",
     ),
     "darts": SearchRecipe(  # published for --searcher darts (docs/strategies.md, section 23)
         batch_size=64,

@@ -108,7 +108,8 @@ def build_deployment(config: SearchConfig, spec: NetworkSpec, dataset: Dataset) 
         blocks=config.deploy_blocks or blocks,
         filters=config.deploy_filters or config.child_out_filters,
         num_classes=task.outputs(config.num_class or len(dataset.classes)),
-        stem=STRUCTURES[spec.space].stem(not preset.is_small, in_search=False),  # often not that of the search
+        # Often not that of the search.
+        stem=config.deploy_stem or STRUCTURES[spec.space].stem(not preset.is_small, in_search=False),
         head=task.head,
     )
     deployment = Deployment(shape, config.sharing, size)

@@ -194,7 +194,9 @@ def images_at_the_end(s: OpenSearch, c: SearchConfig) -> int:
     one_batch = sum(name in ("nwot", "jacob_cov") for name in rankers)  # the others look at no image of the data
     a_candidate = one_batch * rewards.first_batch + (SHARED in rankers) * rewards.views * rewards.num_images
     weights = s.data.weights
-    return c.derive_samples * a_candidate + images_of_finals(c, weights.views * weights.num_images, rewards.num_images)
+    return c.derive_samples * a_candidate + images_of_finals(
+        c, len(weights), weights.views * weights.num_images, rewards.num_images
+    )
 
 
 def images_of(s: OpenSearch, plan: Plan) -> EpochImages:

@@ -27,12 +27,15 @@ class FinalsConfig:
     """How the best candidates of a search are trained, in rounds of successive halving."""
 
     finals: int = FINALS(0, "how many", numbers.count, default_text="0, tuned 9, halving 27")
-    final_epochs: int = FINALS(
-        2, "of each in the first round; then the best third for three times as many", numbers.positive_int
+    final_epochs: int | None = FINALS(
+        None,
+        "of each in the first round; then the best third for three times as many",
+        numbers.positive_int,
+        default_text="2, or what makes 250 steps",
     )
     final_rounds: int | None = FINALS(None, "at most", numbers.positive_int, default_text="until one is left")
     finals_start: str = FINALS(
-        "mixed", "their first weights; mixed: shared ones in the first round", choice=(SHARED, SCRATCH, "mixed")
+        "scratch", "their first weights; mixed: shared ones in the first round", choice=(SHARED, SCRATCH, "mixed")
     )
     finals_by: str = FINALS("ranking", "who chooses them", choice=("ranking", "predictor", "random"))
 
@@ -68,6 +71,7 @@ class SearchConfig(FinalsConfig, JobsConfig, CommonConfig):
     deploy_filters: int | None = LIMITS(None, "its filters", numbers.filters, default_text="the search's")
     deploy_blocks: tuple[int, ...] | None = LIMITS(None, "its blocks", BLOCKS, default_text="the search's")
     deploy_layers: int | None = LIMITS(None, "its layers", LAYERS, default_text="the space's own")
+    deploy_stem: str | None = LIMITS(None, "its stem", choice=True, default_text="by data set")
     deploy_image_size: int | None = LIMITS(None, "its images", numbers.pixels, default_text="the data's")
 
     bn_stats: str = NETWORK("batch", "batch-norm statistics when a genotype is scored", choice=True)

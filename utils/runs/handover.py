@@ -36,6 +36,8 @@ def carried_flags(flags: Mapping[str, Any], task: str) -> list[str]:
         words += ["--antialias", flags["antialias"]]
     if not flags["child_use_aux_heads"]:
         words.append("--no-child_use_aux_heads")
+    if flags.get("deploy_stem"):  # a checkpoint from before it has none
+        words += ["--stem", flags["deploy_stem"]]
     return [*words, "--child_out_filters", str(flags["deploy_filters"] or flags["child_out_filters"])]
 
 
