@@ -31,6 +31,7 @@ FINALS = [
     "--no-tensorboard",
 ]
 FINALS += ["--rank_by", "parameters,shared", "--finals", "4", "--final_epochs", "1", "--seed", "5", "--canonical"]
+FINALS += ["--finals_start", "mixed"]
 COMMAND = [*TINY_SEARCH, *FINALS]
 SCRATCH = [
     "--recipe",
