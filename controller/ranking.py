@@ -38,13 +38,13 @@ def mean_of_ranks(columns: Iterable[Sequence[float]]) -> list[float]:
     The mean over ``columns``, the scores by each ranker. Equal scores share the last of their ranks, and scores that
     are not finite the last of all.
     """
-    shares = []
+    below = []  # (rankers, candidates)
     for scores in columns:
-        ordered, others = sorted(filter(math.isfinite, scores)), max(1, len(scores) - 1)
+        ordered = sorted(filter(math.isfinite, scores))
         missing = len(scores) - len(ordered)  # which every finite score ranks above
-        below = [missing + bisect_left(ordered, score) if math.isfinite(score) else 0 for score in scores]
-        shares.append([100 * count / others for count in below])
-    return [sum(column) / len(shares) for column in zip(*shares, strict=True)]
+        below.append([missing + bisect_left(ordered, score) if math.isfinite(score) else 0 for score in scores])
+    most = max(1, len(below[0]) - 1) * len(below)
+    return [100 * sum(counts) / most for counts in zip(*below, strict=True)]  # whole numbers: equal means stay equal
 
 
 def genotype_document(

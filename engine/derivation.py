@@ -12,7 +12,7 @@ from controller.ranking import genotype_document
 from controller.statistics import spread
 from data.loaders import Loader
 from engine.finals_report import report_finals
-from engine.ranking import Ranking, front_cost
+from engine.ranking import Ranking, front_cost, images_of_ranking
 from engine.run_state import RunState
 from engine.scoring import Scorer
 from engine.search_setup import SearchData
@@ -89,6 +89,7 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
         "ranked_by": config.rank_by,
         "genotype": best.genotype.to_lists(),
         "derive_s": ranking.seconds,
+        "ranking_images": len(ranking.candidates) * images_of_ranking(config.rank_by, rewards),
     }
     path, measure = run.log.folder / "genotypes.json", scorer.task.measure
     lines = [

@@ -9,7 +9,7 @@ from typing import Any
 from data.loaders import Loader
 from engine.agreement import kendall_tau
 from engine.finals import Final
-from engine.ranking import Ranking
+from engine.ranking import Ranking, images_of_ranking
 from engine.run_state import RunState
 from ops.genotype import Genotype
 from utils.reports import plots
@@ -27,7 +27,7 @@ def report_finals(run: RunState, ranking: Ranking, rewards: Loader) -> tuple[dic
     images = sum(final.images for final in trainings)
     lines = (log.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines() if config.epochs else []
     epochs = [json.loads(line) for line in lines]
-    ranked = len(order) * rewards.num_images if ranking.metrics else 0  # one batch of the other rankers is not counted
+    ranked = len(order) * images_of_ranking(config.rank_by, rewards)
     others = sum(epoch.get("images/trained", 0) + epoch.get("images/scored", 0) for epoch in epochs) + ranked
     facts = {
         "trainings": len(trainings),

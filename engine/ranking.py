@@ -20,7 +20,7 @@ from engine.finite import ScoreError
 from engine.pieces import Workplace, make
 from engine.run_state import RunState
 from engine.scoring import Scorer
-from models.proxies import ProxyError
+from models.proxies import READ_IMAGES, ProxyError
 from ops.genotype import Genotype
 from utils.config import SHARED, SearchConfig
 from utils.system.device import keep_freed_memory
@@ -80,6 +80,13 @@ def rank_candidates(
         limits.cost(cost, candidate.genotype)
     front = pareto_front(finite, lambda r: r.score, lambda r: limits.cost(cost, r.genotype))
     return Ranking(ranked, columns, metrics, front, time.perf_counter() - began, {})
+
+
+def images_of_ranking(rank_by: str, rewards: Loader) -> int:
+    """How many images each candidate passes through a network to be ranked."""
+    names = rankers_in(rank_by)
+    one_batch = sum(name in READ_IMAGES for name in names) * rewards.first_batch
+    return one_batch + (SHARED in names) * rewards.views * rewards.num_images
 
 
 def shared_weights_metrics(

@@ -112,6 +112,7 @@ PROXIES: dict[str, Callable[[nn.Module, Tensor], float]] = {
 }
 
 
+READ_IMAGES = ("jacob_cov", "nwot")  # one batch; the others look at no image of the data
 # What ``zero_cost`` stands for: the combination that held on two settings before it was tried on a third
 # (docs/results.md).
 ZERO_COST = ("parameters", "jacob_cov", "nwot")

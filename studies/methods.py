@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from controller.strategies import GRADIENT
-from engine.configuration import parse_search, rankers_in
+from engine.configuration import parse_search
 from engine.finals import images_of_finals
 from engine.open_search import OpenSearch, assemble
+from engine.ranking import images_of_ranking
 from studies.study import require_free, stated
 from studies.trainings import RESERVED
-from utils.config import SHARED, CommonConfig, SearchConfig
+from utils.config import CommonConfig, SearchConfig
 from utils.runs.context import run_context
 from utils.system.errors import UsageError
 
@@ -190,13 +191,9 @@ def finals_within(budget: float, s: OpenSearch, plan: Plan) -> int:
 
 def images_at_the_end(s: OpenSearch, c: SearchConfig) -> int:
     """How many images the ranking of the candidates and the finals pass through networks."""
-    rankers, rewards = rankers_in(c.rank_by), s.data.rewards
-    one_batch = sum(name in ("nwot", "jacob_cov") for name in rankers)  # the others look at no image of the data
-    a_candidate = one_batch * rewards.first_batch + (SHARED in rankers) * rewards.views * rewards.num_images
     weights = s.data.weights
-    return c.derive_samples * a_candidate + images_of_finals(
-        c, len(weights), weights.views * weights.num_images, rewards.num_images
-    )
+    finals = images_of_finals(c, len(weights), weights.views * weights.num_images, s.data.rewards.num_images)
+    return c.derive_samples * images_of_ranking(c.rank_by, s.data.rewards) + finals
 
 
 def images_of(s: OpenSearch, plan: Plan) -> EpochImages:

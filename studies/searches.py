@@ -58,8 +58,7 @@ def search_method(words: Sequence[str], folder: Path, method: str, seed: int) ->
         "search_s": sum(record["time/epoch_s"] for record in records),
         "derive_s": result["derive_s"],
         "images": sum(record["images/trained"] + record.get("images/scored", 0) for record in records),
-        # Each candidate on all of them.
-        "derive_images": document["ranked"] * document["reward_images"] + result.get("finals", {}).get("images", 0),
+        "derive_images": result.get("ranking_images", 0) + result.get("finals", {}).get("images", 0),
         **({"nao": result["nao"]} if "nao" in result else {}),
     }
 

@@ -15,38 +15,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from engine import jobs
 from engine.finals import entrants
+from tests.cutouts import scenes
 from tests.harness import ROOT, TINY_SEARCH, genotypes, interrupted, job, only_run, refusal, result_of, run, together
 from utils.system import checkpoint
 
 IMAGES = 200
-FINALS = [
-    "--train_images",
-    str(IMAGES),
-    "--batch_size",
-    "40",
-    "--epochs",
-    "1",
-    "--derive_samples",
-    "5",
-    "--no-tensorboard",
-]
-FINALS += ["--rank_by", "parameters,shared", "--finals", "4", "--final_epochs", "1", "--seed", "5", "--canonical"]
-FINALS += ["--finals_start", "mixed"]
+FINALS = (
+    f"--train_images {IMAGES} --batch_size 40 --epochs 1 --derive_samples 5 --no-tensorboard --seed 5 --canonical "
+    "--rank_by parameters,shared --finals 4 --final_epochs 1 --finals_start mixed"
+).split()
 COMMAND = [*TINY_SEARCH, *FINALS]
-SCRATCH = [
-    "--recipe",
-    "halving",
-    "--epochs",
-    "0",
-    "--derive_samples",
-    "5",
-    "--finals",
-    "4",
-    "--final_epochs",
-    "1",
-    "--rank_by",
-    "macs",
-]
+SCRATCH = "--recipe halving --epochs 0 --derive_samples 5 --finals 4 --final_epochs 1 --rank_by macs".split()
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +146,32 @@ def test_a_full_disk_ends_in_one_line_and_the_same_command_goes_on(searched, tmp
     assert "No space left on device" in line
     assert status([*COMMAND, "--result", str(tmp_path), "--resume", "auto"]) == 0
     same_finals(only_run(tmp_path, "search"), searched)
+
+
+SMALLEST = (
+    "--child_out_filters 4 --epochs 1 --controller_steps 0 --valid_steps 0 --device cpu --derive_samples 3 --finals 2 "
+    "--final_epochs 1 --finals_start shared --no-tensorboard"
+).split()
+DIGITS = "--data digits --train_images 80 --batch_size 20 --image_size 16"
+KINDS = {  # the flags of a search, and what its finals begin with
+    "rotation": (f"{DIGITS} --blocks [1] --task rotation", "shared"),
+    "segment": ("--blocks [1] --task segment --image_size 16 --batch_size 8 --workers 0", "shared"),
+    "nasbench201": (f"{DIGITS} --blocks [1,1] --space nasbench201", "shared"),
+    "darts": (f"{DIGITS} --space darts --searcher random --layers 3 --deploy_layers 3", "scratch"),
+    "enas": (f"{DIGITS} --space enas --layers 1 --deploy_layers 2", "scratch"),
+    "wider": (f"{DIGITS} --blocks [1] --deploy_filters 6", "scratch"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_finals_of_other_tasks_and_spaces_begin_with_shared_weights_where_these_are_theirs(kind, tmp_path):
+    flags, start = KINDS[kind]
+    data = ["--data", str(scenes(tmp_path / "data", number=20, size=16))] if kind == "segment" else []
+    assert status([*SMALLEST, *flags.split(), *data, "--result", str(tmp_path)]) == 0
+    first, second, *others = genotypes(only_run(tmp_path, "search"))["candidates"]
+    assert [c["final"]["start"] for c in (first, second)] == [start, start]
+    assert first["final"]["score"] >= second["final"]["score"] > 0
+    assert not any("final" in c for c in others)
 
 
 def test_more_finals_than_candidates_are_all_of_them(tmp_path, capsys):

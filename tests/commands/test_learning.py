@@ -44,7 +44,7 @@ def test_canonical_candidates_are_canonical_and_counted(tmp_path):
 
 def test_a_run_of_a_recipe_goes_on_with_its_parts_and_with_what_was_given_beside_them(tmp_path):
     more = ["--recipe", "tuned", "--controller_lr", "1e-2", "--controller_samples", "2", "--no-tensorboard"]
-    more += ["--train_images", "320", "--image_size", "16"]
+    more += ["--train_images", "320", "--image_size", "16", "--finals", "0"]
     folder = finished("search", tmp_path, *more, "--epochs", "1")
     assert start("search", tmp_path, "--resume", "auto", "--epochs", "2", "--no-tensorboard") == 0
     assert only_run(tmp_path, "search") == folder

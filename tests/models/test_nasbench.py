@@ -152,6 +152,7 @@ def test_a_drawing_has_the_operations_but_zeros():
 SEARCH = ["--space", "nasbench201", "--data", "digits", "--train_images", "120", "--blocks", "[1,1]", "--epochs", "2"]
 SEARCH += ["--child_out_filters", "4", "--batch_size", "30", "--controller_steps", "2", "--valid_steps", "1"]
 SEARCH += ["--derive_samples", "3", "--top_k", "2", "--recipe", "tuned", "--drop_prob", "0.2", "--device", "cpu"]
+SEARCH += ["--finals", "0"]
 
 
 def test_a_search_of_the_space_and_a_retraining_that_inherits(tmp_path):
