@@ -83,6 +83,7 @@ def make(pieces: Sequence[Piece], place: Workplace) -> list[dict[str, Any]]:
             for piece in missing if here else ():
                 _check(place.stop)
                 _make(piece, wait=False)
+                place.say(f"{len(pieces) - len(_missing(pieces))} of {len(pieces)}: {piece.path.name}")
             _check(place.stop)
             time.sleep(LOOK_S)  # another process may be at one
     except Stopped as request:

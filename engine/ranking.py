@@ -71,6 +71,8 @@ def rank_candidates(
             columns[name] = {genotype: metrics[genotype]["score"] for genotype in candidates}
         else:
             columns[name] = untrained_scores(run, name, rankers[name], candidates)
+    if not any(math.isfinite(score) for column in columns.values() for score in column.values()):
+        raise ScoreError(f"any of {len(candidates)} genotypes by {run.context.config.rank_by}")
     scores = mean_of_ranks([list(column.values()) for column in columns.values()])
     of_one = dict(zip(candidates, scores, strict=True)) if len(columns) > 1 else next(iter(columns.values()))
     # All of them: front and spread need more than the best.
@@ -101,7 +103,6 @@ def shared_weights_metrics(
             run.check_stop()
 
         metrics = scorer.metrics(candidates, rewards, batch_done)
-    _require_any(SHARED, [of_one["score"] for of_one in metrics])
     return dict(zip(candidates, metrics, strict=True))
 
 
@@ -116,13 +117,7 @@ def untrained_scores(run: RunState, name: str, ranker: Ranker, candidates: Seque
                 scores[genotype] = math.nan
             progress.advance()
             run.check_stop()
-    _require_any(name, list(scores.values()))
     return scores
-
-
-def _require_any(name: str, scores: Sequence[float]) -> None:
-    if not any(map(math.isfinite, scores)):
-        raise ScoreError(f"any of {len(scores)} genotypes by {name}")
 
 
 def train_finals(run: RunState, ranking: Ranking, sampler: GenotypeSampler, *, images: int) -> Ranking:

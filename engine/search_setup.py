@@ -26,7 +26,7 @@ from engine.scoring import Scorer
 from engine.setup import make_learner, open_data, set_dropout
 from engine.tasks import TASKS, Task
 from models.deployment import Deployment, cost_functions
-from models.proxies import ProxyRanker
+from models.proxies import ProxyError, ProxyRanker
 from models.spec import NetworkSpec, final_spec
 from models.structures import STRUCTURES
 from models.supernet import BN_STATS, SuperNet
@@ -203,11 +203,12 @@ def build_architect(context: RunContext, learner: Learner, sampler: GenotypeSamp
 def build_rankers(context: RunContext, sampler: GenotypeSampler, data: SearchData) -> dict[str, Ranker]:
     """The rankers without training among those of --rank_by, of fresh networks on one batch of reward images.
 
-    One that cannot rank is refused here. The first process scores for all: the images of the others are others, and so
-    would be their scores.
+    If none of --rank_by can rank, that is refused here. The first process scores for all: the images of the others are
+    others, and so would be their scores.
     """
-    config, world, rankers = context.config, context.world, {}
-    for name in rankers_in(config.rank_by):
+    config, world, rankers, refusals = context.config, context.world, {}, []
+    names = rankers_in(config.rank_by)
+    for name in names:
         if name == SHARED:  # the scorer ranks
             continue
         score = None  # in all processes but the first
@@ -215,8 +216,13 @@ def build_rankers(context: RunContext, sampler: GenotypeSampler, data: SearchDat
             data.rewards.set_epoch(0)  # the same batch in a run that goes on
             score = ProxyRanker(name, data.deployment, config.seed, next(iter(data.rewards)).images)
         rankers[name] = lambda genotype, score=score: world.of_first(lambda: score(genotype))
-        # All processes take part, since drawing and scoring hand on what the first one has.
-        rankers[name](sampler.sample(1, "limits")[0])  # refuses now what it could not rank after all epochs
+        try:
+            # All processes take part, since drawing and scoring hand on what the first one has.
+            rankers[name](sampler.sample(1, "limits")[0])
+        except ProxyError as error:
+            refusals.append(error)
+    if len(refusals) == len(names):  # refuses now what it could not rank after all epochs
+        raise refusals[0]
     return rankers
 
 

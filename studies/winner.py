@@ -1,4 +1,4 @@
-"""Whether what a search found is better than chance: its winner and random genotypes of its space, trained alike.
+"""Whether what a search found is better than chance: its winner beside random genotypes (docs/studies.md, section 29).
 
     python -m studies.winner result/search/mine-... --save mine --seeds 0,1 --epochs 12 -- --stem quarter
 

@@ -7,14 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from engine import jobs
-from engine.finals import entrants
 from tests.cutouts import scenes
 from tests.harness import ROOT, TINY_SEARCH, genotypes, interrupted, job, only_run, refusal, result_of, run, together
 from utils.system import checkpoint
@@ -198,15 +196,3 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path, capsys, monkeypatch
         assert text in refusal("search", capsys, *TINY_SEARCH, "--result", str(tmp_path), *flags), flags
     assert not list(tmp_path.iterdir())
     assert "trains nothing" in refusal("retrain", capsys, "--data", "digits", "--epochs", "0")
-
-
-def test_rounds():
-    assert entrants(9, None) == [9, 3]
-    assert entrants(27, None) == [27, 9, 3]
-    assert entrants(27, 2) == [27, 9]
-    assert entrants(2, None) == [2]
-    assert entrants(5, None) == [5, 2]
-    for n in range(2, 60):
-        counts = entrants(n, None)
-        assert counts[0] == n
-        assert all(1 < after == -(-before // 3) for before, after in pairwise(counts))

@@ -198,7 +198,7 @@ def test_a_loss_that_stays_bad_stops_the_run_at_its_first_bad_step():
 
 @pytest.mark.parametrize("kind", ["search", "retrain"])
 def test_a_diverged_run_ends_in_one_line_with_the_genotype_and_the_details_are_in_the_log(kind, tmp_path, capsys):
-    assert start(kind, tmp_path, "--epochs", "1", *SMALL, "--child_lr_max", "1e9", "--report_freq", "1") == 1
+    assert start(kind, tmp_path, "--epochs", "1", *SMALL, "--child_lr_max", "1e12", "--report_freq", "1") == 1
     [error] = capsys.readouterr().err.splitlines()
     folder = only_run(tmp_path, kind)
     for part in ("not finite since step", "genotype [[", str(folder)):

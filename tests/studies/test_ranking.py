@@ -26,7 +26,7 @@ pytestmark = pytest.mark.pictures
 
 ALONE = ["--stem", "quarter", "--child_lr_max", "0.05", "--weight_decay", "1e-4"]
 SEVERAL = ["--genotypes", "5", "--epochs", "1", "--filters", "6", "--batch_size", "75", "--device", "cpu"]
-RANKERS = ["--rankers", "parameters,nwot"]
+RANKERS = ["--rankers", "parameters,nwot,parameters+nwot"]
 
 
 def study(runs, result, *more: str) -> int:
@@ -53,7 +53,7 @@ def whole(searched, tmp_path_factory):
 
 def test_statistics_are_those_of_the_numbers_beside_them(whole):
     document = document_of(whole)
-    assert list(document["rankers"]) == ["shared (loss)", "shared (top1)", "parameters", "nwot"]
+    assert list(document["rankers"]) == ["shared (loss)", "shared (top1)", "parameters", "nwot", "parameters+nwot"]
     rows = document["genotypes"]
     assert len(rows) == 5
     for ranker, by_result in document["rankers"].items():
