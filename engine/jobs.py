@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any, Protocol
 
 import torch
@@ -44,6 +45,8 @@ def require_jobs(config: JobsConfig) -> None:
         raise UsageError("--slurm is for --cluster slurm")
     if config.cluster and find_spec("submitit") is None:
         raise UsageError(f"--cluster {config.cluster} needs submitit: pip install -r requirements-optional.txt")
+    if config.cluster == "slurm" and which("srun") is None:
+        raise UsageError("--cluster slurm: there is no srun on this machine")
 
 
 def starter(config: JobsConfig, folder: Path, modules: Sequence[str]) -> Callable[[Work], Job]:

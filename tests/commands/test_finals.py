@@ -179,6 +179,7 @@ def test_more_finals_than_candidates_are_all_of_them(tmp_path, capsys):
 
 
 def test_what_cannot_be_is_refused_before_any_work(tmp_path, capsys, monkeypatch):
+    assert "no srun" in refusal("search", capsys, *TINY_SEARCH, "--result", str(tmp_path), "--cluster", "slurm")
     monkeypatch.setattr(jobs, "find_spec", lambda _name: None)
     refused = {
         "compares nothing": ["--finals", "1"],
