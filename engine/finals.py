@@ -96,13 +96,14 @@ def run_finals(
     make_pieces: Maker,
     *,
     steps: int,
+    searched: int,
     folder: Path,
     device: torch.device | None,
 ) -> Finals:
     """Train ``config.finals`` candidates, and fewer from round to round; ``choose`` says which.
 
-    ``run``: the folder of the search, whose checkpoint has the shared weights; ``steps``: of an epoch; ``folder``: of
-    the pieces.
+    ``run``: the folder of the search, whose checkpoint has the shared weights, of ``searched`` epochs; ``steps``: of an
+    epoch of a final; ``folder``: of the pieces.
     """
     finals: dict[Genotype, list[Final]] = {}
     first = epochs_of_finals(config, steps)
@@ -112,12 +113,15 @@ def run_finals(
         start = config.finals_start if config.finals_start != "mixed" else SHARED if number == 0 else SCRATCH
         pieces = []
         for genotype in genotypes:
-            path = folder / f"{key_of(genotype)}-{start}-{epochs}-{number}.json"
+            # Of a search that goes on for more epochs the shared weights are others, and so are these finals.
+            weights = start if start == SCRATCH else f"{start}{searched}"
+            path = folder / f"{key_of(genotype)}-{weights}-{epochs}-{number}.json"
             pieces.append(Piece(path, partial(train_final, run, genotype, epochs, number, start, path, device)))
         for genotype, content in zip(genotypes, make_pieces(pieces), strict=True):
             score = math.nan if content["score"] is None else content["score"]
             final = Final(score, epochs, number, content["images"], content["start"])
             finals.setdefault(genotype, []).append(final)
+    _opened.cache_clear()
     return finals
 
 

@@ -142,6 +142,7 @@ def train_finals(run: RunState, ranking: Ranking, sampler: GenotypeSampler, *, i
         folder,
         chooser(config, order, ranking, sampler),
         lambda pieces: make(pieces, place),
+        searched=config.epochs,
         steps=-(-images // config.batch_size),  # each is trained in one process, whatever there are
         folder=folder / "finals",
         device=None if apart else run.context.device,  # jobs choose theirs

@@ -210,7 +210,9 @@ def rank_by_finals(
     order = [g for _, g in sorted(zip(before, study.genotypes, strict=True), key=lambda pair: (-pair[0], pair[1]))]
     folder = log.folder / "finals" / Path(run).name
     steps = len(s.data.weights)
-    finals = run_finals(c, Path(run), by_rank(order), make_pieces, steps=steps, folder=folder, device=None)
+    finals = run_finals(
+        c, Path(run), by_rank(order), make_pieces, steps=steps, searched=s.epoch, folder=folder, device=None
+    )
     best_first, epochs = finals_first(finals, order), epochs_of_finals(c, steps)
     name = f"finals: {c.finals}, {epochs} epochs, {c.finals_start}"
     return {name: [float(-best_first.index(genotype)) for genotype in study.genotypes]}

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,6 +171,16 @@ def test_finals_of_other_tasks_and_spaces_begin_with_shared_weights_where_these_
     assert [c["final"]["start"] for c in (first, second)] == [start, start]
     assert first["final"]["score"] >= second["final"]["score"] > 0
     assert not any("final" in c for c in others)
+
+
+def test_a_search_that_goes_on_trains_its_finals_anew_where_they_begin_with_other_shared_weights(searched, tmp_path):
+    folder = tmp_path / "search" / searched.name
+    shutil.copytree(searched, folder)
+    before = finals_of(folder)
+    assert status([*COMMAND, "--result", str(tmp_path), "--resume", str(folder), "--epochs", "2"]) == 0
+    added = finals_of(folder).keys() - before.keys()
+    assert len([name for name in added if "-shared2-" in name]) == 4
+    assert [c["final"]["start"] for c in genotypes(folder)["candidates"] if "final" in c][2:] == 2 * ["shared"]
 
 
 def test_more_finals_than_candidates_are_all_of_them(tmp_path, capsys):
