@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
+from controller.ranking import rank
 from data.loaders import Loader
 from engine.agreement import kendall_tau
 from engine.finals import Final
@@ -13,6 +13,7 @@ from engine.ranking import Ranking, images_of_ranking
 from engine.run_state import RunState
 from ops.genotype import Genotype
 from utils.reports import plots
+from utils.reports.log import read_epochs
 
 SHOWN = 10  # rows of the table in TensorBoard
 
@@ -20,15 +21,13 @@ SHOWN = 10  # rows of the table in TensorBoard
 def report_finals(run: RunState, ranking: Ranking, rewards: Loader) -> tuple[dict[str, Any], str]:
     """The facts on the finals for result.json, and one sentence; table and picture go to the log."""
     config, log = run.context.config, run.log
-    before = sorted(ranking.candidates, key=lambda r: (-r.score if math.isfinite(r.score) else math.inf, r.genotype))
-    order = [candidate.genotype for candidate in before]
+    scores = dict(ranking.candidates)
+    order = [genotype for genotype, _ in rank(scores, scores.__getitem__, len(scores))]  # as it was before the finals
     winner = ranking.candidates[0].genotype
     trainings = [final for of_one in ranking.finals.values() for final in of_one]
     images = sum(final.images for final in trainings)
-    lines = (log.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines() if config.epochs else []
-    epochs = [json.loads(line) for line in lines]
-    ranked = len(order) * images_of_ranking(config.rank_by, rewards)
-    others = sum(epoch.get("images/trained", 0) + epoch.get("images/scored", 0) for epoch in epochs) + ranked
+    others = len(order) * images_of_ranking(config.rank_by, rewards)
+    others += sum(epoch.get("images/trained", 0) + epoch.get("images/scored", 0) for epoch in read_epochs(log.folder))
     facts = {
         "trainings": len(trainings),
         "images": images,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import train_search_cifar as script
 from ops.genotype import Genotype, read_candidate
+from utils.reports.log import read_epochs
 from utils.runs import resume
 from utils.system.errors import WorkError
 from utils.system.files import read_json
@@ -43,8 +43,7 @@ def search_method(words: Sequence[str], folder: Path, method: str, seed: int) ->
     through any network in the ranking behind them and in the finals.
     """
     run = run_search([*words, "--report_freq", "1000000", "--seed", str(seed)], folder, f"{method}-seed{seed}")
-    lines = run / "metrics.jsonl"  # of a search without a supernet there are none
-    records = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()] if lines.is_file() else []
+    records = read_epochs(run)  # of a search without a supernet there are none
     result, document = read_json(run / "result.json"), read_json(run / "genotypes.json")
     if not result or not document:
         raise WorkError(f"{run} has no result")
