@@ -5,6 +5,7 @@ docs/spaces.md, sections 22 and 24.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -30,16 +31,16 @@ def entry(channels: int, width: int, larger: bool, affine: bool = True, always: 
     return project(channels, width, affine) if always or channels != width else nn.Identity()
 
 
-class StackedCell(nn.Module):
+class StackedCell(nn.Module, ABC):
     """A cell whose nodes each sum two edges. Subclasses hold the layers, and say which of them an edge is."""
 
     def __init__(self, plan: CellPlan) -> None:
         super().__init__()
         self.plan = plan
 
+    @abstractmethod
     def layer(self, n: int, side: int, edge: Edge) -> nn.Module:
         """The operation of an edge of node n."""
-        raise NotImplementedError
 
     def stays(self, layer: nn.Module, edge: Edge) -> bool:
         """Whether drop path leaves an edge as it is."""
