@@ -1,4 +1,4 @@
-"""Cut-out pictures for composed scenes: a disc of one colour for every class, on nothing."""
+"""Composed scenes with masks and boxes: discs on noise, a colour for every class."""
 
 from __future__ import annotations
 
@@ -9,31 +9,47 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.prepare.command import main
-
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 
 
-def disc(path: Path, colour: tuple[int, int, int], side: int = 40) -> None:
-    rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
-    alpha = 255 * (rows**2 + columns**2 < (side / 2 - 2) ** 2)
-    pixels = np.dstack([*(np.full((side, side), c) for c in colour), alpha]).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+def compose(size: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[tuple[int, list[int]]]]:
+    """One to four discs on noise, none above another: pixels, class ids, and the label and box of each."""
+    pixels = random.integers(0, 256, (size, size, 3), dtype=np.uint8)
+    ids, boxes = np.zeros((size, size), np.uint8), []
+    for _ in range(random.integers(1, 5)):
+        side = round(size * random.uniform(0.25, 0.6))
+        x, y = random.integers(size - side + 1, size=2).tolist()
+        rows, columns = np.mgrid[:size, :size] - (side - 1) / 2
+        inside = (rows - y) ** 2 + (columns - x) ** 2 < (side / 2) ** 2
+        if not ids[inside].any():
+            label = int(random.integers(len(COLOURS)))
+            pixels[inside], ids[inside] = list(COLOURS.values())[label], label + 1
+            boxes.append((label + 1, [x, y, side, side]))
+    return pixels, ids, boxes
 
 
-def cutouts(root: Path, each: int = 3) -> Path:
-    for name, colour in COLOURS.items():
-        for i in range(each):
-            disc(root / name / f"{name}{i}.png", colour, 36 + 4 * i)
-    return root
-
-
-def scenes(root: Path, *more: str, number: int = 12, size: int = 32) -> Path:
-    """Composed scenes of discs; the folder."""
-    words = ["--source", str(cutouts(root / "cutouts")), "--out", str(root / "scenes"), "--scenes", str(number)]
-    assert main(["scenes", *words, "--size", str(size), *more]) == 0
-    return root / "scenes"
+def scenes(root: Path, number: int = 12, size: int = 32) -> Path:
+    """Composed scenes, a fifth of them in val, with masks in files and boxes in COCO's JSON; the folder."""
+    folder, random = root / "scenes", np.random.default_rng(0)
+    for side, count in (("train", number - number // 5), ("val", number // 5)):
+        categories = [{"id": i, "name": name} for i, name in enumerate(COLOURS, 1)]
+        document = {"images": [], "annotations": [], "categories": categories}
+        for part in ("images", "masks"):
+            (folder / side / part).mkdir(parents=True)
+        for i in range(count):
+            pixels, ids, boxes = compose(size, random)
+            name = f"{i:06d}.png"
+            Image.fromarray(pixels).save(folder / side / "images" / name)
+            mask = Image.fromarray(ids)
+            mask.putpalette([0, 0, 0, *np.ravel(list(COLOURS.values())).tolist()])
+            mask.save(folder / side / "masks" / name)
+            document["images"].append({"id": i, "file_name": name, "width": size, "height": size})
+            for label, box in boxes:
+                entry = {"id": len(document["annotations"]), "image_id": i, "category_id": label, "bbox": box}
+                document["annotations"].append(entry)
+        (folder / side / "annotations.json").write_text(json.dumps(document))
+    (folder / "classes.json").write_text(json.dumps(["background", *COLOURS]))
+    return folder
 
 
 def annotations(folder: Path, side: str) -> dict:

@@ -3,8 +3,7 @@
     python -m data.prepare aid --source ~/downloads/AID --out ../data/exp_data/AID_50 --train_ratio 0.5
 
 Beside the images it writes classes.json, the class names in index order, and split.json, with rule, seed, counts
-per class and the source of every image. ``scenes`` composes images with masks and boxes.
-`docs/datasets.md` tells where each archive unpacks to.
+per class and the source of every image. `docs/datasets.md` tells where each archive unpacks to.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +20,6 @@ from tqdm import tqdm
 from data.prepare import flowers102, mit67, plantvillage
 from data.prepare.folder import check_out, fresh_folder
 from data.prepare.pictures import DataSet, Picture, Rule, divide, read_pictures, spelling_key
-from data.prepare.scenes import make_scenes
 from utils.system import numbers
 from utils.system.command import short_command
 from utils.system.errors import UsageError, WorkError
@@ -61,15 +58,7 @@ ALIASES = {"flowers": "flowers102", "nwpuresisc45": "nwpu", "resisc45": "nwpu", 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 fault while reading or writing, 2 wrong use or bad input."""
-    words = sys.argv[1:] if argv is None else argv
-
-    def work() -> None:
-        if words and words[0] == "scenes":
-            make_scenes(words[1:])
-        else:
-            prepare(_parser().parse_args(words))
-
-    return short_command(COMMAND, work, after_fault="; nothing was left behind")
+    return short_command(COMMAND, lambda: prepare(_parser().parse_args(argv)), after_fault="; nothing was left behind")
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -127,14 +116,13 @@ def copy(sides: dict[str, list[Picture]], folder: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rules = [f"  {name:14}{key:14}{rule.text}" for name, data in SETS.items() for key, rule in data.rules.items()]
+    lines = ["split rules (train / val images of the official download), the default first:"]
+    lines += [f"  {name:14}{key:14}{rule.text}" for name, data in SETS.items() for key, rule in data.rules.items()]
+    lines += ["", "exit status: 0 done; 1 a fault, and nothing is left behind; 2 wrong use or bad input"]
     parser = OneLineParser(
         prog=f"python -m {COMMAND}",
         description="Make <out>/train/<class>/ and <out>/val/<class>/ from an unpacked official download.",
-        epilog="split rules (train / val images of the official download), the default first:\n"
-        + "\n".join(rules)
-        + "\n\npython -m data.prepare scenes --help: composed scenes with masks and boxes\n"
-        "exit status: 0 done; 1 a fault while reading or writing, nothing is left behind; 2 wrong use or bad input",
+        epilog="\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from utils.system.errors import UsageError
-from utils.system.palette import palette
 from utils.system.terminal import reason, show
 
 if TYPE_CHECKING:
@@ -23,8 +22,11 @@ WRITTEN_CLASSES = 20  # up to here the numbers of a confusion matrix fit into it
 
 
 def colours() -> Tensor:
-    """The colours of classes, uint8 (256, 3)."""
-    return torch.tensor(palette(), dtype=torch.uint8).view(256, 3)
+    """The colours of class ids, uint8 (256, 3), black first and 255 light grey: their bits spread over the channels."""
+    ids, bits, channels = torch.arange(255)[:, None, None], torch.arange(8), torch.arange(3)[:, None]
+    # Of every three bits red, green and blue take one each, as in VOC; the first three are their highest bits.
+    values = (((ids >> (3 * bits + channels)) & 1) << (7 - bits)).sum(2)  # (255, 3)
+    return torch.cat([values, torch.tensor([[224, 224, 192]])]).to(torch.uint8)
 
 
 def pixels_of(image: Tensor, preset: Any) -> Tensor:

@@ -23,7 +23,6 @@ from engine.tasks.pictures import (
     require_pictures,
     rows_figure,
 )
-from utils.system.palette import palette
 from utils.system.terminal import show, tell
 
 IGNORED = 255  # in a mask: pixels of no class, which count for nothing
@@ -165,7 +164,7 @@ class Segmentation(DenseTask):
                 score = F.interpolate(score[None], size=size, mode="bilinear", align_corners=False)[0]  # (K, H, W)
                 ids = score.argmax(0).cpu()  # (H, W)
                 mask = Image.fromarray(ids.to(torch.uint8).numpy())
-                mask.putpalette(palette())
+                mask.putpalette(colours().flatten().tolist())
                 mask.save(prediction_path(file, ".png"))
                 tell(f"{show(file)}: {contents(ids, names)}")
         require_pictures(first, pictures)

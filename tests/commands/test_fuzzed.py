@@ -81,7 +81,7 @@ def test_no_value_of_any_flag_is_a_fault(kind, tmp_path, monkeypatch):
 PATHS = ["missing", "empty", "file", "file/below", "dangling", "loop", "pipe", "list.json", "dict.json", "deep.json"]
 PATHS += ["folder", "/dev/null", "/dev/zero", "/proc/self/mem", "/sys/kernel", "~nobody", "", "x" * 300, "a/" * 3000]
 PATHS += ["a\0b", "\udce4", "-x"]
-PREPARED = ("aid", "flowers102", "mit67", "plantvillage", "scenes")
+PREPARED = ("aid", "flowers102", "mit67", "plantvillage")
 USES = {  # what takes a path, which is none of these in all cases
     **{f"{kind} --{flag}": (SCRIPTS[kind].main, [f"--{flag}={{}}"]) for kind in SCRIPTS for flag in ("data", "resume")},
     **{f"--task {task}": (SCRIPTS["search"].main, ["--task", task, "--data={}"]) for task in ("segment", "detect")},
@@ -101,7 +101,6 @@ WRITTEN = {
        for kind, tiny in (("search", TINY_SEARCH), ("retrain", TINY_RETRAIN))},
     "auto": (SCRIPTS["search"].main, [*TINY_SEARCH, "--resume=auto", "--result={}"]),
     "prepare --out": (command.main, ["aid", "--source=empty", "--out={}"]),
-    "scenes --out": (command.main, ["scenes", "--source=empty", "--out={}"]),
 }  # fmt: skip
 
 
