@@ -134,10 +134,6 @@ class Loader(ABC):
             # Shares differ by one image at most, and none is in two.
             yield number, positions, slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
 
-    def positions(self) -> Iterator[Tensor]:
-        """Which images each batch of this process holds, (n,), in the order in which iterating yields them."""
-        return (positions[share] for _, positions, share in self._shares())
-
     @abstractmethod
     def __iter__(self) -> Iterator[Batch]:
         """The batches of this process, from ``start`` on."""

@@ -77,7 +77,7 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
     )
     loaders = {name: task.wrap(loader) for name, loader in loaders.items()}
     train = loaders["train"]
-    spec.require_batch(task.input_side(dataset.preset.image_size), train.smallest_batch, train.split)
+    spec.require_batch(dataset.preset.image_size, train.smallest_batch, train.split)
     if recipe.mixup or recipe.cutmix:
         loaders["train"] = MixedLoader(train, spec.num_classes, mixup=recipe.mixup, cutmix=recipe.cutmix)
     # By image size, as published.

@@ -106,8 +106,7 @@ class Scorer:
         with self.precision.autocast():
             # The images of all batches of the group in one pass: (sum of sizes, ...).
             outputs, aux = self.supernet(group.stemmed, genotype)
-        answers = [len(targets) for targets in group.targets]  # one an image; of a jigsaw one for four tiles
-        by_head = [x.split(answers) for x in (outputs, *aux)]  # of each head the answers by batch: (n, ...)
+        by_head = [x.split(group.sizes) for x in (outputs, *aux)]  # of each head the answers by batch: (n, ...)
         for (output, *further), targets in zip(zip(*by_head, strict=True), group.targets, strict=True):
             meter.update(self.task.validation_loss(output, targets), output, further, targets)
             done()

@@ -71,7 +71,7 @@ def open_search(context: RunContext, task: Task) -> SearchData:
         world_size=context.world.size,
     )
     loaders = {name: task.wrap(loader) for name, loader in loaders.items()}
-    side = task.input_side(dataset.preset.image_size)
+    side = dataset.preset.image_size
     for loader in loaders.values():
         spec.require_batch(side, loader.smallest_batch, loader.split)
     drop_path = STRUCTURES[config.space].search_drop_path if config.drop_prob is None else config.drop_prob

@@ -51,7 +51,7 @@ def open_data(
         space=space,
         head=task.head,
     )
-    spec.require_size(task.input_side(source.preset.image_size), task.input_title(source.preset.image_size))
+    spec.require_size(source.preset.image_size)
     with context.world.main_first():  # it may download them, and a second download would write over the first
         dataset = load(
             source,

@@ -16,7 +16,6 @@ from models.dense_heads import Detector, Segmenter, dense
 from models.plan import CellPlan
 from models.spec import NetworkSpec
 
-TILES = 4  # of an image, that the head of a jigsaw joins
 WINDOW = 5  # pixels that the auxiliary head of a stack averages, and by how many it steps: small images, large ones
 STEPS = (3, 2)
 
@@ -69,21 +68,6 @@ class PooledLinear(nn.Linear):
         if self.dropout and self.training:
             averages = F.dropout(averages, self.dropout)
         return super().forward(averages)  # (N, C) -> (N, outputs)
-
-
-class JoinedTiles(PooledLinear):
-    """Average the map of each tile over its pixels, lay the tiles of an image side by side, one linear map.
-
-    ``width``: channels of a map, which holds the tiles of an image in a row. Reads features as PooledLinear does.
-    """
-
-    def __init__(self, width: int, outputs: int, of: int | None = None) -> None:
-        super().__init__(TILES * width, outputs, of)
-
-    def pooled(self, features: Features) -> Tensor:
-        """Turn features of (4 N) tiles into (N, 4 C)."""
-        x = super().pooled(features)  # (4 N, C)
-        return x.reshape(len(x) // TILES, self.in_features)
 
 
 def classify(
@@ -166,7 +150,6 @@ HeadBuilder = Callable[[NetworkSpec, Sequence[CellPlan]], tuple[nn.Module, list[
 # heads of its own in their place (models.structures).
 HEADS: dict[str, HeadBuilder] = {
     "classify": classify,
-    "jigsaw": partial(classify, head=JoinedTiles),
     "segment": partial(dense, head=Segmenter),
     "detect": partial(dense, head=Detector),
 }

@@ -65,14 +65,13 @@ class NetworkSpec:
             side = self.halved(side)
         return side
 
-    def require_size(self, image_size: int, name: str | None = None) -> None:
-        """Refuse, with SizeError, images that the stages would shrink to nothing. ``name``: of their size."""
+    def require_size(self, image_size: int) -> None:
+        """Refuse, with SizeError, images that the stages would shrink to nothing."""
         if self.smallest_map(image_size) < 1:
             divisor = STEMS[self.stem].divisor
-            name = name or f"image size {image_size}"
             needed = (2 ** len(self.blocks) - 1) * divisor + 1  # the stem rounds up
             raise SizeError(
-                f"{name} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
+                f"image size {image_size} is too small for {len(self.blocks)} stages behind the {self.stem} stem: "
                 f"at least {needed} pixels are needed"
             )
         coarsest = STEMS[self.stem].divisor * 2 ** self.search_space.reductions(self.blocks)

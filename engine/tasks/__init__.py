@@ -3,11 +3,10 @@
 from engine.tasks.base import Loss, Meter, Score, Task
 from engine.tasks.classification import Classification
 from engine.tasks.detection import Detection
-from engine.tasks.pretext import Jigsaw, Rotation
+from engine.tasks.pretext import Rotation
 from engine.tasks.segmentation import Segmentation
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Rotation, Jigsaw, Segmentation, Detection)}
-PRETEXTS = tuple(name for name, task in TASKS.items() if not task.uses_labels)
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Rotation, Segmentation, Detection)}
 SCORES = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.scores()))  # of any task, for --score
 
-__all__ = ["PRETEXTS", "SCORES", "TASKS", "Loss", "Meter", "Score", "Task"]
+__all__ = ["SCORES", "TASKS", "Loss", "Meter", "Score", "Task"]

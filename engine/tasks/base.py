@@ -110,7 +110,6 @@ class Task(ABC):
     targets: ClassVar[str] = "labels"  # what comes with an image: labels, masks or boxes
     uses_labels: ClassVar[bool] = True  # False where the targets are made from the images alone
     kept_off: ClassVar[Mapping[str, Any]] = {}  # flags of a training that its targets cannot follow, as they are off
-    shows_whole_images: ClassVar[bool] = True  # False where a network is shown parts of them
 
     # How it is measured.
     measure: ClassVar[str]  # the metric of an epoch that networks are compared by, higher is better
@@ -177,16 +176,6 @@ class Task(ABC):
             raise UsageError(
                 f"--export: --task {cls.name} cannot be exported, part of what it does is outside of the network"
             )
-
-    @classmethod
-    def input_side(cls, image_size: int) -> int:
-        """The side in pixels of what a network is shown of images of a size."""
-        return image_size
-
-    @classmethod
-    def input_title(cls, image_size: int) -> str:
-        """The same as messages call it."""
-        return f"image size {image_size}"
 
     @classmethod
     def wrap(cls, loader: Any) -> Any:

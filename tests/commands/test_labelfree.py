@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from data.torchvision_sets import IDX_FILES
-from engine.tasks import PRETEXTS
 from engine.tasks.pretext import VIEWS
 from tests.harness import (
     close_weights,
@@ -26,53 +25,46 @@ from tests.harness import (
 )
 from tests.idx import idx, idx_files
 
-# Of 32x32 pixels a jigsaw leaves 12, which the quarter stem makes 3.
-QUICK = "--train_images 80 --batch_size 20 --epochs 2 --controller_steps 2 --valid_steps 1 --no-tensorboard".split()
+QUICK = (
+    "--task rotation --train_images 80 --batch_size 20 --epochs 2 --controller_steps 2 --valid_steps 1 --no-tensorboard"
+).split()
 
 
-@pytest.fixture(scope="module", params=PRETEXTS)
-def whole(request, tmp_path_factory):
-    """The flags of a search for each task, and where it ran without interruption."""
-    flags = [*QUICK, "--task", request.param]
-    return flags, finished("search", tmp_path_factory.mktemp(request.param), *flags)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Where a search ran without interruption."""
+    return finished("search", tmp_path_factory.mktemp("rotation"), *QUICK)
 
 
 def test_stops_within_both_phases_change_nothing(whole, tmp_path):
-    flags, folder = whole
-    going_on = [*flags, "--resume", "auto", "--num_class", "10"]  # of the data; the answers are 4 or 24
-    interrupted(lambda: start("search", tmp_path, *flags), lambda: start("search", tmp_path, *going_on), 2, 5)
-    same_run(folder, only_run(tmp_path, "search"), "search")
+    going_on = [*QUICK, "--resume", "auto", "--num_class", "10"]  # of the data; the answers are 4
+    interrupted(lambda: start("search", tmp_path, *QUICK), lambda: start("search", tmp_path, *going_on), 2, 5)
+    same_run(whole, only_run(tmp_path, "search"), "search")
 
 
 def test_every_view_that_the_shared_weights_see_is_on_record(whole):
-    rewards = genotypes(whole[1])["reward_images"]
-    for record in metrics(whole[1]):
+    rewards = genotypes(whole)["reward_images"]
+    for record in metrics(whole):
         assert record["images/trained"] == VIEWS * (80 - rewards)
         assert record["images/scored"] % VIEWS == 0
 
 
-@pytest.fixture(scope="module")
-def halves(tmp_path_factory):
-    """Where an epoch of each task ran in two processes with half the batch."""
-    folder, flags = tmp_path_factory.mktemp("two"), [*QUICK, "--epochs", "1", "--batch_size", "10"]
-    done = together(*(job(folder / task, "search", *flags, "--task", task, fault="norms") for task in PRETEXTS))
+def test_two_processes_train_as_one_does(tmp_path, monkeypatch):
+    flags = [*QUICK, "--epochs", "1"]
+    done = together(job(tmp_path / "two", "search", *flags, "--batch_size", "10", fault="norms"))
     assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_two_processes_train_as_one_does(whole, halves, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "batch_norm", norm_by_image)
-    one = finished("search", tmp_path, *whole[0], "--epochs", "1")
-    two = only_run(halves / whole[0][-1], "search")
+    one = finished("search", tmp_path / "one", *flags)
+    two = only_run(tmp_path / "two", "search")
     close_weights(one, two, rtol=1e-3, atol=1e-4)
     assert metrics(one)[0]["shared/loss"] == pytest.approx(metrics(two)[0]["shared/loss"], rel=1e-4)
 
 
 def test_what_is_retrained_is_a_network_of_the_classes_of_the_data(whole, tmp_path):
-    document = genotypes(whole[1])
-    assert document["task"] == whole[0][-1]
+    document = genotypes(whole)
+    assert document["task"] == "rotation"
     assert (document["num_classes"], document["head"]) == (10, "classify")
-    stored = json.loads((whole[1] / "genotypes.json").read_text())["candidates"][0]
+    stored = json.loads((whole / "genotypes.json").read_text())["candidates"][0]
     command = printed_command(f"retrain it with: {stored['retrain']}")
     assert "--task" not in command
     more = ["--stem", document["stem"], "--epochs", "1", "--batch_size", "60", "--no-tensorboard"]
@@ -81,14 +73,13 @@ def test_what_is_retrained_is_a_network_of_the_classes_of_the_data(whole, tmp_pa
     assert result["parameters"] == stored["parameters"] + stored["aux_parameters"]
 
 
-@pytest.mark.parametrize("task", PRETEXTS)
-def test_permuting_the_labels_changes_no_byte(task, tmp_path, monkeypatch):
+def test_permuting_the_labels_changes_no_byte(tmp_path, monkeypatch):
     """Of train/ and of val/; how both are divided, what is kept of train/, and all draws stay the same."""
     raw = tmp_path / "data" / "FashionMNIST" / "raw"
     content, found = idx_files(raw, (150, 40)), []
     monkeypatch.chdir(tmp_path)
     for name in ("first", "second"):
-        flags = [*QUICK, "--data", "data", "--train_images", "120", "--epochs", "1", "--task", task]
+        flags = [*QUICK, "--data", "data", "--train_images", "120", "--epochs", "1"]
         folder = finished("search", tmp_path / name, *flags)
         text = (folder / "genotypes.json").read_text().replace(str(folder), "")
         found.append((text, metrics(folder)))
@@ -101,22 +92,16 @@ def test_permuting_the_labels_changes_no_byte(task, tmp_path, monkeypatch):
 
 def test_what_cannot_be_is_refused(capsys, tmp_path):
     flags = ["--data", "digits", "--result", str(tmp_path)]
-    text = refusal("search", capsys, *flags, "--task", "jigsaw", "--blocks", "[1,1]")
-    assert "tile of 12 pixels, of images of 32, is too small for 2 stages" in text
-    text = refusal("search", capsys, *flags, "--task", "jigsaw", "--blocks", "[1]", "--rank_by", "nwot")
-    assert "ranked by shared only" in text
-    for task in PRETEXTS:
-        text = refusal("retrain", capsys, *flags, "--task", task)
-        assert "without it" in text
+    assert "without it" in refusal("retrain", capsys, *flags, "--task", "rotation")
     assert not list(tmp_path.iterdir())
 
 
 def test_networks_that_are_not_trained_are_ranked_by_their_answers_to_rotations(tmp_path):
-    flags = [*QUICK, "--task", "rotation", "--rank_by", "nwot", "--epochs", "1", "--controller_steps", "0"]
+    flags = [*QUICK, "--rank_by", "nwot", "--epochs", "1", "--controller_steps", "0"]
     document = genotypes(finished("search", tmp_path, *flags))
     assert all(candidate["score"] > 0 for candidate in document["candidates"])
 
 
 def test_the_warning_is_one_line_in_the_log(whole):
-    lines = [line for line in (whole[1] / "log.txt").read_text().splitlines() if "--task rotation asks" in line]
-    assert len(lines) == (whole[0][-1] == "rotation")
+    lines = [line for line in (whole / "log.txt").read_text().splitlines() if "--task rotation asks" in line]
+    assert len(lines) == 1

@@ -7,11 +7,11 @@ from data.images import Images
 from data.loaders import make_loader
 from data.mixing import MixedLoader
 from data.presets import large, small
-from engine.tasks import PRETEXTS, TASKS
+from engine.tasks import TASKS
 
 WRAPPERS = {
     "mixed": lambda loader: MixedLoader(loader, 3, mixup=1.0),
-    **{name: TASKS[name].wrap for name in PRETEXTS},
+    "rotation": TASKS["rotation"].wrap,
 }
 
 

@@ -8,7 +8,6 @@ import torch
 
 import train_search_cifar
 from engine.configuration import parse_search
-from engine.tasks import PRETEXTS
 from engine.tasks.pretext import VIEWS
 from models.cost import network_cost
 from models.spec import NetworkSpec
@@ -181,7 +180,7 @@ def test_a_budget_of_images_counts_every_view_that_a_task_without_labels_shows()
     shape = ["--blocks", "[1]", "--stem", "full", "--child_out_filters", "4", "--device", "cpu"]
     plans = [
         make_plan("slnas", "slnas", shape, SEARCH, ["--task", task], views * 5000)
-        for task, views in (("classify", 1), *((name, VIEWS) for name in PRETEXTS))
+        for task, views in (("classify", 1), ("rotation", VIEWS))
     ]
     assert plans[0].epochs > 1
     assert {plan.epochs for plan in plans} == {plans[0].epochs}
