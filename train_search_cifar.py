@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             # The result: candidates are ranked, the best are trained and ranked by that, and written for a retraining.
             ranking = rank_candidates(run, sampler, scorer, rankers, data.rewards, samples=config.derive_samples)
-            ranking = train_finals(run, ranking, sampler, images=data.weights.num_images)
+            ranking = train_finals(run, ranking, images=data.weights.num_images)
             write_search(run, ranking, sampler, scorer, data)
     return 0
 

@@ -7,7 +7,7 @@ training is a piece in the run folder, so that what is trained is never trained 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from controller.positions import CellPositions
 from engine.finite import NotFiniteError
 from engine.open_search import OpenSearch, open_search
 from engine.passes import Learner, evaluate, train_pass
@@ -56,7 +55,6 @@ class Final(NamedTuple):
 
 
 Finals = Mapping[Genotype, Sequence[Final]]  # of each finalist one a round
-Chooser = Callable[[int, int, Finals], Sequence[Genotype]]  # of a round, so many of them, after the finals so far
 
 
 def finals_first(finals: Finals, ranked: Sequence[Genotype]) -> list[Genotype]:
@@ -92,7 +90,7 @@ def images_of_finals(config: FinalsConfig, steps: int, trained: int, scored: int
 def run_finals(
     config: FinalsConfig,
     run: Path,
-    choose: Chooser,
+    order: Sequence[Genotype],
     make_pieces: Maker,
     *,
     steps: int,
@@ -100,7 +98,7 @@ def run_finals(
     folder: Path,
     device: torch.device | None,
 ) -> Finals:
-    """Train ``config.finals`` candidates, and fewer from round to round; ``choose`` says which.
+    """Train the first ``config.finals`` of ``order``, then from round to round fewer: the best of the round before.
 
     ``run``: the folder of the search, whose checkpoint has the shared weights, of ``searched`` epochs; ``steps``: of an
     epoch of a final; ``folder``: of the pieces.
@@ -108,10 +106,8 @@ def run_finals(
     finals: dict[Genotype, list[Final]] = {}
     first = epochs_of_finals(config, steps)
     for number, count in enumerate(entrants(config.finals, config.final_rounds)):
-        epochs, genotypes = first * FACTOR**number, choose(number, count, finals)
-        # A few epochs rank better from shared weights, many from scratch (docs/results.md).
-        start = config.finals_start if config.finals_start != "mixed" else SHARED if number == 0 else SCRATCH
-        pieces = []
+        epochs, genotypes = first * FACTOR**number, finals_first(finals, order)[:count]
+        start, pieces = config.finals_start, []
         for genotype in genotypes:
             # Of a search that goes on for more epochs the shared weights are others, and so are these finals.
             weights = start if start == SCRATCH else f"{start}{searched}"
@@ -123,48 +119,6 @@ def run_finals(
             finals.setdefault(genotype, []).append(final)
     _opened.cache_clear()
     return finals
-
-
-# Who goes on
-
-
-def by_rank(order: Sequence[Genotype]) -> Chooser:
-    """The first of ``order``, and from the second round on the best of the round before."""
-
-    def choose(number: int, n: int, finals: Finals) -> Sequence[Genotype]:
-        return (finals_first(finals, order) if number else order)[:n]
-
-    return choose
-
-
-def by_predictor(order: Sequence[Genotype], facts: Mapping[Genotype, Sequence[float]]) -> Chooser:
-    """The first of ``order``; then those that a model of all finals so far finds best, among all of them.
-
-    A Gaussian process on the integers of a genotype, one-hot, and its ``facts``: costs and scores of any scale.
-    """
-
-    def choose(number: int, n: int, finals: Finals) -> Sequence[Genotype]:
-        if not number:
-            return order[:n]
-        from scipy.stats import norm
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import RBF
-        from sklearn.preprocessing import StandardScaler
-
-        of = order[0]
-        rows = CellPositions(len(of.cells), of.sharing, of.space).one_hot(order)  # (candidates, options)
-        rows /= math.sqrt(len(of.cells) * len(of.cells[0]))
-        numbers = torch.tensor([facts[genotype] for genotype in order], dtype=torch.float64).nan_to_num()
-        numbers = torch.from_numpy(StandardScaler().fit_transform(numbers)) / math.sqrt(numbers.shape[1])
-        features = torch.cat([rows, numbers], dim=1).numpy()  # both parts of about the same length
-        best_first = finals_first(finals, order)[: len(finals)]
-        worth = norm.isf([(place + 0.5) / len(finals) for place in range(len(finals))])  # normal, by rank
-        model = GaussianProcessRegressor(RBF(1.0), alpha=0.1, optimizer=None)
-        model.fit(features[[order.index(genotype) for genotype in best_first]], worth)
-        mean = model.predict(features)
-        return [order[i] for i in sorted(range(len(order)), key=lambda i: -mean[i])[:n]]
-
-    return choose
 
 
 # One training

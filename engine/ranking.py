@@ -7,15 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from controller.constraints import pareto_front
 from controller.genotype_sampler import GenotypeSampler
 from controller.ranking import Ranked, Ranker, mean_of_ranks, rank
 from controller.sampling import NothingFitsError
 from data.loaders import Loader
 from engine.configuration import rankers_in
-from engine.finals import Chooser, Finals, by_predictor, by_rank, finals_first, run_finals
+from engine.finals import Finals, finals_first, run_finals
 from engine.finite import ScoreError
 from engine.pieces import Workplace, make
 from engine.run_state import RunState
@@ -120,7 +118,7 @@ def untrained_scores(run: RunState, name: str, ranker: Ranker, candidates: Seque
     return scores
 
 
-def train_finals(run: RunState, ranking: Ranking, sampler: GenotypeSampler, *, images: int) -> Ranking:
+def train_finals(run: RunState, ranking: Ranking, *, images: int) -> Ranking:
     """The ranking when its best candidates were trained as --finals says: they come first, by what they reached.
 
     ``images``: that they are trained on.
@@ -140,7 +138,7 @@ def train_finals(run: RunState, ranking: Ranking, sampler: GenotypeSampler, *, i
     finals = run_finals(
         replace(config, finals=n),
         folder,
-        chooser(config, order, ranking, sampler),
+        order,
         lambda pieces: make(pieces, place),
         searched=config.epochs,
         steps=-(-images // config.batch_size),  # each is trained in one process, whatever there are
@@ -151,21 +149,6 @@ def train_finals(run: RunState, ranking: Ranking, sampler: GenotypeSampler, *, i
     candidates = [by_final[genotype] for genotype in finals_first(finals, order)]
     seconds = ranking.seconds + time.perf_counter() - began
     return replace(ranking, candidates=candidates, finals=finals, seconds=seconds)
-
-
-def chooser(config: SearchConfig, order: Sequence[Genotype], ranking: Ranking, sampler: GenotypeSampler) -> Chooser:
-    """Who goes on from round to round, as --finals_by says."""
-    if config.finals_by == "predictor":
-        costs = ("parameters", "macs")
-        facts = {
-            g: [*(sampler.constraints.cost(name, g) for name in costs), *(c[g] for c in ranking.columns.values())]
-            for g in order
-        }
-        return by_predictor(order, facts)
-    if config.finals_by == "random":
-        shuffled = torch.randperm(len(order), generator=sampler.generator("finals")).tolist()
-        return by_rank([order[i] for i in shuffled])
-    return by_rank(order)
 
 
 def front_cost(config: SearchConfig) -> str:

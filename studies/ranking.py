@@ -19,7 +19,7 @@ from typing import Any
 from controller.ranking import mean_of_ranks
 from controller.sampling import POPULATIONS
 from engine.configuration import rankers_in
-from engine.finals import by_rank, epochs_of_finals, finals_first, run_finals
+from engine.finals import epochs_of_finals, finals_first, run_finals
 from engine.open_search import OpenSearch, open_search, shared_metrics
 from engine.pieces import Maker
 from models.deployment import Deployment
@@ -210,9 +210,7 @@ def rank_by_finals(
     order = [g for _, g in sorted(zip(before, study.genotypes, strict=True), key=lambda pair: (-pair[0], pair[1]))]
     folder = log.folder / "finals" / Path(run).name
     steps = len(s.data.weights)
-    finals = run_finals(
-        c, Path(run), by_rank(order), make_pieces, steps=steps, searched=s.epoch, folder=folder, device=None
-    )
+    finals = run_finals(c, Path(run), order, make_pieces, steps=steps, searched=s.epoch, folder=folder, device=None)
     best_first, epochs = finals_first(finals, order), epochs_of_finals(c, steps)
     name = f"finals: {c.finals}, {epochs} epochs, {c.finals_start}"
     return {name: [float(-best_first.index(genotype)) for genotype in study.genotypes]}

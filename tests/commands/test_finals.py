@@ -21,7 +21,7 @@ from utils.system import checkpoint
 IMAGES = 200
 FINALS = (
     f"--train_images {IMAGES} --batch_size 40 --epochs 1 --derive_samples 5 --no-tensorboard --seed 5 --canonical "
-    "--rank_by parameters,shared --finals 4 --final_epochs 1 --finals_start mixed"
+    "--rank_by parameters,shared --finals 4 --final_epochs 1 --finals_start shared"
 ).split()
 COMMAND = [*TINY_SEARCH, *FINALS]
 SCRATCH = "--recipe halving --epochs 0 --derive_samples 5 --finals 4 --final_epochs 1 --rank_by macs".split()
@@ -53,8 +53,7 @@ def test_finalists_come_first_in_the_order_of_how_far_they_came_and_what_they_re
     for pair in (finals[:2], finals[2:]):
         assert pair[0]["score"] >= pair[1]["score"]
     assert all({"parameters", "shared"} == set(c["scores"]) for c in candidates)
-    # Only the first round begins with the shared weights, by default.
-    assert [final["start"] for final in finals] == ["scratch", "scratch", "shared", "shared"]
+    assert {final["start"] for final in finals} == {"shared"}
 
 
 def test_images_are_counted_and_what_finals_changed_is_said(searched):
@@ -104,7 +103,7 @@ def test_a_killed_search_repeats_an_epoch_of_one_final_at_most(searched, tmp_pat
     command = [sys.executable, "train_search_cifar.py", *COMMAND, "--result", str(tmp_path), "--resume", "auto"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
-        while not list(tmp_path.glob("search/*/finals/*-scratch-3-1.pt")):  # the first epoch of a second round
+        while not list(tmp_path.glob("search/*/finals/*-shared1-3-1.pt")):  # the first epoch of a second round
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -179,8 +178,8 @@ def test_a_search_that_goes_on_trains_its_finals_anew_where_they_begin_with_othe
     before = finals_of(folder)
     assert status([*COMMAND, "--result", str(tmp_path), "--resume", str(folder), "--epochs", "2"]) == 0
     added = finals_of(folder).keys() - before.keys()
-    assert len([name for name in added if "-shared2-" in name]) == 4
-    assert [c["final"]["start"] for c in genotypes(folder)["candidates"] if "final" in c][2:] == 2 * ["shared"]
+    assert len([name for name in added if "-shared2-" in name]) == 6
+    assert [c["final"]["start"] for c in genotypes(folder)["candidates"] if "final" in c] == 4 * ["shared"]
 
 
 def test_more_finals_than_candidates_are_all_of_them(tmp_path, capsys):

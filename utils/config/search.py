@@ -34,10 +34,7 @@ class FinalsConfig:
         default_text="2, or what makes 250 steps",
     )
     final_rounds: int | None = FINALS(None, "at most", numbers.positive_int, default_text="until one is left")
-    finals_start: str = FINALS(
-        "scratch", "their first weights; mixed: shared ones in the first round", choice=(SHARED, SCRATCH, "mixed")
-    )
-    finals_by: str = FINALS("ranking", "who chooses them", choice=("ranking", "predictor", "random"))
+    finals_start: str = FINALS("scratch", "their first weights", choice=(SHARED, SCRATCH))
 
 
 @dataclass(frozen=True, kw_only=True)

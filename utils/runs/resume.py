@@ -34,7 +34,7 @@ FREE = {
     "export",
     "export_normalise",
     "rank_by",  # at the end alone: a ranker that cannot rank is exchanged, and no epoch is lost
-    *("finals", "final_epochs", "final_rounds", "finals_start", "finals_by", "jobs", "cluster", "slurm"),
+    *("finals", "final_epochs", "final_rounds", "finals_start", "jobs", "cluster", "slurm"),
 }
 # Where content comes from: the content is compared in their place (require_same_data), or read no more.
 PLACES = {"data", "dataset", "arch", "inherit"}
