@@ -1,4 +1,4 @@
-"""Constraints on what the chosen network may cost, and cost in the reward (docs/strategies.md, section 10).
+"""Constraints on what the chosen network may cost (docs/strategies.md, section 10).
 
 How a cost is found is passed in.
 """
@@ -17,16 +17,14 @@ MEASURED = "latency_ms"
 
 
 class Constraints:
-    """Say which genotypes cost too much, and what a score is worth at its cost.
+    """Say which genotypes cost too much.
 
     ``costs``: name -> function of a genotype, cheap ones first; each is called once a genotype. ``maxima``: the
-    largest value allowed, for some of the names. ``weight``: with a positive one the maxima become targets
-    and nothing is drawn again; a reward is multiplied by (cost / target) ** -weight instead (MnasNet's soft
-    form, arXiv 1807.11626, equation 2).
+    largest value allowed, for some of the names.
     """
 
-    def __init__(self, costs: CostFunctions, maxima: Mapping[str, float], weight: float = 0.0) -> None:
-        self.costs, self.maxima, self.weight = costs, maxima, weight
+    def __init__(self, costs: CostFunctions, maxima: Mapping[str, float]) -> None:
+        self.costs, self.maxima = costs, maxima
         self.known: dict[tuple[str, Genotype], float] = {}
         self.smallest: dict[str, float] = {}
         self.drawn, self.accepted = 0, 0
@@ -51,16 +49,8 @@ class Constraints:
 
     @property
     def filter(self) -> Callable[[Genotype], bool] | None:
-        """The test that draws must pass: none where there are no constraints, or where they are soft."""
-        return self.fits if self.maxima and not self.weight else None
-
-    def reward(self, score: float, genotype: Genotype) -> float:
-        """The score, multiplied where constraints are soft by (cost / target) ** -weight for each of them."""
-        # MnasNet's soft form: a network at twice the limit loses a factor of 2 ** weight.
-        if self.weight:
-            for name, target in self.maxima.items():
-                score *= (self.cost(name, genotype) / target) ** -self.weight
-        return score
+        """The test that draws must pass: none where there are no constraints."""
+        return self.fits if self.maxima else None
 
     def state_dict(self) -> dict[str, Any]:
         """What was measured rather than computed, and so would not come out the same again."""

@@ -178,8 +178,6 @@ def check_search(config: SearchConfig) -> None:
         raise UsageError(f"--nao_replace {config.nao_replace} leaves nothing of --nao_pool {config.nao_pool}")
     if config.nao_best > config.nao_pool:
         raise UsageError(f"--nao_best {config.nao_best} is more than --nao_pool {config.nao_pool} has")
-    if config.cost_weight and not any((config.max_params, config.max_macs, config.max_latency_ms)):
-        raise UsageError("--cost_weight needs a target: --max_params, --max_macs or --max_latency_ms")
     _check_finals(config)
     _check_space(config)
     _check_gradients(config)

@@ -59,7 +59,7 @@ def rank_candidates(
     rewards.set_epoch(0)  # statistics are those of a batch, so which images share one has to be settled
     drawn = sampler.finalists(samples, "derive")  # several may be the same
     # In an order that all processes share.
-    candidates = sorted(genotype for genotype in set(drawn) if limits.weight or limits.meets(genotype))
+    candidates = sorted(genotype for genotype in set(drawn) if limits.meets(genotype))
     if not candidates:
         raise UsageError(limits.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
     columns, metrics = {}, {}

@@ -113,9 +113,7 @@ def teach_strategy(
             genotypes = sampler.ask(n, "propose", epoch, step)
             sampler.seen.add(genotypes)
             scores = score_once(run, scorer, genotypes, reward_batches)
-            limits = sampler.constraints  # soft ones make a score worth less
-            rewards_of = [limits.reward(score, g) for score, g in zip(scores, genotypes, strict=True)]
-            position.phase_state.append(sampler.strategy.tell(rewards_of))
+            position.phase_state.append(sampler.strategy.tell(scores))
             # The only place to stop: whatever was asked for has been told, and its row is kept for the resumed phase.
             progress(step)
             run.step_done(step)

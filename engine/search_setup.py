@@ -124,7 +124,6 @@ def build_sampler(context: RunContext, deployment: Deployment) -> GenotypeSample
     limits = Constraints(
         cost_functions(deployment, context.world, context.device, config.latency_batch),
         {name: most for name, most in maxima.items() if most is not None},
-        config.cost_weight,
     )
     without = f"--warmup_epochs {config.warmup_epochs}" if config.warmup_epochs >= config.epochs else None
     if not config.controller_steps and config.searcher not in GRADIENT:

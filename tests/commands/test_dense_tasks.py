@@ -77,7 +77,7 @@ def test_a_search_is_scored_by_what_its_task_measures_and_tells_how_to_retrain(t
     assert scores == [c[name] for c in document["candidates"]] == sorted(scores, reverse=True)
     assert all(0 <= line[f"valid/{name}"] <= 100 for line in metrics(search))
     if task == "detect":
-        assert min(scores) > 0, "evolution and soft limits need that"
+        assert min(scores) > 0, "evolution needs that"
         assert all(line["valid/fit"] > 0 for line in metrics(search))
     assert f"--task {task}" in document["candidates"][0]["retrain"]
     assert document["candidates"][0]["aux_parameters"] == 0

@@ -192,13 +192,3 @@ def test_a_limit_that_nothing_meets_is_refused_with_the_smallest_value(searcher,
     assert error.count("\n") == 1
     assert int(float(re.search(r"macs at most 1000 \(smallest seen ([\d.e+]+)\)", error)[1])) > 1000
     assert not list(tmp_path.iterdir())
-
-
-def test_a_weight_of_cost_needs_a_target_and_then_draws_nothing_again(runs, limit, tmp_path, capsys):
-    assert start("search", tmp_path, *SMALL, "--cost_weight", "0.07") == 2
-    assert "--max_macs" in capsys.readouterr().err
-    flags = [*evolved(limit), "--cost_weight", "0.07", "--epochs", "1", "--no-tensorboard", "--valid_steps", "0"]
-    soft, hard = metrics(search(tmp_path, *flags)[0])[0], metrics(runs["evolution"][0])[0]
-    assert "controller/accepted" in hard
-    assert "controller/accepted" not in soft
-    assert hard["controller/reward"] != soft["controller/reward"]

@@ -146,7 +146,7 @@ OFF = {
     "retrain": {"mixup": 0, "cutmix": 0, "random_erasing": 0, "augment": "none", "ema": 0, "label_smoothing": 0},
 }
 OFF["retrain"] |= OFF["search"]
-OFF["search"] |= {"warmup_epochs": 0, "entropy_weight": 0, "entropy_in_loss": 0, "cost_weight": 0}
+OFF["search"] |= {"warmup_epochs": 0, "entropy_weight": 0, "entropy_in_loss": 0}
 
 
 @pytest.mark.parametrize("task", ["classify", "segment", "detect"])

@@ -62,9 +62,6 @@ class SearchConfig(FinalsConfig, JobsConfig, CommonConfig):
     max_macs: float | None = LIMITS(None, "multiply-accumulates of one image", numbers.positive)
     max_latency_ms: float | None = LIMITS(None, "milliseconds of a batch on --device", numbers.positive)
     latency_batch: int = LIMITS(1, "images in that batch", numbers.positive_int)
-    cost_weight: float = LIMITS(
-        0.0, "soft limits: reward x (cost / limit) ** -weight, and nothing is drawn again", numbers.non_negative
-    )
     deploy_filters: int | None = LIMITS(None, "its filters", numbers.filters, default_text="the search's")
     deploy_blocks: tuple[int, ...] | None = LIMITS(None, "its blocks", BLOCKS, default_text="the search's")
     deploy_layers: int | None = LIMITS(None, "its layers", LAYERS, default_text="the space's own")
