@@ -18,7 +18,6 @@ from pathlib import Path
 
 from data import presets
 from data.decoding import DataError, Fault
-from data.dense.coco import holds
 from data.dense.layouts import mask_classes, object_classes
 from data.files import few_classes, list_dense, listed_dataset, look_at_sides, recognise
 from data.folders import SIDES, Listed, list_folder
@@ -67,10 +66,8 @@ def targets_in(folder: Path) -> list[str]:
     present = []
     for targets in (MASKS, BOXES):
         with suppress(DataError):
-            name = recognise(folder, targets)
-            # Of a JSON that has neither, it is boxes that are missed.
-            if name != "coco" or holds(folder, targets) or (targets == BOXES and not holds(folder, MASKS)):
-                present.append(targets)
+            recognise(folder, targets)
+            present.append(targets)
     return present
 
 

@@ -12,7 +12,7 @@ import torch
 from data import torchvision_sets
 from data.decoding import DataError
 from data.dense.masks import IGNORED
-from data.files import LAYOUTS, class_folders, dense_folder, require_classes
+from data.files import class_folders, dense_folder, require_classes
 from data.images import BOXES, LABELS, MASKS, Images
 from data.presets import Preset
 from data.sources import Dataset, digits
@@ -31,7 +31,7 @@ KINDS: dict[str, Callable[[str, Path, int | None], Dataset]] = {
     "digits": lambda _data, _root, size: digits(size),
     **{name: partial(torchvision_sets.find, name) for name in torchvision_sets.TORCHVISION},
     "folder": lambda _data, root, size: class_folders(root, size),
-    **{name: partial(_without_labels, name) for name in LAYOUTS},
+    **{name: partial(_without_labels, name) for name in ("voc", "masks", "coco")},
 }
 
 

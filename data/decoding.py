@@ -95,7 +95,7 @@ def why(error: Exception) -> str:
 @functools.cache
 def quieten() -> None:
     """Keep the warnings of decoders off the console: the picture is there, and they do not name the file."""
-    warnings.filterwarnings("ignore", module=r"PIL\.|pycocotools")
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def orientation(image: Image.Image) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ import torch
 from data import presets
 from data.decoding import DataError, Fault, refuse, stored_size
 from data.dense.coco import JSON_NAMES, list_coco
-from data.dense.layouts import list_masks, list_voc, mask_classes
+from data.dense.layouts import list_masks, mask_classes, voc_boxes, voc_masks
 from data.dense.masks import IGNORED, times
 from data.folders import SIDES, Listed, list_folder
 from data.images import BOXES, LABELS, MASKS, Entry, Images, in_threads, read_sides
@@ -23,8 +22,8 @@ from data.sources import Dataset, tensor_fingerprint
 from utils.system.terminal import reason, show
 
 PROBES = 8
-LAYOUTS = {"voc": list_voc, "masks": list_masks, "coco": list_coco}
-KNOWN = {MASKS: ("voc", "masks", "coco"), BOXES: ("voc", "coco")}  # the layouts that hold what a task reads
+# By what a task reads, the layouts that hold it, each with what lists it.
+LAYOUTS = {MASKS: {"voc": voc_masks, "masks": list_masks}, BOXES: {"voc": voc_boxes, "coco": list_coco}}
 
 
 def class_folders(root: Path, image_size: int | None) -> Dataset:
@@ -55,27 +54,25 @@ def recognise(root: Path, targets: str) -> str:
     if not root.is_dir():
         raise DataError(f"{str(root)!r:.200} is no folder")
     voc = {MASKS: "SegmentationClass", BOXES: "Annotations"}[targets]
-    if (root / "JPEGImages").is_dir() and (root / voc).is_dir():
-        return "voc"
     folders = [root, *(root / side for side in SIDES)]
-    if targets == MASKS and any((folder / "images").is_dir() and (folder / "masks").is_dir() for folder in folders):
-        return "masks"
-    if (root / "annotations").is_dir() or any((root / "train" / name).is_file() for name in JSON_NAMES):
-        return "coco"
-    if targets == MASKS and any((folder / "images").is_dir() for folder in folders):
-        return "masks"  # whose reader says what is missing
-    masks = ", nor images/ with masks/" if targets == MASKS else ""
-    coco = "train/annotations.json, nor annotations/instances_train*.json"
-    raise DataError(f"{str(root)!r:.200} holds neither JPEGImages/ with {voc}/{masks}, nor {coco}")
+    present = {
+        "voc": (root / "JPEGImages").is_dir() and (root / voc).is_dir(),
+        "masks": any((folder / "images").is_dir() and (folder / "masks").is_dir() for folder in folders),
+        "coco": (root / "annotations").is_dir() or any((root / "train" / name).is_file() for name in JSON_NAMES),
+    }
+    if name := next((name for name in LAYOUTS[targets] if present[name]), None):
+        return name
+    others = {MASKS: "images/ with masks/", BOXES: "train/annotations.json, nor annotations/instances_train*.json"}
+    raise DataError(f"{str(root)!r:.200} holds neither JPEGImages/ with {voc}/, nor {others[targets]}")
 
 
 def list_dense(root: Path, dataset: str, targets: str, fault: Fault = refuse) -> Listed:
     """What a folder of a layout, or ``auto``, holds of masks or boxes. Nothing is decoded. Raises DataError."""
     name = recognise(root, targets) if dataset == "auto" else dataset
-    if name not in KNOWN[targets]:
-        raise DataError(f"--dataset {dataset} has no {targets}: auto, {' or '.join(KNOWN[targets])}")
+    if name not in LAYOUTS[targets]:
+        raise DataError(f"--dataset {dataset} has no {targets}: auto, {' or '.join(LAYOUTS[targets])}")
     try:
-        return LAYOUTS[name](root, targets, fault)
+        return LAYOUTS[targets][name](root, fault)
     except OSError as error:
         raise DataError(f"{show(root)} cannot be read: {error.strerror}: {show(error.filename)}") from None
 
@@ -155,7 +152,7 @@ def _look(entry: Entry) -> tuple[Entry, bool]:
     upright = stored[::-1] if orientation >= 5 else stored
     stated = entry.size
     # A mask that is as large as the stored picture was drawn on it, whatever EXIF says of the picture.
-    if upright != stored and isinstance(entry.mask, Path):
+    if upright != stored and entry.mask is not None:
         stated = stored_size(entry.mask)[0]
     as_stored = stated == stored != upright
     size = stored if as_stored else upright
@@ -185,7 +182,7 @@ def few_classes(present: set[int]) -> str | None:
 
 
 def fingerprint(root: Path, sides: Sequence[Sequence[Entry]]) -> str:
-    """Of names and sizes of all files; of boxes and outlines the content, too. No file is read. Raises DataError."""
+    """Of names and sizes of all files; of boxes the content, too. No file is read. Raises DataError."""
     entries = [entry for side in sides for entry in side]
     first = entries[0] if entries else Entry(root)  # a folder that is checked may be empty
     if first.boxes is not None:
@@ -193,13 +190,8 @@ def fingerprint(root: Path, sides: Sequence[Sequence[Entry]]) -> str:
         return files[:32] + tensor_fingerprint(*(torch.from_numpy(entry.boxes) for entry in entries))[:32]
     if first.mask is None:
         return _of_files(root, [[(entry.path, entry.label) for entry in side] for side in sides])
-    if isinstance(first.mask, Path):
-        pairs = [([(entry.path, 0) for entry in side], [(entry.mask, 0) for entry in side]) for side in sides]
-        return _of_files(root, [files for pair in pairs for files in pair])
-    # Outlines have no files of their own: their numbers, then their content.
-    files = _of_files(root, [[(entry.path, len(entry.mask.objects)) for entry in side] for side in sides])
-    outlines = b"".join(json.dumps(entry.mask.objects, sort_keys=True).encode() + b"\0" for entry in entries)
-    return files[:32] + hashlib.sha256(outlines).hexdigest()[:32]
+    pairs = [([(entry.path, 0) for entry in side], [(entry.mask, 0) for entry in side]) for side in sides]
+    return _of_files(root, [files for pair in pairs for files in pair])
 
 
 def _of_files(root: Path, groups: Sequence[Sequence[tuple[Path, int]]]) -> str:

@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from tqdm import tqdm
 
 from data.decoding import DataError, Size, decode
-from data.dense.masks import Outlines, decode_mask
+from data.dense.masks import decode_mask
 from utils.system.memory import memory_share
 
 LABELS, MASKS, BOXES = "labels", "masks", "boxes"  # what a task reads of an image besides its pixels
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
     path: Path
     label: int = 0
-    mask: Path | Outlines | None = None
+    mask: Path | None = None
     boxes: np.ndarray | None = None
     size: Size | None = None
     as_stored: bool = False

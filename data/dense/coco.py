@@ -1,47 +1,47 @@
-"""COCO's JSON: the boxes or the outlines of a side, every entry looked at before it is used."""
+"""Boxes in COCO's JSON: every entry is looked at before it is used."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from data.decoding import DataError, Fault, Size, refuse, upright_size
-from data.dense.layouts import BACKGROUND, background_notices, boxed, object_classes, require_few
-from data.dense.masks import IGNORED, Outlines, is_number, outline_fault
+from data.decoding import DataError, Fault, Size, refuse
+from data.dense.layouts import background_notices, boxed, object_classes
 from data.folders import SIDES, Listed
-from data.images import BOXES, MASKS, Entry
+from data.images import Entry
 from utils.system.terminal import reason, show, some
 
 Annotation = Mapping[str, Any]
 Annotated = tuple[Path, list[Annotation], Size | None]  # an image with the size that is stated
 JSON_NAMES = ("annotations.json", "_annotations.coco.json")  # in the folder of a side; the second is Roboflow's
-KEYS = {MASKS: "segmentation", BOXES: "bbox"}  # where an annotation holds them
 
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a value from JSON is a finite number, of a size that images have."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
+
+
 # What a value from JSON has to be: a test of it, and words.
 Field = tuple[Callable[[Any], bool], str]
 ID: Field = (_is_id, "a whole number or a text")
 NAME: Field = (lambda value: isinstance(value, str) and bool(value), "a text")
-LENGTH: Field = (lambda v: v is None or (is_number(v) and v >= 1 and v == int(v)), "a whole number of pixels")
-BOX: Field = (lambda v: isinstance(v, list) and len(v) == 4 and all(map(is_number, v)), "four numbers")
+LENGTH: Field = (lambda v: v is None or (_is_number(v) and v >= 1 and v == int(v)), "a whole number of pixels")
+BOX: Field = (lambda v: isinstance(v, list) and len(v) == 4 and all(map(_is_number, v)), "four numbers")
 FLAG: Field = (lambda value: value is None or (isinstance(value, int) and value in (0, 1)), "0 or 1")
 IMAGE = {"id": ID, "file_name": NAME, "width": LENGTH, "height": LENGTH}
 CATEGORY = {"id": ID, "name": NAME}
-ANNOTATION = {"image_id": ID, "category_id": ID, "iscrowd": FLAG}
+ANNOTATION = {"image_id": ID, "category_id": ID, "iscrowd": FLAG, "bbox": BOX}
 
 
-def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
+def list_coco(root: Path, fault: Fault = refuse) -> Listed:
     """``<side>/annotations.json`` beside ``<side>/images/``, or COCO's ``annotations/instances_<side>*.json``."""
-    if targets == MASKS and find_spec("pycocotools") is None:
-        raise DataError("masks from COCO's JSON need pycocotools: pip install -r requirements-optional.txt")
     places = {side: coco_json(root, side) for side in SIDES}
     documents = {side: _document(path) for side, (path, _) in places.items()}
     names = {side: {c["id"]: c["name"] for c in documents[side]["categories"]} for side in SIDES}
@@ -49,26 +49,16 @@ def list_coco(root: Path, targets: str, fault: Fault = refuse) -> Listed:
     # In the order of their ids, which are numbers or texts.
     ordered = sorted(names["train"].items(), key=lambda item: (isinstance(item[0], str), item[0]))
     classes = tuple(name for _, name in ordered)
-    # Every pixel of a mask has a class; a box has no need of a background.
-    if targets == MASKS and BACKGROUND not in classes[:1]:
-        classes = (BACKGROUND, *classes)
-    if targets == MASKS:
-        require_few(places["train"][0], classes)
     sides: dict[str, list[Entry]] = {}
     notices: list[str] = []
     for side, (path, folders) in places.items():
-        images = _images(documents[side], path, folders, root, names[side], targets, fault)
-        if targets == MASKS:
-            entries = [_outlined(image, path, names[side], classes, fault) for image in images]
-        else:
-            crowds = sum(bool(a.get("iscrowd")) for _, objects, _ in images for a in objects)
-            notices += [f"left out {crowds} crowds in {show(path)}"] if crowds else []
-            entries = [
-                boxed(image, _boxes(objects, names[side]), size, classes, fault) for image, objects, size in images
-            ]
+        images = _images(documents[side], path, folders, root, names[side], fault)
+        crowds = sum(bool(a.get("iscrowd")) for _, objects, _ in images for a in objects)
+        notices += [f"left out {crowds} crowds in {show(path)}"] if crowds else []
+        entries = [boxed(image, _boxes(objects, names[side]), size, classes, fault) for image, objects, size in images]
         sides[side] = [entry for entry in entries if entry]
     labels = {label for entry in sides["train"] for label in object_classes(entry)}
-    if missing := [name for i, name in enumerate(classes) if i not in labels and name != BACKGROUND]:
+    if missing := [name for i, name in enumerate(classes) if i not in labels]:
         notices.append(f"no object of train is of {len(missing)} classes: {some(missing)}")
     return Listed(sides, classes, notices + background_notices(sides))
 
@@ -98,15 +88,6 @@ def coco_json(root: Path, side: str) -> tuple[Path, list[Path]]:
     # Where unpackers and exports put the pictures; the first folder that has a file counts.
     year = files[0].stem.removeprefix("instances_")
     return files[0], [root / year, root / "images" / year, root / side, root / "images" / side, root / "images", root]
-
-
-def holds(root: Path, targets: str) -> bool:
-    """Whether an annotation of train has a mask or a box. Nothing is read of what cannot be."""
-    try:
-        annotations = _document(coco_json(root, "train")[0])["annotations"]
-    except DataError:
-        return False
-    return any(isinstance(annotation, dict) and annotation.get(KEYS[targets]) for annotation in annotations)
 
 
 def _document(path: Path) -> Mapping[str, list]:
@@ -149,14 +130,12 @@ def _images(
     folders: list[Path],
     root: Path,
     names: Mapping[Any, str],
-    targets: str,
     fault: Fault,
 ) -> list[Annotated]:
     """The images that are there, with their annotations and the size that is stated."""
     entries = _sound(document["images"], IMAGE, "images", path, fault)
     of_image: dict[Any, list[Annotation]] = {entry["id"]: [] for entry in entries}
-    fields = ANNOTATION | ({"bbox": BOX} if targets == BOXES else {})
-    for number, entry in enumerate(_sound(document["annotations"], fields, "annotations", path, fault)):
+    for number, entry in enumerate(_sound(document["annotations"], ANNOTATION, "annotations", path, fault)):
         known = {"image": of_image, "category": names}
         if absent := [key for key in known if entry[f"{key}_id"] not in known[key]]:
             what = f"the {absent[0]} {show(entry[f'{absent[0]}_id'])}, which is not there"
@@ -185,21 +164,3 @@ def _boxes(annotations: list[Annotation], names: Mapping[Any, str]) -> list:
             x, y, width, height = entry["bbox"]  # upper left corner, and size
             objects.append((names[entry["category_id"]], (x, y, x + width, y + height)))
     return objects
-
-
-def _outlined(
-    annotated: Annotated, path: Path, names: Mapping[Any, str], classes: tuple[str, ...], fault: Fault
-) -> Entry | None:
-    """An image with a mask to be drawn: crowds are ignored and lie lowest, then objects in their order."""
-    image, annotations, stated = annotated
-    try:
-        size, objects = stated or upright_size(image), []
-    except DataError as error:
-        return fault(str(error))
-    for entry in sorted(annotations, key=lambda entry: not entry.get("iscrowd")):  # which keeps their order
-        if wrong := outline_fault(entry.get("segmentation"), size):
-            fault(f"{show(path)}: annotation {show(entry.get('id', '?'))} of {show(image)}: {wrong}")
-            continue
-        label = IGNORED if entry.get("iscrowd") else classes.index(names[entry["category_id"]])
-        objects.append((label, entry["segmentation"]))
-    return Entry(image, mask=Outlines(f"what {path} outlines in {image.name}", size, tuple(objects)), size=stated)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from data.decoding import DataError, Fault, Size, refuse, upright_size
-from data.dense.masks import IGNORED, Outlines, mask_ids, times
+from data.dense.masks import IGNORED, mask_ids, times
 from data.folders import IMAGE_SUFFIXES, SIDES, Listed, Notes, image_names, is_image_name
-from data.images import BOXES, MASKS, Entry
+from data.images import Entry
 from utils.system.terminal import reason, show
 
 VAL_SHARE = 0.2  # of images without sides of their own
@@ -27,8 +27,8 @@ VOC_CLASSES = (
 Objects = list[tuple[str, tuple[float, ...]]]  # names and boxes, x1, y1, x2, y2 in pixels
 
 
-def stated_classes(root: Path, targets: str) -> tuple[str, ...]:
-    """The names in classes.json, none where there is no such file. Boxes have no class for the background."""
+def stated_classes(root: Path) -> tuple[str, ...]:
+    """The names in classes.json, none where there is no such file."""
     path = root / CLASSES
     if not path.is_file():
         return ()
@@ -38,14 +38,9 @@ def stated_classes(root: Path, targets: str) -> tuple[str, ...]:
         raise DataError(f"{show(path)} cannot be read: {reason(error)}") from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise DataError(f"{show(path)} is no list of class names")
-    require_few(path, names)
-    return tuple(names[1:] if targets == BOXES and names[0] == BACKGROUND else names)
-
-
-def require_few(path: Path, classes: Sequence[str]) -> None:
-    """Refuse more classes than a mask can hold ids of."""
-    if len(classes) > IGNORED:
-        raise DataError(f"{show(path)} has {len(classes)} classes, and there is room for {IGNORED}")
+    if len(names) > IGNORED:
+        raise DataError(f"{show(path)} has {len(names)} classes, and there is room for {IGNORED}")
+    return tuple(names)
 
 
 def boxed(path: Path, objects: Objects, stated: Size | None, classes: Sequence[str], fault: Fault) -> Entry | None:
@@ -79,8 +74,8 @@ def box_fault(box: Sequence[float], size: Size) -> str | None:
 
 
 def object_classes(entry: Entry) -> set[int]:
-    """The classes of the boxes of an image, or of the objects that are outlined in it."""
-    return set(entry.boxes[:, 4].astype(int).tolist() if entry.mask is None else [k for k, _ in entry.mask.objects])
+    """The classes of the boxes of an image."""
+    return set(entry.boxes[:, 4].astype(int).tolist())
 
 
 def background_notices(sides: dict[str, list[Entry]]) -> list[str]:
@@ -89,7 +84,7 @@ def background_notices(sides: dict[str, list[Entry]]) -> list[str]:
     return [f"{empty} images have no object: they are background alone"] if empty else []
 
 
-def list_masks(root: Path, targets: str, fault: Fault = refuse) -> Listed:
+def list_masks(root: Path, fault: Fault = refuse) -> Listed:
     """``<side>/images/`` and ``<side>/masks/`` with the same stems, or one pair of folders, a fifth of it for val."""
     notes = Notes(root)
     if (root / "images").is_dir():
@@ -101,7 +96,7 @@ def list_masks(root: Path, targets: str, fault: Fault = refuse) -> Listed:
         notes.more.append(f"{root.name} has no train/ and val/: every fifth image, drawn once and for all, is val")
     else:
         sides = {side: _pairs(root / side, notes, fault) for side in SIDES}
-    classes = stated_classes(root, targets)
+    classes = stated_classes(root)
     if not classes:
         most = max(mask_classes((entry.mask for entry in sides["train"]), fault), default=0)
         classes = tuple(f"class {i}" for i in range(most + 1))
@@ -130,7 +125,7 @@ def _pairs(folder: Path, notes: Notes, fault: Fault) -> list[Entry]:
     return pairs
 
 
-def mask_classes(masks: Iterable[Path | Outlines], fault: Fault, enough: int = IGNORED) -> set[int]:
+def mask_classes(masks: Iterable[Path], fault: Fault, enough: int = IGNORED) -> set[int]:
     """The class ids that occur in masks, which are read until ``enough`` are known."""
     present: set[int] = set()
     for mask in masks:
@@ -143,22 +138,28 @@ def mask_classes(masks: Iterable[Path | Outlines], fault: Fault, enough: int = I
     return present
 
 
-def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
-    """``JPEGImages/``, with ``SegmentationClass/`` or ``Annotations/``, by the lists in ``ImageSets/``."""
-    lists = root / "ImageSets" / ("Segmentation" if targets == MASKS else "Main")
-    pictures = _pictures(root / "JPEGImages")
-    images = {side: _images_of(pictures, lists / f"{side}.txt", fault) for side in SIDES}
-    for stem in sorted(set(images["train"]) & set(images["val"])):
-        fault(f"{show(stem)} is in train.txt and in val.txt of {show(lists)}")
-        images["train"].pop(stem)
-    classes = stated_classes(root, targets)
-    if targets == MASKS:
-        masks = {side: _masks(root / "SegmentationClass", files, fault) for side, files in images.items()}
-        return Listed(masks, classes or (BACKGROUND, *VOC_CLASSES), [])
+def voc_masks(root: Path, fault: Fault = refuse) -> Listed:
+    """``JPEGImages/`` with ``SegmentationClass/``, by the lists in ``ImageSets/Segmentation/``."""
+    sides: dict[str, list[Entry]] = {}
+    for side, images in _listed_images(root, "Segmentation", fault).items():
+        sides[side] = []
+        for stem, image in images.items():
+            mask = root / "SegmentationClass" / f"{stem}.png"
+            if mask.is_file():
+                sides[side].append(Entry(image, mask=mask))
+            else:
+                fault(f"{show(image)} has no mask {show(mask)}")
+    return Listed(sides, stated_classes(root) or (BACKGROUND, *VOC_CLASSES), [])
+
+
+def voc_boxes(root: Path, fault: Fault = refuse) -> Listed:
+    """``JPEGImages/`` with ``Annotations/``, by the lists in ``ImageSets/Main/``."""
     annotated = {
         side: [(image, *xml) for stem, image in files.items() if (xml := _xml(root, stem, fault))]
-        for side, files in images.items()
+        for side, files in _listed_images(root, "Main", fault).items()
     }
+    classes = stated_classes(root)
+    classes = classes[1:] if classes[:1] == (BACKGROUND,) else classes  # which no box is of
     classes = classes or tuple(sorted({name for _, objects, *_ in annotated["train"] for name, _ in objects}))
     sides, notices = {}, []
     for side, files in annotated.items():
@@ -168,6 +169,16 @@ def list_voc(root: Path, targets: str, fault: Fault = refuse) -> Listed:
             how = "they are trained on and measured as all others, unlike in VOC's AP"
             notices.append(f"{count} objects of {side} are difficult: {how}")
     return Listed(sides, classes, notices + background_notices(sides))
+
+
+def _listed_images(root: Path, kind: str, fault: Fault) -> dict[str, dict[str, Path]]:
+    """By side, the pictures that the lists of a kind name; none is on both sides."""
+    pictures, lists = _pictures(root / "JPEGImages"), root / "ImageSets" / kind
+    images = {side: _images_of(pictures, lists / f"{side}.txt", fault) for side in SIDES}
+    for stem in sorted(set(images["train"]) & set(images["val"])):
+        fault(f"{show(stem)} is in train.txt and in val.txt of {show(lists)}")
+        images["train"].pop(stem)
+    return images
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
@@ -201,14 +212,6 @@ def _images_of(pictures: dict[str, Path], listing: Path, fault: Fault) -> dict[s
         else:
             images[stem] = pictures[stem]
     return images
-
-
-def _masks(folder: Path, images: dict[str, Path], fault: Fault) -> list[Entry]:
-    entries = [Entry(image, mask=folder / f"{stem}.png") for stem, image in images.items()]
-    for entry in entries:
-        if not entry.mask.is_file():
-            fault(f"{show(entry.path)} has no mask {show(entry.mask)}")
-    return [entry for entry in entries if entry.mask.is_file()]
 
 
 def _xml(root: Path, stem: str, fault: Fault) -> tuple[Objects, Size | None, int] | None:

@@ -1,59 +1,24 @@
 """One line for every JSON of COCO that is not what it should be."""
 
-from importlib.util import find_spec
-
 import pytest
 
 from data.check import main as check
 from data.decoding import DataError
-from tests.outlined import SIZE, change, objects, read, square
-
-if find_spec("pycocotools") is None:
-    pytest.skip("masks from COCO's JSON need pycocotools", allow_module_level=True)
-
-
-def counts(value, size=(SIZE, SIZE)):
-    return objects({"segmentation": {"size": list(size), "counts": value}})
-
-
-BAD_OUTLINES = {
-    "none": (objects({"segmentation": None}), "annotation 0 of"),
-    "empty": (objects({"segmentation": []}), "it has no outline (segmentation)"),
-    "text": (objects({"segmentation": "here"}), "neither polygons nor runs"),
-    "flat": (objects({"segmentation": [1, 2, 3, 4, 5, 6]}), "neither polygons nor runs"),
-    "two corners": (objects({"segmentation": [[1, 2, 3, 4]]}), "a polygon has 4 numbers"),
-    "odd": (objects({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}), "a polygon has 7 numbers"),
-    "letters": (objects({"segmentation": [[1, 2, "x", 4, 5, 6]]}), "a polygon holds what is no number"),
-    "nan": (objects({"segmentation": [[1, 2, float("nan"), 4, 5, 6]]}), "a polygon holds what is no number"),
-    "huge": (objects({"segmentation": square(1, 1, 10**8, 5)}), "reaches out of the image of 24x24"),
-    "negative": (objects({"segmentation": square(-9, 1, 4, 5)}), "reaches out of the image"),
-    "no counts": (objects({"segmentation": {"size": [SIZE, SIZE]}}), "has no counts"),
-    "few counts": (counts([5]), "do not fill the image of 24x24"),
-    "negative counts": (counts([-1, 577]), "do not fill the image"),
-    "wrong counts": (counts([[1], "x"]), "do not fill the image"),
-    "huge counts": (counts([10**30]), "do not fill the image"),
-    "wrong letters": (counts("\x01\x02"), "do not fill the image"),
-    "open letters": (counts("ooo"), "do not fill the image"),
-    "endless letters": (counts("o" * 30 + "0"), "do not fill the image"),
-    "foreign letters": (counts("ää"), "do not fill the image"),
-    "other size": (counts([SIZE * SIZE], (SIZE, 2)), "do not fill the image"),
-    "no size": (objects({"segmentation": {"counts": [SIZE * SIZE], "size": 3}}), "do not fill the image"),
-    "stated size": (lambda d: d["images"][0].update(width=25), "its runs do not fill the image of 25x24"),
-}
+from tests.spoiling import read, spoil_json
 
 
 def first(part, **values):
-    return lambda document: document[part][0].update(values)
+    return spoil_json(lambda document: document[part][0].update(values))
 
 
 def again(part, **values):
-    return lambda document: document[part].append({**document[part][0], **values})
+    return spoil_json(lambda document: document[part].append({**document[part][0], **values}))
 
 
 BAD_FILES = {
-    "list": (lambda _d: [1, 2], "no COCO file: it has no list of images"),
-    "part": (lambda d: d.update(annotations={}), "no COCO file: it has no list of annotations"),
-    "entry": (lambda d: d.update(images=[5]), "no COCO file: id of entry 0 in images"),
+    "list": (lambda f: (f["masks"] / "train" / "annotations.json").write_text("[1, 2]"), "it has no list of images"),
+    "part": (spoil_json(lambda d: d.update(annotations={})), "no COCO file: it has no list of annotations"),
+    "entry": (spoil_json(lambda d: d.update(images=[5])), "no COCO file: id of entry 0 in images"),
     "id": (first("images", id=[1]), "id of entry 0 in images is [1], and not a whole number or a text"),
     "name": (first("images", file_name=None), "file_name of entry 0 in images is None, and not a text"),
     "width": (first("images", width="wide"), "width of entry 0 in images"),
@@ -70,31 +35,55 @@ BAD_FILES = {
 }
 
 
-@pytest.mark.parametrize("name", [*BAD_OUTLINES, *BAD_FILES])
-def test_bad_input_is_one_line_and_the_check_finds_it_too(name, coco, capsys):
-    what, text = {**BAD_OUTLINES, **BAD_FILES}[name]
-    change(coco, what)
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_input_is_one_line_and_the_check_finds_it_too(name, folders, capsys):
+    spoil, text = BAD_FILES[name]
+    spoil(folders)
     with pytest.raises(DataError) as error:
-        read(coco)
+        read(folders["masks"], "boxes")
     assert text in str(error.value)
     assert "\n" not in str(error.value)
     capsys.readouterr()
-    assert check([str(coco)]) == 1
-    assert name in ("none", "empty") or text in capsys.readouterr().out
+    assert check([str(folders["masks"])]) == 1
+    assert text in capsys.readouterr().out
 
 
-def test_what_is_no_json_is_one_line(coco):
-    path = coco / "train" / "annotations.json"
+def test_what_is_no_json_is_one_line(folders):
+    path = folders["masks"] / "train" / "annotations.json"
     for content in (b"", b"{", b"\xff\xfe", b"[" * 100_000):
         path.write_bytes(content)
         with pytest.raises(DataError, match="no COCO file"):
-            read(coco)
+            read(folders["masks"], "boxes")
 
 
 @pytest.mark.parametrize("box", [[1, 2, 3], "box", [1, 2, None, 4], [1, 2, float("inf"), 4], [1, 2, 10**400, 4]])
-def test_a_box_that_is_none_is_one_line(box, coco):
-    for side in ("train", "val"):
-        change(coco, lambda document: [e.update(bbox=[1, 1, 2, 2]) for e in document["annotations"]] and None, side)
-    change(coco, first("annotations", bbox=box))
+def test_a_box_that_is_none_is_one_line(box, folders):
+    spoil_json(lambda d: d["annotations"][0].update(bbox=box))(folders)
     with pytest.raises(DataError, match=r"bbox of entry 0 in annotations is .*, and not four numbers"):
-        read(coco, "boxes")
+        read(folders["masks"], "boxes")
+
+
+def test_ids_may_be_texts_and_need_not_count_on(folders):
+    before = read(folders["masks"], "boxes")[0].train.entries
+
+    def renumber(document):
+        for entry in document["categories"]:
+            entry["id"] *= 7
+        for entry in document["annotations"]:
+            entry["category_id"] *= 7
+            entry["image_id"] = f"no. {entry['image_id']}"
+        for entry in document["images"]:
+            entry["id"] = f"no. {entry['id']}"
+
+    for side in ("train", "val"):
+        spoil_json(renumber, side)(folders)
+    after = read(folders["masks"], "boxes")[0].train.entries
+    assert [entry.boxes.tolist() for entry in after] == [entry.boxes.tolist() for entry in before]
+
+
+def test_crowds_are_left_out_of_boxes_and_counted(folders):
+    before = read(folders["masks"], "boxes")[0].train.entries[0].boxes
+    spoil_json(lambda d: d["annotations"].insert(0, {**d["annotations"][0], "iscrowd": 1}))(folders)
+    dataset, said = read(folders["masks"], "boxes")
+    assert dataset.train.entries[0].boxes.tolist() == before.tolist()
+    assert any("left out 1 crowds in" in line for line in said)

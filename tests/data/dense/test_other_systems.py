@@ -132,7 +132,6 @@ def test_cocos_layout_as_other_tools_write_it(folders, tmp_path):
 # By name, a folder of the fixtures below, what a task reads there, and a file.
 READ = {
     "boxes of COCO": ("masks", "boxes", "train/annotations.json"),
-    "outlines of COCO": ("coco", "masks", "train/annotations.json"),
     "boxes of VOC": ("voc", "boxes", "Annotations/train_000001.xml"),
     "lists of VOC": ("voc", "masks", "ImageSets/Segmentation/train.txt"),
     "masks": ("masks", "masks", "train/masks/000001.png"),
@@ -144,10 +143,10 @@ READ = {
 @pytest.mark.parametrize("name", READ)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_stands_in_a_file_is_read_or_refused_in_one_line(name, scenes_by_layout, made, tmp_path, data):
+def test_whatever_stands_in_a_file_is_read_or_refused_in_one_line(name, scenes_by_layout, tmp_path, data):
     folder, targets, file = READ[name]
-    source = made["coco"] if folder == "coco" else scenes_by_layout[folder]
-    root, content = tmp_path / name, (source / file).read_bytes()
+    source, root = scenes_by_layout[folder], tmp_path / name
+    content = (source / file).read_bytes()
     if not root.exists():
         shutil.copytree(source, root)
     if file.endswith(".json") and data.draw(st.booleans()):
