@@ -29,8 +29,8 @@ from benchmarks import common, workloads
 from benchmarks.common import Row, Settings
 from controller.policy import Controller, LogitScale
 from controller.reinforce import Reinforce
+from engine.configuration import parse_search
 from engine.precision import PRECISIONS, choose_precision
-from engine.recipes import SEARCH_RECIPES
 from utils.reports.log import write_json
 from utils.system.device import describe_machine, pick_device
 from utils.system.errors import UsageError
@@ -55,11 +55,11 @@ def sampling(s: Settings, n: int) -> Row:
 def update(s: Settings, *, n: int = 1, recipe: str = "published") -> Row:
     """Times per genotype of an update with ``n``: sampling them, backward, optimizer, as ``--recipe`` has these."""
     torch.manual_seed(0)
-    r, generator = SEARCH_RECIPES[recipe], torch.Generator().manual_seed(0)
-    logit_scale = LogitScale(r.connection_bound, r.operation_bound, r.controller_temperature)
-    learning = {"optimizer": r.controller_optimizer, "advantage": r.advantage, "entropy_in_loss": r.entropy_in_loss}
+    c, generator = parse_search(["--recipe", recipe]), torch.Generator().manual_seed(0)
+    logit_scale = LogitScale(c.connection_bound, c.operation_bound, c.controller_temperature)
+    learning = {"optimizer": c.controller_optimizer, "advantage": c.advantage, "entropy_in_loss": c.entropy_in_loss}
     controller, calls = Controller(2, logit_scale=logit_scale).to(s.device), itertools.count()
-    strategy = Reinforce(controller, r.controller_lr, r.entropy_weight, updates=10_000, **learning)
+    strategy = Reinforce(controller, c.controller_lr, c.entropy_weight, updates=10_000, **learning)
 
     def work() -> None:
         strategy.ask(n, generator)

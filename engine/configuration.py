@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -112,29 +112,22 @@ def _filled(config: Config, defaults: Mapping[str, Any]) -> Config:
 
 def _search_defaults(config: SearchConfig) -> dict[str, Any]:
     """What the recipe, the strategy and the space say of the other flags."""
-    defaults = asdict(SEARCH_RECIPES[config.recipe])
-    share, positions = defaults.pop("warmup_share"), defaults.pop("positions")
-    # Of the epochs that there will be.
-    defaults["warmup_epochs"] = int(share * (config.epochs if "epochs" in config.given else defaults["epochs"]))
-    controller = config.controller if "controller" in config.given else defaults["controller"]
-    if controller == "enas":  # which has no temperature
+    recipe = dict(SEARCH_RECIPES[config.recipe])
+    warmup_share, positions = recipe.pop("warmup_share", 0.0), recipe.pop("positions", {})
+    space, settled = SPACES[config.space], _filled(config, recipe)
+    defaults = {**recipe, "warmup_epochs": int(warmup_share * settled.epochs), "sharing": space.sharing or "type"}
+    if settled.controller == "enas":  # which has no temperature
         defaults["controller_temperature"] = 1.0
-    if config.searcher in GRADIENT:
-        defaults["reward_fraction"] = 0.5  # as published: as many images as the weights have
-    space = SPACES[config.space]
-    if space.stacked and "blocks" not in config.given:  # the depth of a stack is the one number of its blocks
-        defaults["blocks"] = space.depths[0] if config.layers is None else (config.layers,)
-    elif "blocks" not in config.given:
-        defaults["blocks"] = space.depths[0]
-    defaults["sharing"] = space.sharing or "type"
+    if "blocks" not in config.given:  # the depth of a stack is the one number of its blocks
+        defaults["blocks"] = (config.layers,) if space.stacked and config.layers else space.depths[0]
     if isinstance(space, EdgeSpace):
         defaults |= positions
-    searcher = config.searcher if "searcher" in config.given else defaults["searcher"]
-    if searcher in GRADIENT:  # it ends with one genotype
-        defaults["finals"] = 0
-    fitting = TASKS[config.task].untrained_rankers  # the recipe gives way where a task cannot have its rankers
-    rankers = [name for name in rankers_in(defaults["rank_by"]) if fitting is None or name in (SHARED, *fitting)]
-    if len(rankers) < len(rankers_in(defaults["rank_by"])):
+    if settled.searcher in GRADIENT:
+        # As published as many images as the weights have; and it ends with one genotype, which has no rival.
+        defaults |= {"reward_fraction": 0.5, "finals": 0}
+    fitting = TASKS[config.task].untrained_rankers
+    if fitting is not None:  # the recipe gives way where a task cannot have its rankers
+        rankers = [name for name in rankers_in(settled.rank_by) if name in (SHARED, *fitting)]
         defaults["rank_by"] = ",".join(rankers) or SHARED
     return defaults
 

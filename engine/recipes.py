@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 
@@ -94,132 +94,86 @@ def choose_recipe(name: str, flags: Mapping[str, Any]) -> Recipe:
     return replace(RECIPES[name], **given)
 
 
-@dataclass(frozen=True)
-class SearchRecipe:
-    """Defaults of flags of the same names; ``published`` is the method as it was published.
-
-    ``positions``: what differs where a small controller chooses an option at each of a row of positions.
-    """
-
-    canonical: bool = False
-    epochs: int = 150
-    batch_size: int = 96
-    child_out_filters: int = 48
-    reward_fraction: float = 0.2
-    warmup_share: float = 0.0  # of the epochs, for --warmup_epochs
-    child_use_aux_heads: bool = True
-    cutout: int | None = None  # by the data: half of a small image
-    child_lr_max: float = 0.025
-    child_lr_min: float = 0.0
-    lr_schedule: str = "cosine"
-    child_lr_T_0: int = 10
-    child_lr_T_mul: int = 2
-    weight_decay: float = 3e-4
-    nesterov: bool = False
-    dropout: float = 0.0
-    drop_prob: float | None = None  # by the space
-    path_sampling: str = "policy"
-    bn_affine: bool = True
-    grad_clip: float | None = None
-    lr_by_step: bool = False
-    lr_warmup_epochs: int = 0
-    score: str | None = None  # the task's measure
-    controller: str = "slnas"
-    controller_lr: float = 3.5e-5  # as published, though it hardly moves the controller (section 9.1)
-    controller_steps: int = 150
-    controller_samples: int = 1
-    entropy_weight: float = 1e-4
-    bl_dec: float = 0.95
-    operation_bound: float = 1.1 / 2.5  # as published, though no operation of five can get likelier than 37.6 %
-    connection_bound: float = 1.1
-    controller_temperature: float = 5.0
-    controller_optimizer: str = "ranger"
-    advantage: str = "baseline"
-    entropy_in_loss: float = 0.0
-    positions: Mapping[str, float] = field(default_factory=dict)
-    searcher: str = "rl"
-    derive_samples: int = 100
-    rank_by: str = "shared"
-    finals: int = 0
-
-
-SEARCH_RECIPES = {
-    "published": SearchRecipe(),
-    "tuned": SearchRecipe(
-        canonical=True,
-        warmup_share=0.5,
-        child_lr_max=0.1,
-        drop_prob=0.0,
-        grad_clip=5.0,
-        lr_by_step=True,
-        lr_warmup_epochs=1,
-        score="loss",
-        controller_lr=1e-3,
-        controller_samples=10,
-        entropy_weight=0.0,
-        operation_bound=5.0,
-        connection_bound=2.5,
-        controller_temperature=1.0,
-        controller_optimizer="adam",
-        advantage="normalised",
-        entropy_in_loss=1e-3,
+# What a recipe says of the flags of a search that are not given; ``published`` is their defaults. Besides flags there
+# are ``warmup_share``, of the epochs, for --warmup_epochs, and ``positions``: what differs where a small controller
+# chooses an option at each of a row of positions.
+SEARCH_RECIPES: dict[str, dict[str, Any]] = {
+    "published": {},
+    "tuned": {
+        "canonical": True,
+        "warmup_share": 0.5,
+        "child_lr_max": 0.1,
+        "drop_prob": 0.0,
+        "grad_clip": 5.0,
+        "lr_by_step": True,
+        "lr_warmup_epochs": 1,
+        "score": "loss",
+        "controller_lr": 1e-3,
+        "controller_samples": 10,
+        "entropy_weight": 0.0,
+        "operation_bound": 5.0,
+        "connection_bound": 2.5,
+        "controller_temperature": 1.0,
+        "controller_optimizer": "adam",
+        "advantage": "normalised",
+        "entropy_in_loss": 1e-3,
         # Chosen on a table of trained networks (docs/results.md); at this rate the controller of cells saturates.
-        positions={"controller_lr": 1e-2, "entropy_in_loss": 1e-1},
-        rank_by="zero_cost",
-        finals=9,
-    ),
-    "halving": SearchRecipe(  # no supernet: uniform candidates, ranked for nothing, the best of them trained
-        canonical=True,
-        epochs=0,
-        child_lr_max=0.1,
-        drop_prob=0.0,
-        grad_clip=5.0,
-        searcher="random",
-        derive_samples=300,
-        rank_by="zero_cost",
-        finals=27,
-    ),
-    "darts": SearchRecipe(  # published for --searcher darts (docs/strategies.md, section 23)
-        batch_size=64,
-        epochs=50,
-        child_out_filters=16,
-        child_use_aux_heads=False,
-        cutout=0,
-        reward_fraction=0.5,
-        child_lr_min=0.001,
-        drop_prob=0.0,
-        bn_affine=False,
-        grad_clip=5.0,
-    ),
-    "enas": SearchRecipe(
-        batch_size=160,
-        child_out_filters=20,
-        reward_fraction=0.1,
-        child_lr_max=0.05,
-        child_lr_min=5e-4,
-        lr_schedule="cosine_restarts",  # 150 epochs are 10 + 20 + 40 + 80
-        weight_decay=2e-4,  # 1e-4 times the sum of squares
-        nesterov=True,
-        dropout=0.1,
-        drop_prob=0.0,
-        grad_clip=5.0,
-        controller="enas",
-        controller_optimizer="enas_adam",
-        controller_lr=3.5e-3,
-        controller_steps=30,
-        controller_samples=10,
-        entropy_weight=1e-2,  # 1e-4 of rewards in [0, 1]
-        bl_dec=0.99,  # of each update; published of each of its ten genotypes, which is 0.904 an update
-        controller_temperature=1.0,
-    ),
-    "nao": SearchRecipe(
-        batch_size=128,
-        child_out_filters=20,
-        reward_fraction=0.1,
-        child_lr_min=1e-3,
-        drop_prob=0.1,
-        grad_clip=5.0,
-        controller_steps=1,  # with 20 genotypes: the pool of 600 in 30 epochs
-        controller_samples=20,
-    ),
+        "positions": {"controller_lr": 1e-2, "entropy_in_loss": 1e-1},
+        "rank_by": "zero_cost",
+        "finals": 9,
+    },
+    "halving": {  # no supernet: uniform candidates, ranked for nothing, the best of them trained
+        "canonical": True,
+        "epochs": 0,
+        "child_lr_max": 0.1,
+        "drop_prob": 0.0,
+        "grad_clip": 5.0,
+        "searcher": "random",
+        "derive_samples": 300,
+        "rank_by": "zero_cost",
+        "finals": 27,
+    },
+    "darts": {  # published for --searcher darts (docs/strategies.md, section 23)
+        "batch_size": 64,
+        "epochs": 50,
+        "child_out_filters": 16,
+        "child_use_aux_heads": False,
+        "cutout": 0,
+        "reward_fraction": 0.5,
+        "child_lr_min": 0.001,
+        "drop_prob": 0.0,
+        "bn_affine": False,
+        "grad_clip": 5.0,
+    },
+    "enas": {
+        "batch_size": 160,
+        "child_out_filters": 20,
+        "reward_fraction": 0.1,
+        "child_lr_max": 0.05,
+        "child_lr_min": 5e-4,
+        "lr_schedule": "cosine_restarts",  # 150 epochs are 10 + 20 + 40 + 80
+        "weight_decay": 2e-4,  # 1e-4 times the sum of squares
+        "nesterov": True,
+        "dropout": 0.1,
+        "drop_prob": 0.0,
+        "grad_clip": 5.0,
+        "controller": "enas",
+        "controller_optimizer": "enas_adam",
+        "controller_lr": 3.5e-3,
+        "controller_steps": 30,
+        "controller_samples": 10,
+        "entropy_weight": 1e-2,  # 1e-4 of rewards in [0, 1]
+        "bl_dec": 0.99,  # of each update; published of each of its ten genotypes, which is 0.904 an update
+        "controller_temperature": 1.0,
+    },
+    "nao": {
+        "batch_size": 128,
+        "child_out_filters": 20,
+        "reward_fraction": 0.1,
+        "child_lr_min": 1e-3,
+        "drop_prob": 0.1,
+        "grad_clip": 5.0,
+        "controller_steps": 1,  # with 20 genotypes: the pool of 600 in 30 epochs
+        "controller_samples": 20,
+    },
 }

@@ -1,7 +1,5 @@
 """Recipes of other methods: the published values, what is given wins, and that a training follows them."""
 
-from dataclasses import asdict
-
 import pytest
 import torch
 from PIL import Image
@@ -58,7 +56,7 @@ PUBLISHED_SEARCHES = {
 @pytest.mark.parametrize("name", PUBLISHED_TRAININGS)
 def test_a_training_under_the_recipe_of_another_method_is_one_flag(name):
     config = parse_retrain(["--recipe", name])
-    found = {**vars(config), **asdict(RECIPES[name])}
+    found = {**vars(config), **vars(RECIPES[name])}
     assert {key: found[key] for key in PUBLISHED_TRAININGS[name]} == PUBLISHED_TRAININGS[name]
     assert config.given == {"recipe"}
 
@@ -81,7 +79,7 @@ def test_a_given_flag_wins_over_the_schedule_of_a_recipe_even_with_its_usual_val
 
 
 def test_the_restarts_of_enas_end_with_its_last_epoch():
-    for schedule in (OTHER_FLAGS["enas"], asdict(SEARCH_RECIPES["enas"])):
+    for schedule in (OTHER_FLAGS["enas"], vars(parse_search(["--recipe", "enas"]))):
         end, period = 0, schedule["child_lr_T_0"]
         while end < schedule["epochs"]:
             end, period = end + period, period * schedule["child_lr_T_mul"]

@@ -84,11 +84,13 @@ class SearchConfig(FinalsConfig, JobsConfig, CommonConfig):
     lr_warmup_epochs: int = SHARED_WEIGHTS(0, "epochs in which it rises", numbers.count)
 
     controller: str = CONTROLLER("slnas", "which policy --searcher rl teaches", choice=True)
+    # As published, though it hardly moves the controller (docs/strategies.md, section 9.1).
     controller_lr: float = CONTROLLER(3.5e-5, "learning rate", numbers.positive)
     controller_steps: int = CONTROLLER(150, "updates an epoch", numbers.count)
     controller_samples: int = CONTROLLER(1, "genotypes averaged in one update", numbers.positive_int)
     entropy_weight: float = CONTROLLER(1e-4, "reward for entropy", numbers.non_negative)
     bl_dec: float = CONTROLLER(0.95, "decay of the baseline", numbers.probability)
+    # As published, though no operation of five can get likelier than 37.6 %.
     operation_bound: float = CONTROLLER(
         1.1 / 2.5, "largest logit of an operation", numbers.positive, default_text="1.1/2.5"
     )
