@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from controller.genotype_sampler import GenotypeSampler
-from controller.ranking import genotype_document
+from controller.ranking import genotype_document, rank
 from controller.statistics import spread
 from data.loaders import Loader
-from engine.finals_report import report_finals
+from engine.finals import Finals
 from engine.ranking import Ranking, front_cost, images_of_ranking
 from engine.run_state import RunState
 from engine.scoring import Scorer
@@ -19,7 +20,7 @@ from engine.search_setup import SearchData
 from ops.genotype import Genotype
 from utils.config import SHARED, SearchConfig
 from utils.reports import plots, report
-from utils.reports.log import write_json
+from utils.reports.log import read_epochs, write_json
 from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
 
@@ -131,3 +132,56 @@ def _draw(genotype: Genotype) -> Any:
     from ops.draw import draw
 
     return draw(genotype)
+
+
+def report_finals(run: RunState, ranking: Ranking, rewards: Loader) -> tuple[dict[str, Any], str]:
+    """What finals cost and changed: facts for result.json, and one sentence; a picture goes to the log."""
+    config, log = run.context.config, run.log
+    scores = dict(ranking.candidates)
+    order = [genotype for genotype, _ in rank(scores, scores.__getitem__, len(scores))]  # as it was before the finals
+    winner_before = order.index(ranking.candidates[0].genotype) + 1
+    trainings = [final for of_one in ranking.finals.values() for final in of_one]
+    images = sum(final.images for final in trainings)
+    others = len(order) * images_of_ranking(config.rank_by, rewards)
+    others += sum(epoch.get("images/trained", 0) + epoch.get("images/scored", 0) for epoch in read_epochs(log.folder))
+    facts = {
+        "trainings": len(trainings),
+        "images": images,
+        "images_of_all": images + others,
+        "winner_before": winner_before,
+        "tau": {name: tau_with_finals(column, ranking.finals) for name, column in ranking.columns.items()},
+    }
+    log.picture("finals", "genotype/finals", lambda: picture_of_finals(ranking), config.epochs)
+    if log.writer is not None:
+        with log.decoration("the images of finals"):
+            log.writer.add_scalar("images/trained", images - len(trainings) * rewards.num_images, config.epochs)
+    sentence = (
+        f"finals: {100 * images / (images + others):.1f} % of the images of this search; "
+        f"the winner was {winner_before} of {len(order)} by {config.rank_by}"
+    )
+    return facts, sentence
+
+
+def tau_with_finals(column: Mapping[Genotype, float], finals: Finals) -> dict[str, float] | None:
+    """Kendall's tau of a ranker's scores with the first round, and its p; None for fewer than three, or all alike."""
+    from scipy.stats import kendalltau  # which takes a second to import
+
+    pairs = [(column[genotype], of_one[0].score) for genotype, of_one in finals.items()]
+    pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
+    if len(pairs) < 3:
+        return None
+    tau, p = kendalltau(*zip(*pairs, strict=True))
+    return None if math.isnan(tau) else {"value": float(tau), "p": float(p)}
+
+
+def picture_of_finals(ranking: Ranking) -> Any:
+    """What each ranker said against what the trainings gave, round by round."""
+    panels = {}
+    for name, column in ranking.columns.items():
+        rounds: dict[str, list[tuple[float, float]]] = {}
+        for genotype, of_one in ranking.finals.items():
+            for final in of_one:
+                if math.isfinite(final.score) and math.isfinite(column[genotype]):
+                    rounds.setdefault(f"{final.epochs} epochs", []).append((column[genotype], final.score))
+        panels[name] = rounds
+    return plots.panels(panels, "100 exp(-loss) when trained") if any(panels.values()) else None

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from engine.agreement import kendall_tau
 from engine.pieces import key_of
 from ops.genotype import Genotype
-from studies.statistics import true_ranks
+from studies.statistics import kendall_tau, true_ranks
 from studies.tables import as_words, cell, table, write_study
 from utils.reports import plots
 from utils.reports.log import RunLog

@@ -14,7 +14,70 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from engine.agreement import checked_pair
+from utils.system.errors import UsageError
+
+RESAMPLES = 2000
+LEVEL = 95  # percent that an interval covers
+
+
+class StatisticsError(UsageError, ValueError):
+    """A statistic that these numbers cannot have: one line."""
+
+
+class Correlation(NamedTuple):
+    """Kendall's tau in [-1, 1] and the bounds of its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def kendall_tau(
+    true: Sequence[float], scores: Sequence[float], *, seed: int, resamples: int = RESAMPLES
+) -> Correlation | None:
+    """Kendall's tau-b, in which ties count for neither side, with a percentile bootstrap interval over genotypes.
+
+    None where all of one side are equal, so that there is nothing to rank. Draws of which that holds are left out.
+    """
+    x, y = checked_pair("Kendall's tau", true, scores, least=3)
+    if np.ptp(x) == 0 or np.ptp(y) == 0:  # the cosine would be 0 / 0
+        return None
+
+    def tau(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+        a, b = _signs(x), _signs(y)  # (draws, n * n); tau-b is the cosine between them
+        with np.errstate(invalid="ignore"):
+            return (a * b).sum(axis) / np.sqrt((a * a).sum(axis) * (b * b).sum(axis))
+
+    # scipy's own tau takes one draw at a time, which is a second for every interval.
+    options = {"paired": True, "vectorized": True, "method": "percentile", "n_resamples": resamples, "batch": 100}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of draws without a correlation
+        bootstrap = stats.bootstrap((x, y), tau, random_state=np.random.default_rng(seed), **options)
+    # Draws without a correlation are nan.
+    low, high = np.nanpercentile(bootstrap.bootstrap_distribution, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    return Correlation(float(tau(x, y)), float(low), float(high))
+
+
+def _signs(x: np.ndarray) -> np.ndarray:
+    """The order of all pairs: (..., n) to (..., n * n)."""
+    return np.sign(x[..., :, None] - x[..., None, :]).reshape(*x.shape[:-1], -1)
+
+
+def checked_pair(
+    name: str, first: Sequence[float], second: Sequence[float], *, least: int, what: str = "genotypes"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays (n,), checked."""
+    x, y = (np.asarray(values, dtype=float) for values in (first, second))
+    if len(x) != len(y):
+        raise StatisticsError(f"{name} compares number by number: {len(x)} against {len(y)}")
+    if len(x) < least:
+        raise StatisticsError(f"{name} needs {least} {what} or more, there are {len(x)}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise StatisticsError(f"{name} needs finite numbers, and some are not")
+    return x, y
 
 
 class Paired(NamedTuple):

@@ -12,8 +12,7 @@ from typing import Any
 
 from scipy import stats
 
-from engine.agreement import LEVEL
-from studies.statistics import paired
+from studies.statistics import LEVEL, paired
 from studies.table_reader import Table
 from studies.tables import as_words, cell, table, write_study
 from utils.reports import plots

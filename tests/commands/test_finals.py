@@ -70,9 +70,8 @@ def test_images_are_counted_and_what_finals_changed_is_said(searched):
     assert set(finals["tau"]) == {"parameters", "shared"}
     assert "| rank | final | epochs | score | parameters | shared |" in (searched / "report.md").read_text()
     assert (searched / "finals.png").is_file()
-    events = EventAccumulator(str(searched), size_guidance={"images": 0, "tensors": 0}).Reload()
+    events = EventAccumulator(str(searched), size_guidance={"images": 0}).Reload()
     assert "genotype/finals" in events.Tags()["images"]
-    assert "genotype/finals/text_summary" in events.Tags()["tensors"]
 
 
 def test_a_stop_in_any_final_goes_on_to_the_same_bits(searched, tmp_path):

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from engine.agreement import StatisticsError, kendall_tau
-from studies.statistics import paired, true_ranks
+from studies.statistics import StatisticsError, kendall_tau, paired, true_ranks
 
 NUMBERS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=30).filter(
     lambda pairs: all(len(set(side)) > 1 for side in zip(*pairs, strict=True))
