@@ -45,10 +45,6 @@ def varied(
 
 POPULATIONS = {"uniform": uniform, "varied": varied}  # by name, what draws the genotypes of a study
 
-POLICY = "policy"  # genotypes as the strategy draws them; all others are drawn without it
-# By the name that --path_sampling takes, what draws the genotypes that shared weights are trained on.
-PATHS: dict[str, Callable[..., tuple[Genotype, ...]] | None] = {POLICY: None, **POPULATIONS}
-
 
 def draw_fitting(draw: Callable[[int], Sequence[Any]], n: int, fits: Fits | None) -> tuple[Any, ...]:
     """Draw ``n`` candidates that fit, in the order in which ``draw(count)`` gives them.

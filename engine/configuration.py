@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from controller.reinforce import ADVANTAGES, OPTIMIZERS
 from controller.relaxation import RELAXATIONS
-from controller.sampling import PATHS
 from controller.strategies import CONTROLLERS, GRADIENT, STRATEGIES
 from data.datasets import KINDS
 from data.sources import BAD_IMAGES, CACHES
@@ -66,7 +65,6 @@ def search_choices() -> dict[str, Iterable[str]]:
         "score": SCORES,
         "deploy_stem": STEMS,
         "bn_stats": BN_STATS,
-        "path_sampling": PATHS,
         "controller": CONTROLLERS,
         "controller_optimizer": OPTIMIZERS,
         "advantage": ADVANTAGES,

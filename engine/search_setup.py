@@ -14,7 +14,7 @@ from controller.nao.learning import Settings
 from controller.ranking import Ranker
 from controller.relaxation import Relaxation
 from controller.samplers import LogitScale
-from controller.sampling import PATHS, POLICY, uniform
+from controller.sampling import uniform
 from controller.strategies import GRADIENT, Strategy, make_strategy
 from data.datasets import Dataset, find_dataset
 from data.loaders import Loader
@@ -134,15 +134,15 @@ def build_sampler(context: RunContext, deployment: Deployment) -> GenotypeSample
             "what it ends with is no more than its start"
         )
     torch.manual_seed(derived_seed(config.seed, "controller"))
-    cells, draw = num_cells(config.sharing, config.blocks), PATHS[config.path_sampling] or uniform
+    cells = num_cells(config.sharing, config.blocks)
     sampler = GenotypeSampler(
         build_strategy(config, context.device),
         limits,
         context.world,
         config.seed,
         config.canonical,
-        free_draw=lambda n, generator: draw(n, cells, config.sharing, generator, config.space),
-        trains_policy=config.path_sampling == POLICY,
+        free_draw=lambda n, generator: uniform(n, cells, config.sharing, generator, config.space),
+        trains_policy=config.path_sampling == "policy",
     )
     sampler.sample(1, "limits")  # what nothing meets is refused before anything is made
     return sampler

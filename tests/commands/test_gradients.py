@@ -117,7 +117,7 @@ def test_what_cannot_be_is_refused(capsys):
     assert "--space enas" in refusal("search", capsys, "--searcher", "darts", "--space", "enas")
     for name, value in {"order": "2", "arch_lr": "0.1", "arch_weight_decay": "0"}.items():
         assert f"--{name} is for --searcher darts" in refusal("search", capsys, f"--{name}", value)
-    for words in ("--max_params 1e6", "--path_sampling varied", "--drop_prob 0.1"):
+    for words in ("--max_params 1e6", "--path_sampling uniform", "--drop_prob 0.1"):
         assert f"{words.split()[0]}: --searcher darts" in refusal(
             "search", capsys, "--searcher", "darts", *words.split()
         )

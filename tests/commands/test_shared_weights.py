@@ -18,7 +18,7 @@ from tests.harness import (
 )
 
 HELPED = (
-    "--path_sampling varied --no-bn_affine --grad_clip 5 --lr_by_step --lr_warmup_epochs 1 "
+    "--path_sampling uniform --no-bn_affine --grad_clip 5 --lr_by_step --lr_warmup_epochs 1 "
     "--train_images 160 --batch_size 40 --image_size 16 --score loss --epochs 2 --no-tensorboard"
 ).split()
 

@@ -75,7 +75,7 @@ class SearchConfig(FinalsConfig, JobsConfig, CommonConfig):
         0.2, "share of train/ kept for rewards", numbers.fraction, default_text="0.2, --searcher darts 0.5"
     )
 
-    path_sampling: str = SHARED_WEIGHTS("policy", "who draws them after the warm-up", choice=True)
+    path_sampling: str = SHARED_WEIGHTS("policy", "who draws paths after the warm-up", choice=("policy", "uniform"))
     bn_affine: bool = SHARED_WEIGHTS(True, "scale and shift in the batch norms of cells", bool)
     nesterov: bool = SHARED_WEIGHTS(False, "of the momentum", bool)
     dropout: float = SHARED_WEIGHTS(0.0, "share of what the head reads", numbers.probability)
