@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from data.decoding import DataError
 from data.images import LABELS, MASKS, Images, Target
 from data.presets import Preset
 
@@ -186,33 +185,25 @@ def dense_transform(preset: Preset, *, with_boxes: bool) -> v2.Transform:
 
 
 class Samples(Dataset):
-    """Transformed images with their targets by ``(index, seed)``: what comes out depends on nothing else.
-
-    A file that cannot be used is returned as its DataError: raised in a worker, it would arrive as a traceback.
-    """
+    """Transformed images with their targets by ``(index, seed)``: what comes out depends on nothing else."""
 
     def __init__(self, images: Images, transform: v2.Transform) -> None:
         self.images, self.transform = images, transform
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Target] | DataError:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Target]:
         index, seed = key
-        try:
-            image, target = self.images.sample(index)
-        except DataError as error:
-            return error
+        image, target = self.images.sample(index)
         with drawing(seed):
             # A class is no target that moves with its image.
             return (self.transform(image), target) if isinstance(target, int) else self.transform(image, target)
 
 
-def collate(samples: list[tuple[Tensor, Target] | DataError], side: int, targets: str) -> list[Tensor] | DataError:
-    """Images (n, 3, side, side) and targets of a batch, which may be empty; or the first error among the samples.
+def collate(samples: list[tuple[Tensor, Target]], side: int, targets: str) -> list[Tensor]:
+    """Images (n, 3, side, side) and targets of a batch, which may be empty.
 
     Targets are class indices (n,), class ids (n, side, side), or boxes (n, m, 5): x1, y1, x2, y2 in pixels and class,
     where a class of -1 fills up.
     """
-    if error := next((sample for sample in samples if isinstance(sample, DataError)), None):
-        return error
     images = torch.cat([torch.empty(0, 3, side, side), *(image[None] for image, _ in samples)])
     of_images = [target for _, target in samples]
     if targets == LABELS:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from multiprocessing import resource_tracker
 from typing import Any
 
 import torch
@@ -19,17 +13,40 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from data.decoding import DataError
 from utils.system.errors import ReadingError
+from utils.system.signals import handled_by
 from utils.system.terminal import reason
 
-POLITE = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+POLITE = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 REMEDY = "fewer --workers need less memory; in Docker, --shm-size gives workers more of it to share"
 
 Key = Sequence[Any]  # what one batch is made of
-Collate = Callable[[list], list[Tensor] | DataError]
+
+
+class Batches(Dataset):
+    """A batch by the keys of its samples, or what reading it raised: out of a worker it would come as a traceback."""
+
+    def __init__(self, samples: Dataset, collate: Callable[[list], list[Tensor]]) -> None:
+        self.samples, self.collate = samples, collate
+
+    def __getitem__(self, key: Key) -> list[Tensor] | DataError | ReadingError:
+        try:
+            batch = self.collate([self.samples[k] for k in key])
+            # Shared here: the thread that sends a batch would lose it where there is no room.
+            return batch if get_worker_info() is None else [tensor.share_memory_() for tensor in batch]
+        except DataError as error:
+            return error
+        except Exception as error:
+            text = f"reading a batch failed: {type(error).__name__}: {reason(error)}"
+            return ReadingError(f"{text}; {REMEDY}" if "shared memory" in text else text)
 
 
 def read_batches(
-    samples: Dataset, keys: Sequence[Key], collate: Collate, *, workers: int = 0, pin_memory: bool = False
+    samples: Dataset,
+    keys: Sequence[Key],
+    collate: Callable[[list], list[Tensor]],
+    *,
+    workers: int = 0,
+    pin_memory: bool = False,
 ) -> Iterator[list[Tensor]]:
     """The batches of ``keys`` in their order, read by ``workers`` processes, or by this one where there are none.
 
@@ -37,99 +54,45 @@ def read_batches(
     worker that is killed.
     """
     loader = DataLoader(
-        samples,
-        batch_sampler=keys,
+        Batches(samples, collate),
+        batch_size=None,  # a key is a batch already
+        sampler=keys,
         num_workers=min(workers, len(keys)),
         pin_memory=pin_memory,
-        collate_fn=partial(_shared, collate),
-        worker_init_fn=begin_worker,
+        worker_init_fn=ignore_signals,
         generator=torch.Generator(),  # else a pass takes a number from the global one, which drop path uses
     )
-    with _signals_kept_away():
-        try:
-            batches = iter(loader)
-        except OSError as error:
-            raise ReadingError(f"workers cannot be started: {reason(error)}") from None
-    processes = getattr(batches, "_workers", ())
+    # torch's handler of SIGCHLD goes again: it would raise in the middle of a step when a worker dies, while the next
+    # batch tells the same where the run can be saved.
+    with handled_by(signal.SIG_DFL, "SIGCHLD"), _signals_kept_away():
+        batches = iter(loader)
     try:
         for _ in keys:
             try:
                 batch = next(batches)
-            except Exception as error:
-                raise ReadingError(_explained(error, processes)) from None
-            if isinstance(batch, DataError):  # as a value, since an exception would arrive as a traceback
+            except Exception:  # no exception of a sample, which would be a value
+                raise ReadingError(f"a worker that reads images has died: {REMEDY}") from None
+            if isinstance(batch, Exception):
                 raise batch
             yield batch
     finally:
-        # Also where the reader of these batches stops early.
-        if processes:
-            batches._shutdown_workers()  # waits for each; then terminates it politely, which workers ignore
-        for worker in processes:
-            if worker.is_alive():
-                worker.kill()
+        del batches  # which ends the workers, also where the reader of these batches stops early
 
 
-def _shared(collate: Collate, samples: list) -> list[Tensor] | DataError:
-    """A batch, of a worker in shared memory already: the thread that sends it would lose it where there is no room."""
-    batch = collate(samples)
-    if get_worker_info() is None or isinstance(batch, DataError):
-        return batch
-    return [tensor.share_memory_() for tensor in batch]
-
-
-def _explained(error: Exception, workers: Sequence) -> str:
-    """What an exception of the loader means: a worker that died, or what a worker raised, without its traceback."""
-    for worker in workers if "Traceback" not in str(error) else ():
-        worker.join(0.5)  # a broken connection tells before the system does
-    codes = [worker.exitcode for worker in workers if worker.exitcode]
-    if codes:
-        ended = signal.strsignal(-codes[0]) if codes[0] < 0 else f"status {codes[0]}"
-        return f"a worker that reads images has died ({ended}): {REMEDY}"
-    _, by_worker, raised = str(error).rpartition("Original Traceback (most recent call last):\n")
-    text = f"{type(error).__name__}: {reason(error)}"
-    if by_worker:
-        text = " ".join(line for line in raised.splitlines() if not line.startswith(" "))
-    return f"reading a batch failed: {text}" + (f"; {REMEDY}" if "shared memory" in text else "")
-
-
-def begin_worker(_number: int) -> None:
-    """Make a new worker ignore the signals that ask the whole process group to stop.
-
-    They are meant for the main process, which finishes its step first.
-
-    A worker ends when the main process shuts it down or is gone. torch has it look for its parent too, but with
-    forkserver that is the server, which stays as long as it has a child.
-    """
+def ignore_signals(_number: int) -> None:
+    """Make a new worker ignore what asks the whole group of processes to stop: the main one finishes its step first."""
     for number in POLITE:
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(), os.getppid()), daemon=True).start()
-
-
-def _end_with(main: Any, parent: int) -> None:
-    while os.getppid() == parent and main.is_alive():
-        time.sleep(1)
-    os._exit(1)
 
 
 @contextmanager
 def _signals_kept_away() -> Iterator[None]:
-    """Start workers with polite signals blocked, which they inherit: one may come before they can ignore it.
-
-    It reaches this process a moment later. And torch's handler of SIGCHLD is taken away again: it would raise in the
-    middle of a step when a worker dies, while the next batch tells the same where the run can be saved.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    child = signal.getsignal(signal.SIGCHLD) if main and hasattr(signal, "SIGCHLD") else None
-    before = None
-    if hasattr(signal, "pthread_sigmask"):
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
-        if multiprocessing.get_start_method() != "fork":
-            resource_tracker.ensure_running()  # starting this helper of Python's unblocks signals
-            signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
+    """Start workers with these signals blocked, which they inherit; this process gets one that comes a moment later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
     try:
         yield
     finally:
-        if child is not None:
-            signal.signal(signal.SIGCHLD, child)
-        if before is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

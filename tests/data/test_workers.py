@@ -43,8 +43,8 @@ def bus_error():
     os.kill(os.getpid(), signal.SIGBUS)
 
 
-@pytest.mark.parametrize(("fault", "ended"), [(kill, "Killed"), (bus_error, "Bus error")])
-def test_a_worker_that_dies_ends_reading_in_one_line_with_what_helps(fault, ended, impatient):
+@pytest.mark.parametrize("fault", [kill, bus_error])
+def test_a_worker_that_dies_ends_reading_in_one_line_with_what_helps(fault, impatient):
     before, batches = signal.getsignal(signal.SIGCHLD), []
 
     def consume():
@@ -55,7 +55,7 @@ def test_a_worker_that_dies_ends_reading_in_one_line_with_what_helps(fault, ende
     with pytest.raises(ReadingError) as error:
         consume()
     assert batches == EXPECTED[: len(batches)]
-    assert str(error.value).startswith(f"a worker that reads images has died ({ended}): fewer --workers")
+    assert str(error.value).startswith("a worker that reads images has died: fewer --workers")
     assert "--shm-size" in str(error.value)
 
 
@@ -115,7 +115,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_ignore_signals_to_the_group_and_end_with_their_parent(method, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(GROUP).format(root=str(ROOT), method=method))

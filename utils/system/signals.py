@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from utils.system.processes import World  # which imports torch: commands that need none start a second earlier
@@ -58,7 +58,7 @@ def stop_requests(world: World) -> Iterator[StopRequest]:
     A SIGHUP that is ignored already, as `nohup` has it, stays so: the run is meant to outlive its terminal.
     """
     request = StopRequest(world)
-    with _handled_by(request.note, *_stopping()):
+    with handled_by(request.note, *_stopping()):
         yield request
 
 
@@ -69,7 +69,7 @@ def stopped_at_once() -> Iterator[None]:
     def stop(number: int, _frame: object) -> None:
         raise Stopped(number, resumable=False)
 
-    with _handled_by(stop, *_stopping()):
+    with handled_by(stop, *_stopping()):
         yield
 
 
@@ -82,12 +82,13 @@ def _stopping() -> list[str]:
 @contextmanager
 def shielded() -> Iterator[None]:
     """Ignore Ctrl-C, SIGTERM and SIGHUP for the few moments of a clean-up or a rename."""
-    with _handled_by(signal.SIG_IGN, "SIGINT", "SIGTERM", "SIGHUP"):
+    with handled_by(signal.SIG_IGN, "SIGINT", "SIGTERM", "SIGHUP"):
         yield
 
 
 @contextmanager
-def _handled_by(handler, *names: str) -> Iterator[None]:
+def handled_by(handler: Any, *names: str) -> Iterator[None]:
+    """Let a handler take these signals within the body; those of before do so again afterwards."""
     if threading.current_thread() is not threading.main_thread():  # Python lets only that one set handlers
         yield
         return
