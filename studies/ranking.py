@@ -27,7 +27,6 @@ from models.proxies import PROXIES, ProxyRanker
 from ops.genotype import Genotype
 from studies.ranking_report import BEST, BY_LOSS, judge, write_ranking
 from studies.study import STUDY, TRAININGS, StudyConfig, difference, parse_study, run_study
-from studies.table_reader import NAMED, Table, read_table, table_path
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
 from utils.config import SHARED, FinalsConfig
 from utils.config.flags import flag
@@ -57,11 +56,6 @@ class RankingConfig(FinalsConfig, StudyConfig):
     rankers: str = flag("all", "without training: all, none, names with commas; nwot+shared: mean of ranks", STUDY)
     data: str | None = flag(None, "where the data of the searches lie", STUDY, default_text="where they were")
 
-    table: str | None = flag(
-        None, f"take the results of trainings from this file, or from {NAMED}: see studies.table", STUDY, metavar="FILE"
-    )
-    judged_by: str = flag("cifar10_test", "the measure of the table", STUDY)
-
     seeds: tuple[int, ...] = flag((0, 1), "of the trainings; more can be added later", TRAININGS, type=numbers.seeds,
                                   default_text="0,1")  # fmt: skip
     epochs: int = flag(12, "of each training", TRAININGS, type=numbers.positive_int)
@@ -87,7 +81,6 @@ class Study:
     flags: tuple[str, ...]
     settings: dict[str, Any]
     deployment: Deployment
-    table: Table | None
     stop: StopRequest
 
 
@@ -117,15 +110,8 @@ def prepare(config: RankingConfig, stop: StopRequest) -> Study:
         if s.epoch < s.config.epochs:
             tell(f"warning: {name} is not complete: its weights are those of epoch {s.epoch}")
     genotypes, flags, settings, deployment = plans[0]
-    networks = None if config.table is None else read_table(table_path(config.table))
-    if networks is not None:
-        networks.require_measures({"judged_by": config.judged_by})
-        missing = [g for g in genotypes if len(g.cells) != 1 or g.cells[0] not in networks]
-        if missing:
-            raise UsageError(f"--table {show(config.table)} has no {missing[0]}: is it of --space {missing[0].space}?")
-        settings = {"population": config.population, "table": config.table, "judged_by": config.judged_by}
     combined = {row: names for row, names in parts.items() if len(names) > 1}
-    study = Study(config, searches, rankers, combined, genotypes, flags, settings, deployment, networks, stop)
+    study = Study(config, searches, rankers, combined, genotypes, flags, settings, deployment, stop)
     score(study, 1)  # refuses a ranker that these networks cannot have
     return study
 
@@ -176,7 +162,7 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
     config, searches = study.config, study.searches
     scores = score(study, len(study.genotypes))  # all of them before any training: a fault shows early
     measure = next(iter(searches.values())).task.measure
-    results = true_results(study, measure, log, make_pieces)
+    results = true_results(study, log, make_pieces)
     rankings = {name: [row[name] for row in scores] for name in scores[0]}
     columns = {**rankings, SHARED: next(iter(rankings.values()))}  # of several searches the first
     for row, names in study.combined.items():
@@ -191,9 +177,7 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
         "study": "ranking",
         "settings": study.settings,
         "runs": runs,
-        **judge(
-            measure, config.seeds if study.table is None else (0,), config.seed, study.genotypes, results, rankings
-        ),
+        **judge(measure, config.seeds, config.seed, study.genotypes, results, rankings),
     }
     write_ranking(log, document)
 
@@ -216,11 +200,8 @@ def rank_by_finals(
     return {name: [float(-best_first.index(genotype)) for genotype in study.genotypes]}
 
 
-def true_results(study: Study, measure: str, log: RunLog, make_pieces: Maker) -> list[Sequence[Mapping[str, Any]]]:
-    """What each genotype reached, for every seed: out of a table, or trained where it is not trained yet."""
-    if study.table is not None:
-        judged_by = study.config.judged_by
-        return [[{f"valid/{measure}": study.table.measure(g.cells[0], judged_by)}] for g in study.genotypes]
+def true_results(study: Study, log: RunLog, make_pieces: Maker) -> list[Sequence[Mapping[str, Any]]]:
+    """What each genotype reached, for every seed, trained where it is not trained yet."""
     folder, blocks = log.folder / "standalone", study.deployment.spec.blocks
     seeds = study.config.seeds
     trainings = {g: [Training(folder, study.flags, g, blocks, seed) for seed in seeds] for g in study.genotypes}

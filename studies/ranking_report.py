@@ -26,13 +26,9 @@ BEST = 5  # by score, whose true ranks are given
 
 
 def higher_is_better(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> dict[str, list[list[float]]]:
-    """The measure of trainings, and minus the loss where they have one. ``results``: of every genotype and seed."""
+    """The measure of trainings, and minus their loss. ``results``: of every genotype and seed."""
     signs = {measure: 1, "loss": -1}
-    return {
-        name: [[sign * result[f"valid/{name}"] for result in row] for row in results]
-        for name, sign in signs.items()
-        if f"valid/{name}" in results[0][0]
-    }
+    return {name: [[sign * one[f"valid/{name}"] for one in row] for row in results] for name, sign in signs.items()}
 
 
 def means(values: Sequence[Sequence[float]]) -> list[float]:
@@ -141,12 +137,7 @@ def ranking_lines(study: Mapping[str, Any]) -> list[str]:
     lines = [
         "# Rankings against trainings from scratch",
         "",
-        f"{n} {settings['population']} genotypes, "
-        + (
-            f"whose {settings['judged_by']} is that of {settings['table']}."
-            if "table" in settings
-            else f"each trained alone with seeds {seeds}: {as_words(settings)}."
-        ),
+        f"{n} {settings['population']} genotypes, each trained alone with seeds {seeds}: {as_words(settings)}.",
         "",
         *alone_lines(study),
         *agreement_lines(study),
@@ -165,7 +156,7 @@ def alone_lines(study: Mapping[str, Any]) -> list[str]:
     """Spread and noise of the results of trainings from scratch."""
     rows = []
     for name in study["alone"]:
-        # The loss is kept as minus the loss, higher is better; a table has it as it is known.
+        # The loss is kept as minus the loss, higher is better; here it stands as it is known.
         alone, floor, sign = study["alone"][name], study["floor"][name] or {}, -1 if name == "loss" else 1
         ends = sorted(sign * alone[end] for end in ("lowest", "highest"))  # the sign turns lowest into highest
         values = [sign * alone["mean"], alone["std"], *ends, alone["noise"]]

@@ -30,7 +30,7 @@ from engine.recipes import SEARCH_RECIPES
 from engine.search_setup import strategy_options
 from ops.space import NASBENCH201, Space
 from studies.study import STUDY, StudyConfig, names_in, parse_study, require_free, run_study
-from studies.table_reader import NAMED, Table, options_of, read_table, table_path
+from studies.table_reader import NAMED, Table, read_table, table_path
 from studies.table_report import judge, write_regrets
 from utils.config import SearchConfig
 from utils.config.flags import flag
@@ -60,9 +60,6 @@ class TableConfig(StudyConfig):
 
     searchers: str = flag("rl,random,regularized_evolution,predictor", "names with commas", STUDY)
     table: str = flag(NAMED, "a .csv or .csv.gz: a digit a position, then measures", STUDY, metavar="FILE")
-    options: tuple[int, ...] | None = flag(
-        None, "how many options each position has", STUDY, type=options_of, default_text="those that occur"
-    )
     signal: str = flag("cifar10_val", "the measure that strategies are told", STUDY)
     judged_by: str = flag("cifar10_test", "the measure of which the regret is", STUDY)
     queries: tuple[int, ...] = flag(
@@ -94,7 +91,7 @@ def prepare(config: TableConfig, _stop: StopRequest) -> Comparison:
     # Of that space, since recipes have other defaults where positions are not those of cells.
     searched = parse_search(["--recipe", config.recipe, "--space", NASBENCH201.name, *config.rest])
     path = table_path(config.table)
-    table = read_table(path, config.options)
+    table = read_table(path)
     table.require_measures({"signal": config.signal, "judged_by": config.judged_by})
     settings = {
         "table": path.name,
@@ -110,7 +107,7 @@ def prepare(config: TableConfig, _stop: StopRequest) -> Comparison:
 def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
     """Let every strategy search with every seed, and write what they found."""
     config, queries = c.config, max(c.config.queries)
-    of = (table_path(config.table), config.options, config.signal, c.searched, queries)
+    of = (table_path(config.table), config.signal, c.searched, queries)
 
     def piece(searcher: str, first: int) -> Piece:
         seeds = range(first, min(first + SEEDS_A_PIECE, config.seeds))
@@ -127,13 +124,12 @@ def searches(
     searcher: str,
     seeds: Sequence[int],
     path: Path,
-    options: tuple[int, ...] | None,
     signal: str,
     config: SearchConfig,
     queries: int,
 ) -> dict[str, Any]:
     """The content of a piece: a search of a strategy for each of these seeds."""
-    table, traces = cached_table(path, options), []
+    table, traces = cached_table(path), []
     threads = torch.get_num_threads()
     # One thread each: sums of several threads have other last digits, and processes beside this one have the others.
     torch.set_num_threads(1)

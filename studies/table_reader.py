@@ -6,7 +6,6 @@ comes with this project is described in data/tables/README.md.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import math
@@ -61,82 +60,54 @@ class Table:
                 raise UsageError(f"--{flag}: {show(name)} is none of the measures {', '.join(self.columns)}")
 
 
-def options_of(text: str) -> tuple[int, ...]:
-    """The choices of every position as they are typed, such as ``5,5,5``. Raises ArgumentTypeError."""
-    parts = text.split(",")
-    if not all(part.isdecimal() and part.isascii() and 1 <= int(part) <= len(DIGITS) for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of choices: one number from 1 to 10 a position, 5,5,5")
-    return tuple(map(int, parts))
-
-
 def table_path(text: str) -> Path:
     """The file that ``--table`` means: the one that comes with the project, or any other."""
     return SHIPPED if text == NAMED else Path(text).expanduser()
 
 
-def read_table(path: Path, options: Sequence[int] | None = None) -> Table:
-    """Read a table, ``.csv`` or ``.csv.gz``. ``options``: of the positions, if not the digits that occur.
+def read_table(path: Path) -> Table:
+    """Read a table, ``.csv`` or ``.csv.gz``; a position has the choices up to the highest digit in it.
 
     Raises UsageError with the first line that cannot be used.
     """
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8", newline="") as file:
-            return _parse(csv.reader(file), options, show(path))
+            return _parse(csv.reader(file), show(path))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"--table {show(path)} cannot be read: {reason(error)}") from None
 
 
-def _parse(lines: Iterable[Sequence[str]], options: Sequence[int] | None, name: str) -> Table:
-    lines = iter(lines)
+def _parse(lines: Iterable[Sequence[str]], name: str) -> Table:
     # The name of the first column is free; those of the others are what --signal and --judged_by take.
-    _, *measures = next(lines, None) or [""]  # an empty file has no line at all
-    if not measures or len(set(measures)) < len(measures) or "" in measures:
+    [_, *measures], *lines = [*lines] or [[""]]  # an empty file has no line at all
+    if not lines or not measures or len(set(measures)) < len(measures) or "" in measures:
         raise UsageError(
-            f"--table {name}: the first line names a column of genotypes and one measure or more, each once"
+            f"--table {name}: the first line names a column of genotypes and one measure or more, each once; "
+            "a genotype a line follows"
         )
     rows: dict[Encoding, int] = {}
     columns: dict[str, list[float]] = {measure: [] for measure in measures}
+    positions = len(lines[0][0]) if lines[0] else 0
     for number, line in enumerate(lines, 2):  # the first line has the names
-        where = f"--table {name}, line {number}"
-        encoding = _encoding(line, len(measures), options, where)
-        if rows and len(encoding) != len(next(iter(rows))):
-            raise UsageError(f"{where}: {line[0]} has {len(encoding)} positions, the lines before have another number")
-        if encoding in rows:
-            raise UsageError(f"{where}: {line[0]} is there twice")
+        word, *texts = line or [""]
+        values = [_number(text) for text in texts]
+        is_genotype = len(word) == positions > 0 and not word.strip(DIGITS)  # str.isdigit knows digits of other scripts
+        encoding = tuple(map(int, word)) if is_genotype else ()
+        if not encoding or encoding in rows or len(values) != len(measures) or not all(map(math.isfinite, values)):
+            raise UsageError(
+                f"--table {name}, line {number}: {show(','.join(line))} is not a genotype of {positions} digits that "
+                f"no line before has, and {len(measures)} finite numbers"
+            )
         rows[encoding] = len(rows)  # its place in the columns
-        for measure, text in zip(measures, line[1:], strict=True):
-            columns[measure].append(_number(text, f"{where}: {measure}"))
-    if not rows:
-        raise UsageError(f"--table {name} has no genotypes")
-    # Without --options a position has the choices up to the highest digit in it.
-    occurring = tuple(1 + max(choices) for choices in zip(*rows, strict=True))
-    return Table(tuple(options or occurring), rows, columns)
+        for measure, value in zip(measures, values, strict=True):
+            columns[measure].append(value)
+    return Table(tuple(1 + max(choices) for choices in zip(*rows, strict=True)), rows, columns)
 
 
-def _encoding(line: Sequence[str], measures: int, options: Sequence[int] | None, where: str) -> Encoding:
-    """The genotype of a line."""
-    if len(line) != 1 + measures:
-        raise UsageError(f"{where}: {len(line)} columns in place of {1 + measures}")
-    text = line[0]
-    if not text or text.strip(DIGITS):  # str.isdigit knows digits of other scripts too
-        raise UsageError(f"{where}: {show(text)} is no genotype, which has one digit a position")
-    encoding = tuple(map(int, text))
-    if options is not None:
-        if len(encoding) != len(options):
-            raise UsageError(f"{where}: {text} has {len(encoding)} positions, --options {len(options)}")
-        for position, (choice, number) in enumerate(zip(encoding, options, strict=True), 1):
-            if choice >= number:
-                raise UsageError(f"{where}: {text} has a {choice} at position {position}, which has {number} options")
-    return encoding
-
-
-def _number(text: str, where: str) -> float:
-    """A measure, which is a finite number."""
+def _number(text: str) -> float:
+    """A number; nan for what is none."""
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"{where} is {show(text)}, which is no finite number")
-    return value
+        return math.nan

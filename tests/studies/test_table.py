@@ -112,7 +112,6 @@ def test_strategies_are_told_the_signal_alone_and_a_genotype_that_comes_again_is
         (["--searchers", "rl,darts"], "--searchers: darts is none of"),
         (["--seeds", "1"], "2 searches or more"),
         (["--queries", "0"], "--queries"),
-        (["--options", "3,3"], "line 2: 0001 has 4 positions, --options 2"),
         (["--table", "nowhere.csv"], "--table nowhere.csv cannot be read"),
         (["--", "--epochs", "3"], "--epochs cannot stand behind --"),
     ],

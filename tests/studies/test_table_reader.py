@@ -1,6 +1,5 @@
 """Tables of trained networks: what is read from them, and which of them are refused."""
 
-import argparse
 import gzip
 import itertools
 import time
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from studies.table_reader import SHIPPED, options_of, read_table
+from studies.table_reader import SHIPPED, read_table
 from utils.system.errors import UsageError
 
 HEAD = "cell,val,test\n"
@@ -42,9 +41,6 @@ def test_a_table_with_gaps_is_known_to_be_one(tmp_path):
     assert not table.is_complete
     assert (1, 2) in table
     assert (1, 1) not in table
-    wider = read_table(tmp_path / "table.csv", (4, 5))
-    assert wider.options == (4, 5)
-    assert wider.rows == table.rows
 
 
 def test_one_row_is_a_table(tmp_path):
@@ -64,27 +60,26 @@ def test_the_shipped_table_is_whole_and_read_in_an_instant():
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "words"),
+    ("text", "words"),
     [
-        ("", None, ["first line"]),
-        ("cell\n0\n", None, ["first line", "measure"]),
-        ("cell,val,val\n0,1,2\n", None, ["first line", "once"]),
-        (HEAD, None, ["no genotypes"]),
-        (HEAD + "00,1,1\n01,2,2\n00,1,1\n", None, ["line 4", "00", "twice"]),
-        (HEAD + "00,1\n", None, ["line 2", "2 columns", "3"]),
-        (HEAD + "0a,1,1\n", None, ["line 2", "0a", "digit"]),
-        (HEAD + "\u0661,1,1\n", None, ["line 2", "digit"]),
-        (HEAD + ",1,1\n", None, ["line 2", "digit"]),
-        (HEAD + "00,1,1\n012,1,1\n", None, ["line 3", "012", "3 positions"]),
-        (HEAD + "00,1,1\n03,1,1\n", (3, 3), ["line 3", "a 3 at position 2", "3 options"]),
-        (HEAD + "00,1,1\n", (3, 3, 3), ["line 2", "2 positions", "--options 3"]),
-        (HEAD + "00,1,many\n", None, ["line 2", "test", "many"]),
-        (HEAD + "00,nan,1\n", None, ["line 2", "val", "nan"]),
+        ("", ["first line"]),
+        ("cell\n0\n", ["first line", "measure"]),
+        ("cell,val,val\n0,1,2\n", ["first line", "once"]),
+        (HEAD, ["first line", "follows"]),
+        (HEAD + "00,1,1\n01,2,2\n00,1,1\n", ["line 4", "00,1,1", "no line before has"]),
+        (HEAD + "00,1\n", ["line 2", "00,1", "2 finite numbers"]),
+        (HEAD + "0a,1,1\n", ["line 2", "0a", "digits"]),
+        (HEAD + "\u0661,1,1\n", ["line 2", "digits"]),
+        (HEAD + ",1,1\n", ["line 2", "digits"]),
+        (HEAD + "\n", ["line 2", "digits"]),
+        (HEAD + "00,1,1\n012,1,1\n", ["line 3", "012", "2 digits"]),
+        (HEAD + "00,1,many\n", ["line 2", "many"]),
+        (HEAD + "00,nan,1\n", ["line 2", "nan"]),
     ],
 )
-def test_what_is_no_table_is_refused_in_one_line_that_says_where(text, options, words, tmp_path):
+def test_what_is_no_table_is_refused_in_one_line_that_says_where(text, words, tmp_path):
     with pytest.raises(UsageError) as refusal:
-        read_table(written(tmp_path, text), options)
+        read_table(written(tmp_path, text))
     message = str(refusal.value)
     assert "\n" not in message
     assert [word for word in ["--table", *words] if word not in message] == []
@@ -100,12 +95,8 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
         assert "\n" not in str(refusal.value)
 
 
-def test_measures_and_options_that_cannot_be_are_refused(tmp_path):
+def test_measures_that_no_table_has_are_refused(tmp_path):
     table = read_table(written(tmp_path, HEAD + "0,1,1\n"))
     table.require_measures({"signal": "val", "judged_by": "test"})
     with pytest.raises(UsageError, match=r"--judged_by.*luck.*val, test"):
         table.require_measures({"signal": "val", "judged_by": "luck"})
-    assert options_of("5,5,10") == (5, 5, 10)
-    for text in ("", "5,,5", "5,x", "0,5", "11", "-1", "5.0"):
-        with pytest.raises(argparse.ArgumentTypeError, match="1 to 10"):
-            options_of(text)
