@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from engine.tasks.pictures import confusion_entries, confusion_figure
+from engine.tasks.pictures import DRAWN_CLASSES, confusion_figure
 from utils.system.errors import UsageError
 
 
@@ -222,10 +222,9 @@ class Task(ABC):
         """Everything that is measured of a finished network, for measures.json. ``names``: of its outputs."""
 
     def picture_of_measures(self, measured: Mapping[str, Any], names: Sequence[str]) -> Any:
-        """The confusion matrix where the ``measures`` hold one; else None."""
-        if not {"confusion", "confusion_entries"} & measured.keys():
-            return None
-        return confusion_figure(confusion_entries(measured), names)
+        """The confusion matrix where the ``measures`` hold one that can be read; else None."""
+        readable = "confusion" in measured and len(names) <= DRAWN_CLASSES
+        return confusion_figure(measured["confusion"], names) if readable else None
 
     def predict(
         self, network: nn.Module, pictures: Any, names: Sequence[str], *, preset: Any, batch_size: int

@@ -63,17 +63,14 @@ def summary(answers: Answers, classes: Sequence[str]) -> dict[str, Any]:
     """Every measure as plain values for a report, in percent but for ``loss``.
 
     ``top5`` is None with fewer than 10 classes, and so is the accuracy of a class that has no image. Rows of
-    ``confusion`` are true classes, columns the predicted ones; of more than 1,000 classes ``confusion_entries`` lists
-    what is not zero in it, true class, predicted class and images.
+    ``confusion`` are true classes, columns the predicted ones; of more than 1,000 classes there is none.
     """
     k, labels, right = len(classes), answers.labels, answers.guesses == answers.labels
     by_class = zip(labels[right].bincount(minlength=k).tolist(), labels.bincount(minlength=k).tolist(), strict=True)
     accuracies = [100 * hits / images if images else None for hits, images in by_class]
-    pairs, counts = torch.stack([labels, answers.guesses]).unique(dim=1, return_counts=True)  # (2, n), (n,)
+    confusion = {}
     if k <= WRITTEN_CLASSES:
-        confusion = {"confusion": torch.zeros(k, k, dtype=torch.long).index_put(tuple(pairs), counts).tolist()}
-    else:  # all images are few beside k * k
-        confusion = {"confusion_entries": torch.stack([*pairs, counts], dim=1).tolist()}
+        confusion["confusion"] = (k * labels + answers.guesses).bincount(minlength=k * k).view(k, k).tolist()
     return {
         "images": len(labels),
         "loss": answers.losses.double().mean().item(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS = Path("predictions")  # the folder, where the command is run
 SHOWN = 4  # images in a picture of predictions
-DRAWN_CLASSES = 60  # a confusion matrix of a thousand takes 9 GB of memory, and nobody can read it
+DRAWN_CLASSES = 100  # a confusion matrix of a thousand takes 9 GB of memory, and nobody can read it
 WRITTEN_CLASSES = 20  # up to here the numbers of a confusion matrix fit into its squares
 
 
@@ -54,47 +54,25 @@ def rows_figure(rows: Sequence[Sequence[Any]], titles: Sequence[str], names: Seq
     return figure
 
 
-def confusion_entries(measured: Mapping[str, Any]) -> Tensor:
-    """What is not zero in the confusion matrix of some measures: true class, predicted class and count, (n, 3)."""
-    if "confusion_entries" in measured:
-        return torch.tensor(measured["confusion_entries"])
-    matrix = torch.tensor(measured["confusion"])
-    places = matrix.nonzero()  # (n, 2)
-    return torch.cat([places, matrix[tuple(places.T)][:, None]], dim=1)
+def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Draw a confusion matrix, row true: shade = share of the true class; counts are written where they fit.
 
-
-def confusion_figure(entries: Tensor, classes: Sequence[str]) -> Figure:
-    """Draw a confusion matrix: shade = share of the true class; counts are written where they fit.
-
-    ``entries``: rows of true class, predicted class and count, (n, 3); the others are zero. The page grows with the
-    classes, so that their names can be read, up to ``DRAWN_CLASSES``; of more, those that are confused most are drawn.
-    Names are drawn as they are spelt.
+    The page grows with the classes, so that their names can be read. Names are drawn as they are spelt.
     """
     from matplotlib.figure import Figure
 
-    total, (true, predicted, counts) = len(classes), entries.T  # (n,) each
-    images = true.bincount(counts, minlength=total)  # (K,)
-    wrong = counts * (true != predicted)
-    mistakes = true.bincount(wrong, minlength=total) + predicted.bincount(wrong, minlength=total)
-    kept = mistakes.argsort(descending=True, stable=True)[:DRAWN_CLASSES].sort().values  # (k,), in their own order
-    k, place = len(kept), torch.full((total,), -1).scatter(0, kept, torch.arange(len(kept)))
-    drawn = (place[true] >= 0) & (place[predicted] >= 0)
-    matrix = torch.zeros(k, k, dtype=torch.long)
-    matrix[place[true[drawn]], place[predicted[drawn]]] = counts[drawn]
+    k, matrix = len(classes), torch.tensor(confusion)
     side = 2.5 + k * (0.45 if k <= WRITTEN_CLASSES else 0.15)
     figure = Figure(figsize=(side + 1, side), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    shares = (100 * matrix / images[kept, None].clamp(min=1)).tolist()
+    shares = (100 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)).tolist()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     figure.colorbar(picture, ax=axes, shrink=0.8, label="% of the true class")
-    names = [show(classes[i]) for i in kept.tolist()]
-    names = [name if len(name) <= 24 else name[:23] + "…" for name in names]
+    names = [name if len(name) <= 24 else name[:23] + "…" for name in map(show, classes)]
     style = {"fontsize": 9 if k <= WRITTEN_CLASSES else 7, "parse_math": False}  # a name with two dollars: no formula
     axes.set_xticks(range(k), names, rotation=90, **style)
     axes.set_yticks(range(k), names, **style)
     axes.set(xlabel="predicted", ylabel="true")
-    if total > k:
-        axes.set_title(f"the {k} of {total} classes that are confused most; all of them: measures.json", fontsize=9)
     if k <= WRITTEN_CLASSES:
         for row, column in matrix.nonzero().tolist():
             colour = "white" if shares[row][column] > 50 else "black"
