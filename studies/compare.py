@@ -34,7 +34,7 @@ from ops.space import SPACES
 from studies.compare_report import DRAWN, judge, write_comparison
 from studies.methods import METHODS, Plan, make_plan, restart_flags
 from studies.searches import as_plain, search_method
-from studies.study import STUDY, TRAININGS, StudyConfig, names_in, parse_study, run_study, words_in
+from studies.study import STUDY, TRAININGS, TrainingStudyConfig, names_in, parse_study, run_study, words_in
 from studies.trainings import Training, agrees, fitting_filters, retrain_flags, settings_of, train_all
 from utils.config import BLOCKS
 from utils.config.flags import flag
@@ -56,7 +56,7 @@ COMPARE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(StudyConfig):
+class CompareConfig(TrainingStudyConfig):
     """The flags of a comparison of methods."""
 
     methods: str = flag(",".join(METHODS), "names with commas", STUDY)

@@ -26,7 +26,7 @@ from models.deployment import Deployment
 from models.proxies import PROXIES, ProxyRanker
 from ops.genotype import Genotype
 from studies.ranking_report import BEST, BY_LOSS, judge, write_ranking
-from studies.study import STUDY, TRAININGS, StudyConfig, difference, parse_study, run_study
+from studies.study import STUDY, TRAININGS, TrainingStudyConfig, difference, parse_study, run_study
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
 from utils.config import SHARED, FinalsConfig
 from utils.config.flags import flag
@@ -46,7 +46,7 @@ RANKING = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankingConfig(FinalsConfig, StudyConfig):
+class RankingConfig(FinalsConfig, TrainingStudyConfig):
     """The flags of a study of rankings."""
 
     runs: tuple[str, ...] = ()

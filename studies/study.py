@@ -38,8 +38,14 @@ class StudyConfig(JobsConfig):
 
     save: str = flag("study", "name of the study; the same name goes on with it", STUDY, type=numbers.save_name)
     result: str = flag("result", "the study is written to <result>/studies/<save>", STUDY)
-    device: str = flag("auto", "auto, cpu, mps, or another device as torch names it", STUDY)
     rest: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStudyConfig(StudyConfig):
+    """The flags of every study that trains networks."""
+
+    device: str = flag("auto", "auto, cpu, mps, or another device as torch names it", STUDY)
 
 
 class Prepared(Protocol):

@@ -121,7 +121,8 @@ def study_lines(study: Mapping[str, Any]) -> list[str]:
 
 
 def picture(curves: Mapping[str, Sequence[Sequence[float]]]) -> Any:
-    """The mean regret and its interval against queries, but for the first few, which are chance."""
-    first = min(9, min(len(curve) for rows in curves.values() for curve in rows) // 2)
-    points = {name: [list(enumerate(curve, 1))[first:] for curve in rows] for name, rows in curves.items()}
-    return plots.bands(points, "queries", "regret")
+    """The mean regret against queries, but for the first few, which are chance."""
+    means = {name: list(map(statistics.fmean, zip(*rows, strict=True))) for name, rows in curves.items()}
+    first = min(9, min(map(len, means.values())) // 2)
+    points = {name: list(enumerate(mean, 1))[first:] for name, mean in means.items()}
+    return plots.panels({"queries": points}, "regret", lines=True)

@@ -19,7 +19,7 @@ from engine.open_search import open_search
 from engine.pieces import Maker
 from engine.tasks import TASKS
 from ops.genotype import Candidate, read_candidate
-from studies.study import STUDY, TRAININGS, StudyConfig, parse_study, run_study
+from studies.study import STUDY, TRAININGS, TrainingStudyConfig, parse_study, run_study
 from studies.tables import over_seeds, table, write_study
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
 from utils.config.flags import flag
@@ -38,7 +38,7 @@ ABOUT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class WinnerConfig(StudyConfig):
+class WinnerConfig(TrainingStudyConfig):
     """The flags of this study."""
 
     runs: tuple[str, ...] = ()

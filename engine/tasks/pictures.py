@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from utils.reports.plots import heat_map
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 PREDICTIONS = Path("predictions")  # the folder, where the command is run
 SHOWN = 4  # images in a picture of predictions
 DRAWN_CLASSES = 100  # a confusion matrix of a thousand takes 9 GB of memory, and nobody can read it
-WRITTEN_CLASSES = 20  # up to here the numbers of a confusion matrix fit into its squares
 
 
 def colours() -> Tensor:
@@ -55,30 +55,10 @@ def rows_figure(rows: Sequence[Sequence[Any]], titles: Sequence[str], names: Seq
 
 
 def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
-    """Draw a confusion matrix, row true: shade = share of the true class; counts are written where they fit.
-
-    The page grows with the classes, so that their names can be read. Names are drawn as they are spelt.
-    """
-    from matplotlib.figure import Figure
-
-    k, matrix = len(classes), torch.tensor(confusion)
-    side = 2.5 + k * (0.45 if k <= WRITTEN_CLASSES else 0.15)
-    figure = Figure(figsize=(side + 1, side), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
-    shares = (100 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)).tolist()
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    figure.colorbar(picture, ax=axes, shrink=0.8, label="% of the true class")
-    names = [name if len(name) <= 24 else name[:23] + "…" for name in map(show, classes)]
-    style = {"fontsize": 9 if k <= WRITTEN_CLASSES else 7, "parse_math": False}  # a name with two dollars: no formula
-    axes.set_xticks(range(k), names, rotation=90, **style)
-    axes.set_yticks(range(k), names, **style)
-    axes.set(xlabel="predicted", ylabel="true")
-    if k <= WRITTEN_CLASSES:
-        for row, column in matrix.nonzero().tolist():
-            colour = "white" if shares[row][column] > 50 else "black"
-            count = str(int(matrix[row, column]))
-            axes.text(column, row, count, ha="center", va="center", fontsize=8, color=colour)
-    return figure
+    """Draw a confusion matrix, row true, column predicted."""
+    shares = [[count / max(sum(row), 1) for count in row] for row in confusion]
+    names = [show(name) for name in classes]
+    return heat_map(dict(zip(names, shares, strict=True)), names, "share of the true class, predicted as")
 
 
 def prediction_path(name: str, ending: str) -> Path:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 WIDTH = 3.35  # inches: one column of a page
 STYLES = ("-", "--", ":", "-.")
+WRITTEN, LETTERS = 20, 24  # columns of a heat map whose values are written; letters of a name that are shown
 MARKERS = ("o", "s", "^", "v", "D", "P", "x", "+", "1", "2")
 
 Points = Sequence[tuple[float, float]]
@@ -22,21 +23,31 @@ def _figure(width: float = WIDTH, height: float = 2.6) -> Figure:
 
 
 def heat_map(rows: Mapping[str, Sequence[float]], columns: Sequence[str], title: str) -> Figure:
-    """Draw a table of probabilities in [0, 1] with their values; rows may differ in length."""
-    figure = _figure(height=0.45 + 0.19 * len(rows))
+    """Draw a table of shares in [0, 1]; rows may differ in length, and values are written where they fit.
+
+    The page grows with the table, so that names can be read; they are drawn as they are spelt.
+    """
+    fits = len(columns) <= WRITTEN
+    cell, size = (0.3, 6) if fits else (0.12, 5)  # inches, points
+    figure = _figure(1.8 + cell * len(columns), 1.8 + cell * len(rows))
     axes = figure.add_subplot()
     # Nodes have different numbers of inputs: shorter rows end in cells that stay white.
     table = [[*values, *[float("nan")] * (len(columns) - len(values))] for values in rows.values()]
     axes.imshow(table, vmin=0, vmax=1, cmap="Greys", aspect="auto")
-    for y, values in enumerate(table):
+    for y, values in enumerate(table if fits else ()):
         for x, value in enumerate(values):
             if value == value:  # not nan
                 colour = "white" if value > 0.5 else "black"  # on a dark cell
-                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=5, color=colour)
-    axes.set_xticks(range(len(columns)), columns, fontsize=5)
-    axes.set_yticks(range(len(rows)), list(rows), fontsize=5)
+                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=size, color=colour)
+    style = {"fontsize": size, "parse_math": False}  # a name with two dollars: no formula
+    axes.set_xticks(range(len(columns)), map(_short, columns), rotation=90, **style)
+    axes.set_yticks(range(len(rows)), map(_short, rows), **style)
     axes.set_title(title, fontsize=7)
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
 
 
 def panels(by_axis: Mapping[str, Mapping[str, Points]], y: str, *, lines: bool = False) -> Figure:
@@ -58,23 +69,6 @@ def panels(by_axis: Mapping[str, Mapping[str, Points]], y: str, *, lines: bool =
         _label(axes, x, y if i % columns == 0 else "")
         if i == 0 and any(series):  # one legend serves for all
             axes.legend(fontsize=6, frameon=False)
-    return figure
-
-
-def bands(series: Mapping[str, Sequence[Points]], x: str, y: str) -> Figure:
-    """Draw curves as the mean of their repetitions, which have the same x, with the 95 % interval of that mean."""
-    import numpy as np
-
-    figure = _figure()
-    axes = figure.add_subplot()
-    for i, (name, repetitions) in enumerate(series.items()):
-        # The same x in all repetitions, so that mean and deviation are taken point by point.
-        points = np.asarray(repetitions, dtype=float)  # (repetitions, points, 2)
-        at, mean, half = points[0, :, 0], points[..., 1].mean(0), 1.96 * points[..., 1].std(0) / len(points) ** 0.5
-        (line,) = axes.plot(at, mean, STYLES[i % len(STYLES)], label=name, linewidth=1)
-        axes.fill_between(at, mean - half, mean + half, color=line.get_color(), alpha=0.15, linewidth=0)
-    _label(axes, x, y)
-    axes.legend(fontsize=6, frameon=False)
     return figure
 
 
