@@ -81,8 +81,8 @@ def use_checkpoint(config: RetrainConfig) -> None:
         dataset = checkpoint_data(config, state, path, preset, task.targets)
         images = measure(config, network, task, dataset, preset, names)
     if config.export:
-        options = {"facts": state, "classes": names, "images": images, "normalise": config.export_normalise}
-        say(export_network(network, path.parent, config.export, **options)["line"])
+        report = export_network(network, path.parent, config.export, facts=state, classes=names, images=images)
+        say(report["line"])
 
 
 def measure(

@@ -50,8 +50,7 @@ def finish_retraining(
     draw_measures(run, chosen, data, task, measures, names)
     if config.export:
         facts, images = data.dataset.facts(), read_first_batch(data.test).images
-        options = {"facts": facts, "classes": names, "images": images, "normalise": config.export_normalise}
-        result["export"] = export_network(chosen, log.folder, config.export, **options)
+        result["export"] = export_network(chosen, log.folder, config.export, facts=facts, classes=names, images=images)
         log.line(result["export"]["line"])
     report.write(log, result)
     say_result(run, task, measures, result)

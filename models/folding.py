@@ -21,21 +21,13 @@ def folded(network: Net) -> Net:
     """A copy in evaluation mode, for evaluation alone: its state dict fits no other network."""
     # The network itself stays as it is: a training may go on with it.
     twin = deepcopy(network).eval().requires_grad_(False)
-    fold_batch_norms(twin)
-    return twin
-
-
-def fold_batch_norms(network: nn.Module) -> int:
-    """Fold batch norms, in place, into the convolutions before them; returns how many. Sets evaluation mode."""
-    count = 0
-    for parent in list(network.eval().modules()):
+    for parent in list(twin.modules()):
         for first, second in list(_foldable(parent)):
             conv, norm = parent.get_submodule(first), parent.get_submodule(second)
             # In place of the pair, so that the order of the layers stays.
             setattr(parent, first, fuse_conv_bn_eval(conv, norm))
             setattr(parent, second, nn.Identity())
-            count += 1
-    return count
+    return twin
 
 
 def _foldable(parent: nn.Module) -> Iterator[tuple[str, str]]:

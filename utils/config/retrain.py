@@ -70,4 +70,3 @@ class RetrainConfig(CommonConfig):
         False, "torch.compile of the blocks, for GPUs: on CPUs it takes minutes and steps get slower", bool
     )
     export: str | None = AROUND(None, "write the network as one file", choice=True)
-    export_normalise: bool = AROUND(False, "put the normalisation into that file: it takes images in [0, 1]", bool)

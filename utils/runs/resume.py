@@ -32,7 +32,6 @@ FREE = {
     "result",
     "resume",
     "export",
-    "export_normalise",
     "rank_by",  # at the end alone: a ranker that cannot rank is exchanged, and no epoch is lost
     *("finals", "final_epochs", "final_rounds", "finals_start", "jobs", "cluster", "slurm"),
 }
