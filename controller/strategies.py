@@ -29,7 +29,8 @@ class Strategy(Protocol):
     """Proposes genotypes and learns from their scores. All randomness comes from the generators passed in.
 
     ``fits``: genotypes for which it is false are drawn again; NothingFitsError where none is met. A strategy may have
-    a method ``finalists``, called as ``sample`` is, that gives what is ranked at the end.
+    a method ``finalists``, called as ``sample`` is, that gives what is ranked at the end, and ``report(best)``, which
+    says of the best of these, best first, and of itself what belongs into the result.
     """
 
     def ask(self, n: int, generator: torch.Generator, fits: Fits | None = None) -> tuple[Genotype, ...]:

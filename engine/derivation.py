@@ -109,6 +109,10 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
     elif measures:
         result[f"mean_{measure}"] = mean = statistics.fmean(measures)
         lines.insert(0, f"{len(measures)} candidates: mean {measure} {mean:.2f} on the reward images")
+    if hasattr(sampler.strategy, "report"):
+        facts = result[config.searcher] = sampler.strategy.report([candidate.genotype for candidate in finite])
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in facts.items() if value is not None)
+        lines.insert(0, f"{config.searcher}: {numbers}")
     log, axis = run.log, scorer.score.axis if by_weights else config.rank_by
     points, front = (
         [(sampler.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (finite, ranking.front)

@@ -39,7 +39,7 @@ def judge(
             "loss": [one["valid/loss"] for one in of_seeds],
             **{key: [one[key] for one in of_seeds] for key in ("parameters", "filters", "macs", "agrees")},
             "train_s": [one["seconds"] for one in of_seeds],
-            **{key: [one[key] for one in winners] for key in OF_SEARCH if winners},
+            **{key: [one[key] for one in winners] for key in (*OF_SEARCH, "nao") if winners and key in winners[0]},
         }
     for name, row in rows.items():
         chance = DRAWN + row["space"]

@@ -58,6 +58,7 @@ def search_method(words: Sequence[str], folder: Path, method: str, seed: int) ->
         "derive_s": result["derive_s"],
         "images": sum(record["images/trained"] + record.get("images/scored", 0) for record in records),
         "derive_images": result.get("ranking_images", 0) + result.get("finals", {}).get("images", 0),
+        **({"nao": result["nao"]} if "nao" in result else {}),
     }
 
 

@@ -1,15 +1,16 @@
-"""Fit NAO's network to scored genotypes (docs/strategies.md, section 19.2)."""
+"""Fit NAO's network to scored genotypes, and say how good it is (docs/strategies.md, section 19.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from controller.nao.network import EncoderPredictorDecoder
+from controller.nao.network import EncoderPredictorDecoder, Tokens
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,28 @@ def fit(
                 total += loss.item() * len(rows)
     network.eval()
     return total / len(tokens)
+
+
+def pairwise_accuracy(predicted: Sequence[float], scores: Sequence[float]) -> float | None:
+    """The share of pairs with different scores that are predicted in the right order; a tie counts half.
+
+    None where there is no such pair.
+    """
+    right = pairs = 0.0
+    for (p, score), (q, other) in combinations(zip(predicted, scores, strict=True), 2):
+        if score != other:
+            pairs += 1
+            right += 0.5 if p == q else (p < q) == (score < other)
+    return right / pairs if pairs else None
+
+
+@torch.no_grad()
+def predictions(network: EncoderPredictorDecoder, tokens: Tensor) -> list[float]:
+    """The value that the network predicts for each row of tokens (n, L)."""
+    return network.encoder.value(network.encoder(tokens)).tolist()
+
+
+@torch.no_grad()
+def reconstruction_error(network: EncoderPredictorDecoder, tokens: Tensor, alphabet: Tokens) -> float:
+    """The share of tokens (n, L) that greedy decoding of their own encoding gets wrong."""
+    return (network.decoder.greedy(network.encoder(tokens), alphabet)[0] != tokens).double().mean().item()

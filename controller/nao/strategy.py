@@ -11,22 +11,34 @@ from typing import Any
 import torch
 
 from controller import sampling
-from controller.nao.learning import PUBLISHED, Settings, fit, scaled
+from controller.nao.learning import (
+    PUBLISHED,
+    Settings,
+    fit,
+    pairwise_accuracy,
+    predictions,
+    reconstruction_error,
+    scaled,
+)
 from controller.nao.network import EncoderPredictorDecoder, Tokens, moved
 from controller.positions import Positions
 from controller.sampling import Fits, draw_fitting
 from controller.statistics import Seen
 
 AT_ONCE = 8  # fresh genotypes that are drawn at a time
+TOP = 10  # winners whose origin is reported
+SEED, DECODED, FRESH = "seed", "decoded", "fresh"  # of the first pool; by a latent step; where these were too few
 
 
 @dataclass
 class Member:
-    """A genotype of the pool. ``scored``: in this round."""
+    """A genotype of the pool. ``scored``: in this round; ``fitted``: the network has seen its score."""
 
     genotype: Any
+    origin: str
     score: float | None = None
     scored: bool = False
+    fitted: bool = False
 
 
 class Pool:
@@ -41,9 +53,9 @@ class Pool:
         """Whether this network is, or was, in the pool."""
         return self.positions.canonical(genotype) in self.seen
 
-    def add(self, genotypes: Sequence[Any]) -> None:
+    def add(self, genotypes: Sequence[Any], origin: str) -> None:
         """Take these in, without a score."""
-        self.members += [Member(genotype) for genotype in genotypes]
+        self.members += [Member(genotype, origin) for genotype in genotypes]
         self.seen.add(map(self.positions.canonical, genotypes))
 
     def waiting(self) -> list[Member]:
@@ -62,7 +74,7 @@ class Pool:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
-        members = [[self.positions.plain(m.genotype), m.score, m.scored] for m in self.members]
+        members = [[self.positions.plain(m.genotype), m.origin, m.score, m.scored, m.fitted] for m in self.members]
         return {"members": members, "seen": self.seen.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -82,7 +94,8 @@ class Nao:
         self.positions, self.settings, self.tokens = positions, settings, Tokens(positions)
         self.network = EncoderPredictorDecoder(self.tokens.vocabulary, at_once=self.tokens.at_once).eval()
         self.pool = Pool(positions)
-        self.rounds = 0
+        self.counts = {"rounds": 0, DECODED: 0, FRESH: 0}
+        self.quality: dict[str, float | None] = {"pairwise_accuracy": None, "reconstruction_error": None}
         self._asked: list[Member] = []
         self._news: dict[str, float] = {}  # of a round, for the next tell()
 
@@ -117,7 +130,7 @@ class Nao:
             member.score, member.scored = float(score), True
         news, self._asked, self._news = self._news, [], {}
         best = self.pool.ranked()[0].score
-        return {"reward": sum(scores) / len(scores), "best": best, "nao_rounds": float(self.rounds), **news}
+        return {"reward": sum(scores) / len(scores), "best": best, "nao_rounds": float(self.counts["rounds"]), **news}
 
     def argmax(self) -> Any | None:
         """The best of the pool by its last score."""
@@ -127,11 +140,28 @@ class Nao:
         """Whether any score was told."""
         return any(member.score is not None for member in self.pool.members)
 
+    def report(self, best: Sequence[Any]) -> dict[str, Any]:
+        """What the search found, by origin of the winners, best first, and how good its network was.
+
+        The accuracy is on what was scored after the last fit; where that is too little, as measured a round before.
+        """
+        form = self.positions.canonical  # networks, not genotypes
+        origins = {form(member.genotype): member.origin for member in self.pool.members}
+        top = [origins.get(form(genotype)) for genotype in best[:TOP]]
+        accuracy = self._accuracy()
+        return {
+            "top": len(top),
+            **{f"top_from_{origin}": top.count(origin) for origin in (SEED, DECODED, FRESH)},
+            **self.quality,
+            **({} if accuracy is None else {"pairwise_accuracy": accuracy}),
+            **self.counts,
+        }
+
     def _begin(self, generator: torch.Generator, fits: Fits | None) -> None:
         if not self.pool.members:
-            self._draw(self.settings.pool, generator, fits)
+            self._draw(self.settings.pool, SEED, generator, fits)
 
-    def _draw(self, n: int, generator: torch.Generator, fits: Fits | None) -> None:
+    def _draw(self, n: int, origin: str, generator: torch.Generator, fits: Fits | None) -> None:
         """Take ``n`` uniform genotypes into the pool; known ones only where hardly any others are left."""
         repeats, missing = 0, n
         while missing:
@@ -140,12 +170,20 @@ class Nao:
                 known = self.pool.knows(genotype)
                 repeats += known
                 if not known or repeats > sampling.MAX_DRAWS:
-                    self.pool.add([genotype])
+                    self.pool.add([genotype], origin)
                     missing -= 1
+
+    def _accuracy(self) -> float | None:
+        """That of the network on what it was not fitted to; None before it was fitted to anything."""
+        held_out = [member for member in self.pool.members if member.score is not None and not member.fitted]
+        if not self.counts["rounds"] or not held_out:
+            return None
+        tokens = self.tokens.encode([member.genotype for member in held_out])
+        return pairwise_accuracy(predictions(self.network, tokens), [member.score for member in held_out])
 
     def _end_round(self, generator: torch.Generator, fits: Fits | None) -> None:
         """All of the pool is scored: fit the network, and replace the worst."""
-        settings, ranked = self.settings, self.pool.ranked()
+        settings, ranked, accuracy = self.settings, self.pool.ranked(), self._accuracy()
         tokens = self.tokens.encode([member.genotype for member in ranked])
         values = scaled([member.score for member in ranked])
         augment = self.tokens.swapped if self.positions.symmetric else None
@@ -153,14 +191,22 @@ class Nao:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             loss = fit(self.network, tokens, values, settings, augment)
+        for member in ranked:
+            member.fitted = True
         self.pool.members = ranked[: len(ranked) - settings.replaced]
         decoded = self._improve(tokens[: settings.best], fits)
-        self.pool.add(decoded)
+        self.pool.add(decoded, DECODED)
         fresh = settings.replaced - len(decoded)
-        self._draw(fresh, generator, fits)
+        self._draw(fresh, FRESH, generator, fits)
         self.pool.begin_round(generator)
-        self.rounds += 1
-        self._news = {"nao_loss": loss, "nao_decoded": float(len(decoded)), "nao_fresh": float(fresh)}
+        for name, more in (("rounds", 1), (DECODED, len(decoded)), (FRESH, fresh)):
+            self.counts[name] += more
+        self.quality["reconstruction_error"] = reconstruction_error(self.network, tokens, self.tokens)
+        if accuracy is not None:
+            self.quality["pairwise_accuracy"] = accuracy
+        measured = {name: value for name, value in self.quality.items() if value is not None}
+        news = {"loss": loss, DECODED: float(len(decoded)), FRESH: float(fresh), **measured}
+        self._news = {f"nao_{name}": value for name, value in news.items()}
 
     def _improve(self, tokens: torch.Tensor, fits: Fits | None) -> list[Any]:
         """New genotypes that fit, decoded after ever longer latent steps from these tokens (n, L)."""
@@ -179,12 +225,17 @@ class Nao:
         return list(improved.values())
 
     def state_dict(self) -> dict[str, Any]:
-        """The pool, the network, and how many rounds there were."""
+        """The pool, the network, and what was counted and measured."""
         network = {name: value.clone() for name, value in self.network.state_dict().items()}
-        return {"pool": self.pool.state_dict(), "network": network, "rounds": self.rounds}
+        return {
+            "pool": self.pool.state_dict(),
+            "network": network,
+            "counts": {**self.counts},
+            "quality": {**self.quality},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there."""
         self.pool.load_state_dict(state["pool"])
         self.network.load_state_dict(state["network"])
-        self.rounds = state["rounds"]
+        self.counts, self.quality = dict(state["counts"]), dict(state["quality"])

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.nao.learning import Settings, fit, scaled
+from controller.nao.learning import Settings, fit, pairwise_accuracy, scaled
 from controller.nao.network import START, EncoderPredictorDecoder, Tokens
 from controller.positions import CellPositions
 from controller.sampling import uniform
@@ -81,3 +81,19 @@ def test_fitting_lowers_the_loss_and_comes_from_the_seed_alone():
 def test_scores_are_scaled_from_the_worst_to_the_best():
     assert scaled([20.0, 10.0, 15.0]).tolist() == [1, 0, 0.5]
     assert scaled([3.0, 3.0]).tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "scores", "accuracy"),
+    [
+        ([0.1, 0.2, 0.3], [1, 2, 3], 1),
+        ([0.1, 0.2, 0.3], [1, 3, 2], 2 / 3),
+        ([0.1, 0.2, 0.3], [3, 2, 1], 0),
+        ([0.1, 0.2, 0.2], [1, 2, 3], 2.5 / 3),
+        ([0.1, 0.2, 0.3], [5, 5, 6], 1),
+        ([0.1, 0.2], [5, 5], None),
+        ([0.1], [5], None),
+    ],
+)
+def test_pairwise_accuracy_by_hand(predicted, scores, accuracy):
+    assert pairwise_accuracy(predicted, scores) == (None if accuracy is None else pytest.approx(accuracy))

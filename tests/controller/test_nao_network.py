@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from controller.nao.learning import joint_loss
+from controller.nao.learning import joint_loss, reconstruction_error
 from controller.nao.network import EncoderPredictorDecoder, Tokens, moved, summary
 from controller.positions import CellPositions
 from tests.golden_weights import draw
@@ -96,6 +96,8 @@ def test_greedy_decoding_of_legal_tokens(case, network, tokens):
     decoded, log_probs = network.decoder.greedy(outputs, ALPHABET)
     assert decoded.tolist() == case["decoded_without_step"]
     same(log_probs[:, -1], case["decoded_without_step_last_log_probs"])
+    wrong = (tokens != torch.tensor(case["decoded_without_step"])).sum().item()
+    assert reconstruction_error(network, tokens, ALPHABET) == pytest.approx(wrong / tokens.numel())
 
 
 def test_latent_steps(case, network, tokens):
