@@ -31,7 +31,9 @@ class Precision:
     name = "fp32"
     patience = 1  # steps in a row with a loss that is not finite before a run is given up
 
-    def __init__(self) -> None:
+    def __init__(self, **parts: Any) -> None:
+        """``parts``: with a state of their own, by the names that checkpoints call them."""
+        self.parts = parts
         self.skipped = 0  # steps left out because a gradient overflowed
 
     def prepare(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -52,12 +54,16 @@ class Precision:
         optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """What to go on with: the name of the precision and the steps left out so far."""
-        return {"name": self.name, "skipped": self.skipped}
+        """What to go on with: the name of the precision, the steps left out so far, the state of the parts."""
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        return {"name": self.name, "skipped": self.skipped, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly from there."""
         self.skipped = state.get("skipped", 0)  # older files have no count
+        for name, part in self.parts.items():
+            if state.get(name):
+                part.load_state_dict(state[name])
 
 
 class BFloat16(Precision):
@@ -84,9 +90,9 @@ class Float16(Precision):
     patience = 20  # an overflow halves the scale: from 2**16, this many in a row are no longer due to it
 
     def __init__(self, device: torch.device, scaler: Any = None) -> None:
-        super().__init__()
-        self.device_type = device.type
         self.scaler = torch.amp.GradScaler(device.type) if scaler is None else scaler
+        super().__init__(scaler=self.scaler)
+        self.device_type = device.type
 
     def autocast(self) -> AbstractContextManager:
         """Run forward pass and loss in float16 where that is safe."""
@@ -111,16 +117,6 @@ class Float16(Precision):
         self.scaler.update()  # halves the scale after an overflow
         self.skipped += not done
 
-    def state_dict(self) -> dict[str, Any]:
-        """What to go on with, the scale of the loss included."""
-        return {**super().state_dict(), "scaler": self.scaler.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly from there."""
-        super().load_state_dict(state)
-        if state.get("scaler"):
-            self.scaler.load_state_dict(state["scaler"])
-
 
 class Apex(Precision):
     """Train by NVIDIA apex, as the published code used it, where an apex is installed that still has ``amp``."""
@@ -128,7 +124,7 @@ class Apex(Precision):
     patience = 20
 
     def __init__(self, amp: Any, opt_level: str) -> None:
-        super().__init__()
+        super().__init__(amp=amp)
         self.amp, self.opt_level = amp, opt_level
         self.name = f"apex {opt_level}"
 
@@ -147,16 +143,6 @@ class Apex(Precision):
             # The float32 copies: they are what is moved.
             nn.utils.clip_grad_norm_(self.amp.master_params(optimizer), clip)
         optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """What to go on with, apex's own state included."""
-        return {**super().state_dict(), "amp": self.amp.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly from there."""
-        super().load_state_dict(state)
-        if state.get("amp"):
-            self.amp.load_state_dict(state["amp"])
 
 
 def _float16(device: torch.device) -> Precision:

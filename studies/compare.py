@@ -34,7 +34,7 @@ from ops.space import SPACES
 from studies.compare_report import DRAWN, judge, write_comparison
 from studies.methods import METHODS, Plan, make_plan, restart_flags
 from studies.searches import as_plain, search_method
-from studies.study import STUDY, TRAININGS, TrainingStudyConfig, names_in, parse_study, run_study, words_in
+from studies.study import STUDY, TRAININGS, TrainingStudyConfig, names_in, run_study, words_in
 from studies.trainings import Training, agrees, fitting_filters, retrain_flags, settings_of, train_all
 from utils.config import BLOCKS
 from utils.config.flags import flag
@@ -47,7 +47,7 @@ from utils.system.signals import StopRequest
 
 SEARCHED = tuple(name for name, space in SPACES.items() if space.searched)
 SEARCHES, SIZES = "searches", "size of networks"
-COMPARE = {
+ABOUT = {
     "prog": "python -m studies.compare",
     "about": "Compare methods: each its own search of the same budget, then the same training of what they find.",
     "example": "python -m studies.compare --methods slnas,random --save first --budget 2e5 --train_epochs 12 -- "
@@ -231,9 +231,8 @@ def medians(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> lis
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a comparison of methods; see --help."""
-    config = parse_study(CompareConfig, sys.argv[1:] if argv is None else argv, **COMPARE)
-    return run_study("studies.compare", config, partial(prepare, config), work)
+    """Run the study; see --help."""
+    return run_study(CompareConfig, argv, prepare, work, **ABOUT)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from models.deployment import Deployment
 from models.proxies import PROXIES, ProxyRanker
 from ops.genotype import Genotype
 from studies.ranking_report import BEST, BY_LOSS, judge, write_ranking
-from studies.study import STUDY, TRAININGS, TrainingStudyConfig, difference, parse_study, run_study
+from studies.study import STUDY, TRAININGS, TrainingStudyConfig, difference, run_study
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
 from utils.config import SHARED, FinalsConfig
 from utils.config.flags import flag
@@ -37,11 +36,13 @@ from utils.system.errors import UsageError, WorkError
 from utils.system.signals import StopRequest
 from utils.system.terminal import show, tell
 
-RANKING = {
+ABOUT = {
     "prog": "python -m studies.ranking",
     "about": "Compare rankings of genotypes with trainings from scratch.",
     "example": "python -m studies.ranking result/search/first-... --save first --genotypes 30 --epochs 12 -- "
     "--stem quarter",
+    "positional": "runs",
+    "help": "folders of searches of the same networks",
 }
 
 
@@ -210,10 +211,8 @@ def true_results(study: Study, log: RunLog, make_pieces: Maker) -> list[Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a study of rankings; see --help."""
-    words = sys.argv[1:] if argv is None else argv
-    config = parse_study(RankingConfig, words, "runs", "folders of searches of the same networks", **RANKING)
-    return run_study("studies.ranking", config, partial(prepare, config), work)
+    """Run the study; see --help."""
+    return run_study(RankingConfig, argv, prepare, work, **ABOUT)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -119,22 +120,27 @@ def stated(config: CommonConfig, without: Collection[str] = ()) -> dict[str, Any
 
 
 def run_study(
-    name: str,
-    config: StudyConfig,
-    prepare: Callable[[StopRequest], Study],
+    config: type[Config],
+    argv: Sequence[str] | None,
+    prepare: Callable[[Config, StopRequest], Study],
     work: Callable[[Study, RunLog, Maker], None],
+    **texts: str,
 ) -> int:
     """A study from its flags to its files. Exits with 2 for what is refused and 1 for a fault during the work.
 
     ``prepare`` refuses what cannot be, before anything is made; ``work`` makes the pieces and writes what they say. The
-    same command goes on with a study that was stopped.
+    same command goes on with a study that was stopped. ``texts``: as :func:`parse_study` takes them.
     """
-    with command(name, GenotypeError, again="the same command") as state, stop_requests(World()) as stop:
+    config = parse_study(config, sys.argv[1:] if argv is None else argv, **texts)
+    with (
+        command(texts["prog"].removeprefix("python -m "), GenotypeError, again="the same command") as state,
+        stop_requests(World()) as stop,
+    ):
         if launched().size > 1:
             raise UsageError("a study runs in one process: --jobs trains several networks at once")
         require_jobs(config)
         # Signals are only noted: one that comes while data are read is looked at right behind that.
-        study = prepare(stop)  # reads data, so it can take a while
+        study = prepare(config, stop)  # reads data, so it can take a while
         stop.check()
         with study_folder(config.result, config.save, study.settings) as log:
             state.started(log)  # what goes wrong from here on is a fault, status 1

@@ -29,7 +29,7 @@ from engine.pieces import Maker, Piece, make_rows
 from engine.recipes import SEARCH_RECIPES
 from engine.search_setup import strategy_options
 from ops.space import NASBENCH201, Space
-from studies.study import STUDY, StudyConfig, names_in, parse_study, require_free, run_study
+from studies.study import STUDY, StudyConfig, names_in, require_free, run_study
 from studies.table_reader import NAMED, Table, read_table, table_path
 from studies.table_report import judge, write_regrets
 from utils.config import SearchConfig
@@ -179,8 +179,7 @@ def search(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the study; see --help."""
-    config = parse_study(TableConfig, sys.argv[1:] if argv is None else argv, **ABOUT)
-    return run_study("studies.table", config, partial(prepare, config), work)
+    return run_study(TableConfig, argv, prepare, work, **ABOUT)
 
 
 if __name__ == "__main__":

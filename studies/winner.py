@@ -11,7 +11,6 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from engine.open_search import open_search
 from engine.pieces import Maker
 from engine.tasks import TASKS
 from ops.genotype import Candidate, read_candidate
-from studies.study import STUDY, TRAININGS, TrainingStudyConfig, parse_study, run_study
+from studies.study import STUDY, TRAININGS, TrainingStudyConfig, run_study
 from studies.tables import over_seeds, table, write_study
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
 from utils.config.flags import flag
@@ -34,6 +33,8 @@ ABOUT = {
     "prog": "python -m studies.winner",
     "about": "Train the winner of a search and random genotypes of its space alike.",
     "example": "python -m studies.winner result/search/first-... --save first --epochs 12 -- --stem quarter",
+    "positional": "runs",
+    "help": "folder of a search",
 }
 
 
@@ -117,9 +118,7 @@ def sentence(values: Sequence[Sequence[float]], measure: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the study; see --help."""
-    words = sys.argv[1:] if argv is None else argv
-    config = parse_study(WinnerConfig, words, "runs", "folder of a search", **ABOUT)
-    return run_study("studies.winner", config, partial(prepare, config), work)
+    return run_study(WinnerConfig, argv, prepare, work, **ABOUT)
 
 
 if __name__ == "__main__":

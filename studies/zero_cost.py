@@ -23,7 +23,7 @@ from models.proxies import ProxyError, ProxyRanker
 from models.spec import NetworkSpec
 from ops.genotype import Genotype
 from ops.space import NASBENCH201
-from studies.study import STUDY, StudyConfig, names_in, parse_study, run_study
+from studies.study import STUDY, StudyConfig, names_in, run_study
 from studies.table_reader import SHIPPED, Table, read_table
 from studies.tables import table, write_study
 from utils.config.flags import flag
@@ -148,8 +148,7 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the study; see --help."""
-    config = parse_study(ZeroCostConfig, sys.argv[1:] if argv is None else argv, **ABOUT)
-    return run_study("studies.zero_cost", config, partial(prepare, config), work)
+    return run_study(ZeroCostConfig, argv, prepare, work, **ABOUT)
 
 
 if __name__ == "__main__":
