@@ -67,7 +67,7 @@ def export_network(
     """Write ``network.onnx`` or ``network.pt2`` into the folder; returns what to report, with a ``line`` to show.
 
     It is a copy for evaluation: no auxiliary heads, batch norms folded, any number of images. ``facts``: of the data,
-    as a checkpoint holds them. ``images``: normalised ones (N, 3, S, S) that the file is run on before it gets its name.
+    as a checkpoint holds them. ``images``: normalised (N, 3, S, S), which the file is run on before it gets its name.
     Raises ExportError, and leaves the file that was there before, if anything goes wrong or its answers differ from
     those of the network.
     """
