@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 
 from data.datasets import Dataset
+from data.decoding import DataError
 from data.loaders import Loader
 from data.mixing import MixedLoader
-from data.splits import make_retrain_loaders
+from data.splits import split_indices
 from engine.configuration import check_retrain, giving_way
 from engine.passes import Learner
 from engine.recipes import Recipe
-from engine.setup import make_learner, open_data, set_dropout
+from engine.setup import make_learner, open_data, open_loader, set_dropout
 from engine.tasks import Task
 from models.network import Network
 from models.spec import NetworkSpec
@@ -57,32 +58,24 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
     if gone := giving_way(config):
         context.log.line(f"--recipe {config.recipe} without {', '.join(gone)}: --task {config.task} cannot have them")
     dataset, spec = open_data(context, task, candidate.blocks, candidate.genotype.space, in_search=False)
-    augmentation = {
-        "resolution_jitter": config.resolution_jitter,
-        "policy": recipe.augment,
-        "erasing": recipe.random_erasing,
-    }
-    loaders = make_retrain_loaders(
-        dataset.train,
-        dataset.val,
-        dataset.preset,
-        holdout=config.holdout,
-        rank=context.world.rank,
-        world_size=context.world.size,
-        augmentation=augmentation,
-        batch_size=config.batch_size,
-        device=context.device,
-        seed=config.seed,
-        workers=config.workers,
-    )
-    loaders = {name: task.wrap(loader) for name, loader in loaders.items()}
-    train = loaders["train"]
-    spec.require_batch(dataset.preset.image_size, train.smallest_batch, train.split)
+    train, valid = dataset.train, dataset.val
+    if config.holdout:
+        rest, held_out = split_indices(train.labels, config.holdout, seed=config.seed)
+        if not len(held_out):
+            raise DataError(f"--holdout {config.holdout} leaves no image of {len(train)} to choose on")
+        train, valid = train.subset(rest), train.subset(held_out)
+    preset, as_they_are = dataset.preset, {"augment": False, "shuffle": False}
+    changed = {"augment": True, "shuffle": True, "policy": recipe.augment, "erasing": recipe.random_erasing}
+    train = open_loader(context, task, train, preset, stream="train", **changed)
+    valid = open_loader(context, task, valid, preset, stream="valid", **as_they_are)
+    # Which each process reads whole.
+    test = open_loader(context, task, dataset.val, preset, stream="test", rank=0, world_size=1, **as_they_are)
+    spec.require_batch(preset.image_size, train.smallest_batch, train.split)
     if recipe.mixup or recipe.cutmix:
-        loaders["train"] = MixedLoader(train, spec.num_classes, mixup=recipe.mixup, cutmix=recipe.cutmix)
+        train = MixedLoader(train, spec.num_classes, mixup=recipe.mixup, cutmix=recipe.cutmix)
     # By image size, as published.
-    drop_path = dataset.preset.drop_prob if config.drop_prob is None else config.drop_prob
-    return RetrainData(dataset, spec, drop_path, **loaders)
+    drop_path = preset.drop_prob if config.drop_prob is None else config.drop_prob
+    return RetrainData(dataset, spec, drop_path, train, valid, test)
 
 
 def build_network(context: RunContext, candidate: Candidate, recipe: Recipe, data: RetrainData) -> Learner:

@@ -17,13 +17,14 @@ from controller.samplers import LogitScale
 from controller.sampling import uniform
 from controller.strategies import GRADIENT, Strategy, make_strategy
 from data.datasets import Dataset, find_dataset
+from data.decoding import DataError
 from data.loaders import Loader
-from data.splits import make_search_loaders
+from data.splits import split_indices
 from engine.architect import Architect
 from engine.configuration import check_search, rankers_in
 from engine.passes import Learner
 from engine.scoring import Scorer
-from engine.setup import make_learner, open_data, set_dropout
+from engine.setup import make_learner, open_data, open_loader, set_dropout
 from engine.tasks import TASKS, Task
 from models.deployment import Deployment, cost_functions
 from models.proxies import ProxyError, ProxyRanker
@@ -57,20 +58,20 @@ def open_search(context: RunContext, task: Task) -> SearchData:
         check_search(config)
     task.choose_score(config.score)  # or refuses it
     dataset, spec = open_data(context, task, config.blocks, config.space, in_search=True)
-    loaders = make_search_loaders(
-        dataset.train,
-        dataset.val,
-        dataset.preset,
-        reward_fraction=config.reward_fraction,
-        calibrate=BN_STATS[config.bn_stats].calibrated,
-        batch_size=config.batch_size,
-        device=context.device,
-        seed=config.seed,
-        workers=config.workers,
-        rank=context.world.rank,
-        world_size=context.world.size,
-    )
-    loaders = {name: task.wrap(loader) for name, loader in loaders.items()}
+    shared, reward = split_indices(dataset.train.labels, config.reward_fraction, seed=config.seed)
+    if not len(reward):
+        raise DataError("no class has two training images: nothing is left for rewards")
+    weights = dataset.train.subset(shared)
+    parts = {"weights": weights, "rewards": dataset.train.subset(reward), "valid": dataset.val}
+    if BN_STATS[config.bn_stats].calibrated:  # the images of the weights as evaluation shows them
+        parts["calibration"] = weights
+    loaders = {
+        # All are shuffled, since batch statistics need mixed classes.
+        stream: open_loader(
+            context, task, images, dataset.preset, stream=stream, augment=stream == "weights", shuffle=True
+        )
+        for stream, images in parts.items()
+    }
     side = dataset.preset.image_size
     for loader in loaders.values():
         spec.require_batch(side, loader.smallest_batch, loader.split)

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from data.datasets import Dataset, find_dataset, load, num_outputs
+from data.images import Images
+from data.loaders import Loader, make_loader
+from data.presets import Preset
 from engine.averaging import WeightAverage
 from engine.checkpoints import TrainingState
 from engine.passes import Learner
@@ -63,6 +66,14 @@ def open_data(
         )
     context.require_same_data(dataset.facts())  # of an earlier part of the run
     return dataset, spec
+
+
+def open_loader(context: RunContext, task: Task, images: Images, preset: Preset, **options: Any) -> Loader:
+    """What shows images of a run to its networks; ``options``: of a loader, in place of what the run says."""
+    config, world = context.config, context.world
+    of_run = {"batch_size": config.batch_size, "device": context.device, "seed": config.seed, "workers": config.workers}
+    of_run |= {"rank": world.rank, "world_size": world.size}
+    return task.wrap(make_loader(images, preset, **{**of_run, **options}))
 
 
 def set_dropout(network: Backbone, share: float, *, named: bool) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from data.decoding import DataError, Fault, Size, refuse
-from data.dense.layouts import background_notices, boxed, object_classes
+from data.dense.layouts import Objects, background_notices, boxed, object_classes
 from data.folders import SIDES, Listed
 from data.images import Entry
 from utils.system.terminal import reason, show, some
 
 Annotation = Mapping[str, Any]
-Annotated = tuple[Path, list[Annotation], Size | None]  # an image with the size that is stated
+Image = tuple[Path, Objects, Size | None]  # with the size that is stated
 JSON_NAMES = ("annotations.json", "_annotations.coco.json")  # in the folder of a side; the second is Roboflow's
 
 
@@ -52,10 +52,9 @@ def list_coco(root: Path, fault: Fault = refuse) -> Listed:
     sides: dict[str, list[Entry]] = {}
     notices: list[str] = []
     for side, (path, folders) in places.items():
-        images = _images(documents[side], path, folders, root, names[side], fault)
-        crowds = sum(bool(a.get("iscrowd")) for _, objects, _ in images for a in objects)
+        images, crowds = _images(documents[side], path, folders, root, names[side], fault)
         notices += [f"left out {crowds} crowds in {show(path)}"] if crowds else []
-        entries = [boxed(image, _boxes(objects, names[side]), size, classes, fault) for image, objects, size in images]
+        entries = [boxed(image, objects, size, classes, fault) for image, objects, size in images]
         sides[side] = [entry for entry in entries if entry]
     labels = {label for entry in sides["train"] for label in object_classes(entry)}
     if missing := [name for i, name in enumerate(classes) if i not in labels]:
@@ -131,18 +130,22 @@ def _images(
     root: Path,
     names: Mapping[Any, str],
     fault: Fault,
-) -> list[Annotated]:
-    """The images that are there, with their annotations and the size that is stated."""
+) -> tuple[list[Image], int]:
+    """The images that are there, with their objects, and how many crowds were left out."""
     entries = _sound(document["images"], IMAGE, "images", path, fault)
-    of_image: dict[Any, list[Annotation]] = {entry["id"]: [] for entry in entries}
+    of_image: dict[Any, Objects] = {entry["id"]: [] for entry in entries}
+    crowds = 0
     for number, entry in enumerate(_sound(document["annotations"], ANNOTATION, "annotations", path, fault)):
         known = {"image": of_image, "category": names}
         if absent := [key for key in known if entry[f"{key}_id"] not in known[key]]:
             what = f"the {absent[0]} {show(entry[f'{absent[0]}_id'])}, which is not there"
             fault(f"{show(path)}: annotation {show(entry.get('id', number))} is of {what}")
+        elif entry.get("iscrowd"):
+            crowds += 1
         else:
-            of_image[entry["image_id"]].append(entry)
-    images: dict[Path, Annotated] = {}
+            x, y, width, height = entry["bbox"]  # upper left corner, and size
+            of_image[entry["image_id"]].append((names[entry["category_id"]], (x, y, x + width, y + height)))
+    images: dict[Path, Image] = {}
     for entry in entries:
         candidates = (folder / entry["file_name"] for folder in folders)
         image = next((file for file in candidates if file.is_file() and file.is_relative_to(root)), None)
@@ -153,14 +156,4 @@ def _images(
         else:
             stated = entry.get("width"), entry.get("height")  # either may be left out
             images[image] = (image, of_image[entry["id"]], None if None in stated else tuple(map(int, stated)))
-    return list(images.values())
-
-
-def _boxes(annotations: list[Annotation], names: Mapping[Any, str]) -> list:
-    """Names and corners of the annotations of an image, but for crowds."""
-    objects = []
-    for entry in annotations:
-        if not entry.get("iscrowd"):
-            x, y, width, height = entry["bbox"]  # upper left corner, and size
-            objects.append((names[entry["category_id"]], (x, y, x + width, y + height)))
-    return objects
+    return list(images.values()), crowds

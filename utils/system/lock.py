@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from utils.system.errors import UsageError
 from utils.system.terminal import reason, show
@@ -16,7 +17,16 @@ except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
 NAME = "run.lock"
-WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # some network file systems
+
+
+def _is_locked(file: IO[bytes], *, wait: bool) -> bool:
+    """Lock a file for this process; False where another one has it."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        # Better unlocked than not at all, where a disk cannot lock, as of some networks.
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
+    return True
 
 
 class FolderLock:
@@ -34,18 +44,9 @@ class FolderLock:
             self.file = open(folder / NAME, "ab")  # noqa: SIM115 - stays open as long as it is locked
         except OSError as error:
             raise UsageError(f"{show(folder)} cannot be written: {reason(error)}") from None
-        try:
-            # Never waited for: a second writer is a mistake, and hears of it.
-            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # Better unlocked than not at all: such a disk cannot tell of another writer.
-            if error.errno in WITHOUT_LOCKS:
-                return
+        if not _is_locked(self.file, wait=False):  # a second writer is a mistake, and hears of it
             self.__exit__()
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                why = f"another process is writing to {show(folder)}: wait for it or stop it first"
-                raise UsageError(why) from None
-            raise UsageError(f"{show(folder)} cannot be locked: {reason(error)}") from None
+            raise UsageError(f"another process is writing to {show(folder)}: wait for it or stop it first")
 
     def __enter__(self) -> FolderLock:
         return self
@@ -67,12 +68,8 @@ def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
         return
     lock = path.with_name(f"{path.name}.lock")
     with open(lock, "ab") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            # Where a disk cannot lock, both make it: files are whole, and their content is the same.
-            yield error.errno in WITHOUT_LOCKS
-            return
-        yield True
-        if path.exists():  # else it stays: without it two processes would lock two files of this name
+        # Where a disk cannot lock, two may make it: files are whole, and their content is the same.
+        mine = _is_locked(file, wait=wait)
+        yield mine
+        if mine and path.exists():  # else it stays: without it two processes would lock two files of this name
             lock.unlink(missing_ok=True)

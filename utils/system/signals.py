@@ -80,13 +80,6 @@ def _stopping() -> list[str]:
 
 
 @contextmanager
-def shielded() -> Iterator[None]:
-    """Ignore Ctrl-C, SIGTERM and SIGHUP for the few moments of a clean-up or a rename."""
-    with handled_by(signal.SIG_IGN, "SIGINT", "SIGTERM", "SIGHUP"):
-        yield
-
-
-@contextmanager
 def handled_by(handler: Any, *names: str) -> Iterator[None]:
     """Let a handler take these signals within the body; those of before do so again afterwards."""
     if threading.current_thread() is not threading.main_thread():  # Python lets only that one set handlers
