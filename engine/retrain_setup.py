@@ -47,7 +47,7 @@ def choose_candidate(context: RunContext) -> Candidate:
     config, earlier = context.config, context.earlier
     if earlier is None:
         return chosen_candidate(config.arch, config.sharing, config.blocks, layers=config.layers, space=config.space)
-    return kept_candidate(config.arch, config.sharing, earlier.state, earlier.path, context.log.line, config.space)
+    return kept_candidate(config.arch, config.sharing, earlier.state, earlier.path, config.space)
 
 
 def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, task: Task) -> RetrainData:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from models.network import Network, stored_genotype
 from models.supernet import SuperNet
-from ops.genotype import Candidate, GenotypeError, read_candidate
+from ops.genotype import Candidate, read_candidate
 from ops.space import SPACES
 from utils.system import checkpoint
 from utils.system.checkpoint import CheckpointError
@@ -37,12 +37,7 @@ def stored_candidate(state: Mapping[str, Any]) -> Candidate:
 
 
 def kept_candidate(
-    arch: str,
-    sharing: str | None,
-    state: Mapping[str, Any],
-    path: Path,
-    note: Callable[[str], None],
-    space: str | None = None,
+    arch: str, sharing: str | None, state: Mapping[str, Any], path: Path, space: str | None = None
 ) -> Candidate:
     """What a run goes on with: the cells that its checkpoint at ``path`` has weights for, whatever ``arch`` holds now.
 
@@ -50,18 +45,10 @@ def kept_candidate(
     """
     with checkpoint.fitting(path):
         kept = stored_candidate(state)
-        anew = arch != state["flags"]["arch"]
-    # The file behind --arch may have been moved or edited since: then the checkpoint decides.
-    try:
-        same = read_candidate(arch, sharing, kept.blocks, space).genotype == kept.genotype
-    except GenotypeError:
-        if anew:
-            raise
-        same = False
-    if anew and not same:
+        is_new = arch != state["flags"]["arch"]
+    # The file behind the same --arch may have been moved or edited since: it is not looked at.
+    if is_new and read_candidate(arch, sharing, kept.blocks, space).genotype != kept.genotype:
         raise UsageError(f"--arch {arch} is another network than that of the run that --resume goes on with")
-    if not same:
-        note(f"{arch} does not hold the run's network any more: going on with the checkpoint's")
     return kept
 
 
