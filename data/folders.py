@@ -6,7 +6,6 @@ Everything comes back sorted by code point, so nothing depends on the order of t
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +19,6 @@ SIDES = ("train", "val")
 # What torchvision's ImageFolder takes for an image, so that nothing prepared here is skipped in training.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 SYSTEM_NAMES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
-SYSTEM = "hidden or system entries"
-LOOSE = "files outside the class folders"
-NESTED = "folders inside class folders, with the images in them"
-OTHER = "files that are no images by their extension, or no regular files"
 
 
 class Listed(NamedTuple):
@@ -36,19 +31,17 @@ class Listed(NamedTuple):
 
 @dataclass
 class Notes:
-    """What was left out while listing below ``root``, by what it is; ``more``: lines that are worded already."""
+    """What was left out while listing below ``root``; ``more``: other lines."""
 
     root: Path
-    left_out: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    left_out: set[str] = field(default_factory=set)
     more: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """One line for each kind of thing that was left out, and those that are worded already."""
-        lines = []
-        for what, paths in self.left_out.items():
-            names = some(os.path.relpath(path, self.root) for path in sorted(paths))
-            lines.append(f"left out {len(paths)} {what}: {names}")
-        return lines + self.more
+        """A line about what was left out, if anything was, and the others."""
+        names = some((os.path.relpath(path, self.root) for path in sorted(self.left_out)), 10)
+        what = f"left out {len(self.left_out)} that are no images in a class folder, or hidden: {names}"
+        return [*([what] if self.left_out else []), *self.more]
 
 
 def is_system(name: str) -> bool:
@@ -64,17 +57,19 @@ def is_image_name(name: str) -> bool:
 def _entries(folder: Path, notes: Notes) -> Iterator[str]:
     for name in sorted(os.listdir(folder)):
         if is_system(name):
-            notes.left_out[SYSTEM].add(os.path.join(folder, name))
+            notes.left_out.add(os.path.join(folder, name))
         else:
             yield name
 
 
 def subfolders(folder: Path, notes: Notes) -> list[str]:
     """Sorted names of the folders in a folder (links to folders too); files that lie beside them go to the notes."""
-    names = list(_entries(folder, notes))
-    folders = [name for name in names if os.path.isdir(folder / name)]
-    if loose := set(names) - set(folders):
-        notes.left_out[LOOSE] |= {os.path.join(folder, name) for name in loose}
+    folders = []
+    for name in _entries(folder, notes):
+        if os.path.isdir(folder / name):
+            folders.append(name)
+        else:
+            notes.left_out.add(os.path.join(folder, name))
     return folders
 
 
@@ -83,12 +78,10 @@ def image_names(folder: Path, notes: Notes) -> list[str]:
     names = []
     for name in _entries(folder, notes):
         path = os.path.join(folder, name)
-        if os.path.isdir(path):
-            notes.left_out[NESTED].add(path)
-        elif is_image_name(name) and (os.path.isfile(path) or not os.path.exists(path)):
+        if is_image_name(name) and (os.path.isfile(path) or not os.path.exists(path)):
             names.append(name)  # a link whose target is gone was meant to be an image, too
         else:
-            notes.left_out[OTHER].add(path)
+            notes.left_out.add(path)
     return names
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,21 +23,19 @@ from data.transforms import evaluation_transform, normalise
 from utils.system.terminal import show
 
 AHEAD = 64  # decoded pictures that wait for their batch
-UNDECODABLE, HIDDEN = "that cannot be decoded", "hidden or of the system"
-IRREGULAR = "that are no files (pipes, broken or circular links)"
 
 
 @dataclass
 class Pictures:
     """The pictures in ``path``: a file, or all files below a folder, whatever they are called.
 
-    Content decides what is a picture. ``bad`` takes the error of each file that cannot be decoded. ``counts``: how many
-    files were left out so far, by why.
+    Content decides what is a picture. ``bad`` takes the error of each file that cannot be decoded. ``left_out``: how
+    many were left out so far: these, hidden ones, and what is no file, such as pipes, and links that lead nowhere.
     """
 
     path: Path
     bad: Callable[[DataError], None]
-    counts: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Names relative to the folder, and paths; folder by folder, each in sorted order."""
@@ -49,25 +46,25 @@ class Pictures:
         entered = set()
         for top, folders, names in os.walk(self.path, onerror=self._unreadable, followlinks=True):
             if (real := os.path.realpath(top)) in entered:  # a link to a folder around it leads round and round
-                self.counts[IRREGULAR] += 1
+                self.left_out += 1
                 folders.clear()
                 continue
             entered.add(real)
-            self.counts[HIDDEN] += sum(map(is_system, [*folders, *names]))
+            self.left_out += sum(map(is_system, [*folders, *names]))
             folders[:] = sorted(name for name in folders if not is_system(name))
             for name in sorted(name for name in names if not is_system(name)):
                 path = Path(top, name)
                 if os.path.isfile(path):  # unlike Path.is_file, false for a link that nobody may follow
                     yield os.path.relpath(path, self.path), path
                 else:
-                    self.counts[IRREGULAR] += 1
+                    self.left_out += 1
 
     def _unreadable(self, error: OSError) -> None:
         self.refuse(DataError(f"{show(error.filename)} cannot be read: {error.strerror}"))
 
     def refuse(self, error: DataError) -> None:
         """Count a file that cannot be decoded, and say so."""
-        self.counts[UNDECODABLE] += 1
+        self.left_out += 1
         self.bad(error)
 
     def batches(self, preset: Preset, batch_size: int, device: torch.device) -> Iterator[tuple[list[str], Tensor]]:
@@ -99,11 +96,6 @@ class Pictures:
                 self.refuse(result)
             else:
                 yield result
-
-    def left_out(self) -> str:
-        """How many files were left out and why; empty where none was."""
-        reasons = (UNDECODABLE, HIDDEN, IRREGULAR)
-        return ", ".join(f"{self.counts[why]} {why}" for why in reasons if self.counts[why])
 
 
 def _with_original(path: Path, side: int) -> tuple[Tensor, np.ndarray]:

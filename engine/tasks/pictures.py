@@ -77,11 +77,9 @@ def prediction_path(name: str, ending: str) -> Path:
 def require_pictures(first: Sequence[Tensor], pictures: Any) -> None:
     """Raise UsageError where there is no first batch."""
     if not first:
-        left = pictures.left_out() or "none"
-        raise UsageError(f"--predict {show(pictures.path)}: no image was found; left out: {left}")
+        raise UsageError(f"--predict {show(pictures.path)}: no image was found{left_out(pictures)}")
 
 
 def left_out(pictures: Any) -> str:
     """The end of a line that says where predictions are."""
-    files = pictures.left_out()
-    return f"; left out: {files}" if files else ""
+    return f"; left out: {pictures.left_out} that are no pictures, or hidden" if pictures.left_out else ""

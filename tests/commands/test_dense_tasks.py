@@ -183,7 +183,7 @@ def test_masks_are_predicted_in_the_size_of_the_picture(retrained, tmp_path, mon
     assert set(np.asarray(wide).flat) <= {0, 1, 2, 3}
     assert Image.open(tmp_path / "predictions" / "more" / "tall.jpg.png").size == (5, 9)
     printed = capsys.readouterr()
-    assert "left out: 1 that cannot be decoded" in printed.out
+    assert "left out: 1 that are no pictures" in printed.out
     assert "no.png" in printed.err
 
 

@@ -92,10 +92,7 @@ def test_every_picture_of_a_folder_is_predicted_and_what_is_left_out_is_counted(
     captured = capsys.readouterr()
     *lines, last = captured.out.splitlines()
     assert [line.split(":")[0] for line in lines] == names
-    assert last == (
-        "written to predictions.csv; left out: "
-        "1 that cannot be decoded, 1 hidden or of the system, 2 that are no files (pipes, broken or circular links)"
-    )
+    assert last == "written to predictions.csv; left out: 4 that are no pictures, or hidden"
     [skipped] = captured.err.splitlines()
     assert skipped.startswith(f"skipped: {root / 'notes.txt'} cannot be decoded: ")
     with open("predictions.csv", newline="") as file:
@@ -128,7 +125,7 @@ def test_predictions_of_nothing_leave_those_of_before(run, tmp_path, monkeypatch
     with pytest.raises(SystemExit) as end:
         predict(run, "pictures")
     assert end.value.code == 2
-    assert "no image was found; left out: 1 that cannot be decoded" in capsys.readouterr().err
+    assert "no image was found; left out: 1 that are no pictures" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "predictions.csv"]
     assert (tmp_path / "predictions.csv").read_text() == "before"
 

@@ -26,7 +26,7 @@ def test_aid_50_is_half_of_each_class_by_default_and_under_the_spellings_of_mirr
 def test_sport8_names_what_it_leaves_out_and_keeps_the_capital_class_first(sources, tmp_path, capsys):
     assert prepare("sport8", sources["sport8"], tmp_path / "out") == 0
     output = capsys.readouterr().out
-    for part in ("hidden or system", ".ipynb_checkpoints", "bocce/test", "notes.txt", "40 images found", "1579"):
+    for part in ("left out 9 that", ".ipynb_checkpoints", "bocce/test", "notes.txt", "40 images found", "1579"):
         assert part in output
     assert json.loads((tmp_path / "out" / "classes.json").read_text())[0] == "RockClimbing"
     assert record(tmp_path / "out")["totals"] == {"train": 32, "val": 8, "left_out": 0}
