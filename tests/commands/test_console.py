@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
 from data import loaders, workers
 from engine.progress import duration
 from engine.tasks import base
 from ops import draw
-from tests.conftest import painted
+from tests.conftest import paint
 from tests.harness import ROOT, SCRIPTS, finished, metrics, only_run, same_run, start
 from utils.reports import plots, report
 from utils.reports.log import RunLog
@@ -71,7 +70,7 @@ def fill_output() -> None:
 
 
 def test_names_of_any_bytes_are_trained_on_printed_predicted_and_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Figure, "savefig", painted)
+    paint(monkeypatch)
     data = folders(os.fsencode(tmp_path) + b"/r\xe9al", HOSTILE)
     bad = os.path.join(os.fsencode(data), b"train", HOSTILE[0], b"b\xe4d.png")
     Path(os.fsdecode(bad)).write_bytes(b"nothing")

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,13 +13,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from engine import jobs
 from tests.cutouts import scenes
-from tests.harness import ROOT, TINY_SEARCH, genotypes, interrupted, job, only_run, refusal, result_of, run, together
+from tests.harness import TINY_SEARCH, genotypes, interrupted, job, only_run, refusal, result_of, run, together
 from utils.system import checkpoint
 
 IMAGES = 200
 FINALS = (
-    f"--train_images {IMAGES} --batch_size 40 --epochs 1 --derive_samples 5 --no-tensorboard --seed 5 --canonical "
-    "--rank_by parameters,shared --finals 4 --final_epochs 1 --finals_start shared"
+    f"--train_images {IMAGES} --batch_size 40 --image_size 16 --epochs 1 --derive_samples 5 --no-tensorboard "
+    "--seed 5 --canonical --rank_by parameters,shared --finals 4 --final_epochs 1 --finals_start shared"
 ).split()
 COMMAND = [*TINY_SEARCH, *FINALS]
 SCRATCH = "--recipe halving --epochs 0 --derive_samples 5 --finals 4 --final_epochs 1 --rank_by macs".split()
@@ -99,29 +97,38 @@ def status(words: list[str]) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process")
 def test_a_killed_search_repeats_an_epoch_of_one_final_at_most(searched, tmp_path):
-    command = [sys.executable, "train_search_cifar.py", *COMMAND, "--result", str(tmp_path), "--resume", "auto"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
-        while not list(tmp_path.glob("search/*/finals/*-shared1-3-1.pt")):  # the first epoch of a second round
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    words = [*COMMAND, "--result", str(tmp_path), "--resume", "auto"]
+    child = os.fork()
+    if child == 0:
+        os._exit(status(words))
+    while not list(tmp_path.glob("search/*/finals/*-shared1-3-1.pt")):  # the first epoch of a second round
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it goes on"
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
     folder = only_run(tmp_path, "search")
     before = {path: path.stat().st_mtime_ns for path in (folder / "finals").glob("*.json")}
     assert len(before) >= 4
-    assert status([*COMMAND, "--result", str(tmp_path), "--resume", "auto"]) == 0
+    assert status(words) == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
     same_finals(folder, searched)
 
 
-@pytest.mark.parametrize("where", [["--jobs", "2"], ["--jobs", "2", "--cluster", "local"]])
+@pytest.mark.usefixtures("server_of_jobs")
+@pytest.mark.parametrize("where", [[], ["--cluster", "local"]])
 def test_jobs_train_the_same_finals(where, searched, tmp_path):
-    same_finals(run("search", tmp_path, *FINALS, *where), searched)
+    """Those that are missing, which are two of the first round."""
+    folder = shutil.copytree(searched, tmp_path / "search" / searched.name)
+    one, other, *_ = sorted((folder / "finals").glob("*-1-*.json"))
+    for missing in (one, other, folder / "result.json"):
+        missing.unlink()
+    assert status([*COMMAND, "--result", str(tmp_path), "--resume", "auto", "--jobs", "2", *where]) == 0
+    same_finals(folder, searched)
 
 
 def test_two_processes_divide_the_finals_among_them_and_end_with_the_same(tmp_path):
-    alone = run("search", tmp_path / "one", *FINALS[:4], *SCRATCH, "--no-tensorboard")
-    done = together(job(tmp_path / "two", "search", *FINALS[:4], *SCRATCH, "--no-tensorboard", base=TINY_SEARCH))
+    alone = run("search", tmp_path / "one", *FINALS[:6], *SCRATCH, "--no-tensorboard")
+    done = together(job(tmp_path / "two", "search", *FINALS[:6], *SCRATCH, "--no-tensorboard", base=TINY_SEARCH))
     assert done.returncode == 0, done.stderr
     same_finals(only_run(tmp_path / "two", "search"), alone)
     assert {c["final"]["start"] for c in genotypes(alone)["candidates"][:4]} == {"scratch"}

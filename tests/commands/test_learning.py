@@ -54,7 +54,7 @@ def test_a_run_of_a_recipe_goes_on_with_its_parts_and_with_what_was_given_beside
     assert len(metrics(folder)) == 2
 
 
-TUNED = "--recipe tuned --entropy_in_loss 1e-3 --warmup_epochs 0".split()
+TUNED = "--recipe tuned --entropy_in_loss 1e-3 --warmup_epochs 0 --finals 0".split()
 ENAS = "--controller enas --controller_optimizer enas_adam --entropy_weight 1e-2 --bl_dec 0.904".split()
 
 

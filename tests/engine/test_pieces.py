@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from engine.pieces import Piece, Workplace, make
-from studies.study import StudyConfig
+from utils.config import JobsConfig
 from utils.system.errors import WorkError
 from utils.system.processes import World
 from utils.system.signals import Stopped, StopRequest
+
+pytestmark = pytest.mark.usefixtures("server_of_jobs")
 
 
 def number(n: int) -> dict:
@@ -42,7 +44,7 @@ def pieces(folder, *works) -> list[Piece]:
 
 def made(wanted, jobs=2, stop=None, **options) -> tuple[list[dict], list[str]]:
     lines: list[str] = []
-    config = StudyConfig(jobs=jobs, **options)
+    config = JobsConfig(jobs=jobs, **options)
     folder = wanted[0].path.parent.parent
     place = Workplace(config, folder, World(), stop or StopRequest(World()), lines.append, apart=True)
     return make(wanted, place), lines
@@ -77,7 +79,8 @@ def dies_once(trace: Path) -> dict:
 
 
 @pytest.mark.parametrize("cluster", [None, "local"])
-def test_a_job_that_dies_is_tried_once_more(cluster, tmp_path, capfd):
+def test_a_job_that_dies_is_tried_once_more(cluster, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 0.1)  # it waits 15 s for slow file systems
     wanted = pieces(tmp_path, partial(dies_once, tmp_path / "died"), partial(number, 1))
     contents, lines = made(wanted, cluster=cluster)
     assert contents[0] == {"lived": "the second time"}
@@ -110,7 +113,7 @@ def counted(trace: Path) -> dict:
 
 def test_two_runs_on_one_folder_make_no_piece_twice(tmp_path):
     wanted = pieces(tmp_path, *(partial(counted, tmp_path / f"trace{i}") for i in range(4)))
-    place = Workplace(StudyConfig(), tmp_path, World(), StopRequest(World()), print)
+    place = Workplace(JobsConfig(), tmp_path, World(), StopRequest(World()), print)
     context = multiprocessing.get_context("fork")
     runs = [context.Process(target=make, args=(wanted, place)) for _ in range(2)]
     for run in runs:
@@ -124,7 +127,7 @@ def test_two_runs_on_one_folder_make_no_piece_twice(tmp_path):
 def test_a_stop_keeps_what_is_made(tmp_path):
     stop = StopRequest(World())
     wanted = pieces(tmp_path, *(partial(number, n) for n in range(3)))
-    place = Workplace(StudyConfig(), tmp_path, World(), stop, lambda _: stop.note(signal.SIGTERM, None), apart=True)
+    place = Workplace(JobsConfig(), tmp_path, World(), stop, lambda _: stop.note(signal.SIGTERM, None), apart=True)
     with pytest.raises(Stopped):
         make(wanted, place)
     names = {path.name for path in (tmp_path / "made").iterdir()}

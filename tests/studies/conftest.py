@@ -12,3 +12,8 @@ SEARCHED += ["--derive_samples", "2", "--image_size", "16"]
 def searched(tmp_path_factory):
     """The folder of a complete search on 300 digits."""
     return run("search", tmp_path_factory.mktemp("searched"), *SEARCHED)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def jobs(server_of_jobs):
+    """Studies make their pieces in jobs."""
