@@ -174,18 +174,19 @@ class LargeImageLoader(Loader):
     """Large images, and all with masks or boxes: read and transformed one at a time, by ``workers``."""
 
     workers: int = field(default=0, kw_only=True)
+    resolution_jitter: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         is_dense = self.images.targets != LABELS
-        if is_dense and (self.policy != "none" or self.erasing):  # would move images alone
-            raise DataError("--augment and --random_erasing are for images without masks or boxes")
+        if is_dense and (self.resolution_jitter or self.policy != "none" or self.erasing):  # would move images alone
+            raise DataError("--augment, --random_erasing and --resolution_jitter are for images without masks or boxes")
         if not self.augment:
             transform = transforms.evaluation_transform(self.preset, is_dense=is_dense)
         elif is_dense:
             transform = transforms.dense_transform(self.preset, with_boxes=self.images.targets == BOXES)
         else:
-            transform = transforms.training_transform(self.preset, self.policy, self.erasing)
+            transform = transforms.training_transform(self.preset, self.resolution_jitter, self.policy, self.erasing)
         self.samples = transforms.Samples(self.images, transform)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -201,11 +202,13 @@ class LargeImageLoader(Loader):
             yield Batch(*(x.to(self.device, non_blocking=True) for x in batch))
 
 
-def make_loader(images: Images, preset: Preset, *, workers: int = 0, **options) -> Loader:
+def make_loader(
+    images: Images, preset: Preset, *, workers: int = 0, resolution_jitter: bool = False, **options
+) -> Loader:
     """The loader that fits the images; ``options`` as for :class:`Loader`."""
     if preset.is_small and images.targets == LABELS:
         return TensorLoader(images, preset, **options)
-    return LargeImageLoader(images, preset, workers=workers, **options)
+    return LargeImageLoader(images, preset, workers=workers, resolution_jitter=resolution_jitter, **options)
 
 
 def read_first_batch(loader: Loader, most: int | None = None) -> Batch:

@@ -19,6 +19,8 @@ from torchvision.transforms import v2
 from data.images import LABELS, MASKS, Images, Target
 from data.presets import Preset
 
+COARSE_SIZES = (256, 128, 64, 32)
+COARSE_PROBABILITIES = (0.55, 0.15, 0.15, 0.15)
 SCALE = (0.25, 1.0)  # share of the area that a training crop of an image with masks or boxes shows
 SMALLEST_BOX = 2  # pixels; what a crop leaves less of is no object any more
 
@@ -124,6 +126,20 @@ def each(transform: v2.Transform, images: Tensor, seeds: Tensor) -> Tensor:
     return torch.cat(changed)  # (n, ...)
 
 
+class ResolutionJitter(torch.nn.Module):
+    """Shrink an image to one of four sizes and grow back (docs/method.md, section 5); sizes in relation to 256."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """uint8 (3, D, D), or (n, 3, D, D) alike, -> the same shape, with less detail."""
+        side = image.shape[-1]
+        choice = int(torch.multinomial(torch.tensor(COARSE_PROBABILITIES), 1))
+        coarse = max(1, side * COARSE_SIZES[choice] // COARSE_SIZES[0])
+        if coarse == side:
+            return image
+        shrunk = v2.functional.resize(image, [coarse, coarse])  # (3, coarse, coarse)
+        return v2.functional.resize(shrunk, [side, side])  # (3, D, D)
+
+
 def finish(preset: Preset) -> list[torch.nn.Module]:
     """uint8 -> normalised float32."""
     return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(preset.mean, preset.std)]
@@ -139,11 +155,14 @@ def colours() -> v2.Transform:
     return v2.ColorJitter(0.4, 0.4, 0.4, 0.1)
 
 
-def training_transform(preset: Preset, policy: str = "none", erasing: float = 0.0) -> v2.Transform:
+def training_transform(
+    preset: Preset, resolution_jitter: bool = False, policy: str = "none", erasing: float = 0.0
+) -> v2.Transform:
     """uint8 (3, D, D) -> normalised float32 (3, S, S): random resized crop, colours or a policy, grey, mirror."""
     crop = v2.RandomResizedCrop(preset.image_size)  # (3, S, S)
     changes = [crop, POLICIES[policy](True) or colours(), v2.RandomGrayscale(0.2), *mirror(preset), *finish(preset)]
-    return v2.Compose([*changes, *([v2.RandomErasing(erasing)] if erasing else [])])
+    first = [ResolutionJitter()] if resolution_jitter else []
+    return v2.Compose([*first, *changes, *([v2.RandomErasing(erasing)] if erasing else [])])
 
 
 def evaluation_transform(preset: Preset, *, is_dense: bool = False) -> v2.Transform:

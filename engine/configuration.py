@@ -234,4 +234,4 @@ def check_retrain(config: RetrainConfig) -> None:
     if config.export:
         task.require_exportable()
     recipe = choose_recipe(config.recipe, vars(config))  # its parts may mix or move images without a flag
-    task.require_augmentation(vars(recipe))
+    task.require_augmentation({**vars(recipe), "resolution_jitter": config.resolution_jitter})

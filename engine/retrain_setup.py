@@ -66,6 +66,7 @@ def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, t
         train, valid = train.subset(rest), train.subset(held_out)
     preset, as_they_are = dataset.preset, {"augment": False, "shuffle": False}
     changed = {"augment": True, "shuffle": True, "policy": recipe.augment, "erasing": recipe.random_erasing}
+    changed["resolution_jitter"] = config.resolution_jitter
     train = open_loader(context, task, train, preset, stream="train", **changed)
     valid = open_loader(context, task, valid, preset, stream="valid", **as_they_are)
     # Which each process reads whole.

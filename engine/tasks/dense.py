@@ -19,6 +19,7 @@ class DenseTask(Task):
         "mixup": 0,
         "cutmix": 0,
         "random_erasing": 0,
+        "resolution_jitter": False,
     }
     untrained_rankers = ("parameters", "macs")  # the others compare what a network gives for whole images
     draws_predictions: ClassVar[bool] = True

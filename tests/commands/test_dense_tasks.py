@@ -218,6 +218,7 @@ def test_a_checkpoint_becomes_a_file_that_gives_scores_for_every_pixel(retrained
         ("segment", "search", ["--score", "top1"], "--score top1"),
         ("segment", "search", ["--data", "nowhere"], "is no folder"),
         ("segment", "retrain", ["--mixup", "0.2"], "--mixup"),
+        ("segment", "retrain", ["--resolution_jitter"], "--resolution_jitter"),
         ("segment", "retrain", ["--cutout", "4"], "--cutout"),
         ("detect", "search", ["--image_size", "36"], "no multiple of 8"),
         ("detect", "search", ["--score", "top1"], "--score top1"),

@@ -204,6 +204,18 @@ def test_a_pass_leaves_the_global_generator_alone(files, workers):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_resolution_jitter_coarsens_some(files):
+    noise = torch.randint(256, (1, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = Images(torch.arange(40), 256, noise.expand(40, -1, -1, -1))
+    detail = [[], []]
+    for jitter in (0, 1):
+        options = {"batch_size": 40, "augment": True, "shuffle": False, "device": CPU, "seed": 0, "stream": "s"}
+        batch = next(iter(make_loader(images, large(224), resolution_jitter=bool(jitter), **options)))
+        detail[jitter] = batch.images.diff(dim=3).abs().mean((1, 2, 3))
+    assert (detail[1] < detail[0].min() / 2).float().mean() > 0.2
+    assert (detail[1] > detail[0].min() / 2).float().mean() > 0.2
+
+
 @pytest.mark.parametrize("first", [0, 3, 5, 12])
 def test_forever_continues_anywhere(first):
     loader = tensor_loader()

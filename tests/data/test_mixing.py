@@ -145,7 +145,7 @@ def test_large_images_with_a_policy_and_erasing_depend_on_index_and_seed_alone(p
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
     transformed = Samples(
         Images.of([Entry(path, i) for i, path in enumerate(paths)], preset.decoded_size),
-        training_transform(preset, policy, erasing=1.0),
+        training_transform(preset, False, policy, erasing=1.0),
     )
     keys = [(0, 5), (1, 5), (2, 9), (0, 6)]
     shown = [transformed[key][0] for key in keys]

@@ -36,6 +36,7 @@ class RetrainConfig(CommonConfig):
     )
     grad_clip: float = OPTIMISATION(5.0, "largest gradient norm", numbers.positive)
     aux_weight: float = OPTIMISATION(0.4, "of the auxiliary losses", numbers.non_negative)
+    resolution_jitter: bool = DATA(False, "large images: shrink and grow back first", bool)
 
     recipe: str = RECIPE(
         "published", "what the parts below start from, and with another method's its schedule", choice=True
