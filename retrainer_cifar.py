@@ -21,13 +21,11 @@ from pathlib import Path
 
 from engine.checkpoint_use import require_retrainable, use_checkpoint, use_complete_run
 from engine.configuration import parse_retrain
-from engine.recipes import choose_recipe
 from engine.retrain_phases import Best, show_predictions, train_epoch, validate
 from engine.retrain_result import finish_retraining
-from engine.retrain_setup import build_network, choose_candidate, open_retraining
+from engine.retrain_setup import assemble, choose_candidate
 from engine.seeds import train_seeds
 from engine.setup import start_run
-from engine.tasks import TASKS
 from ops.genotype import GenotypeError
 from utils.config import RetrainConfig
 from utils.runs.context import run_context
@@ -57,14 +55,10 @@ def retrain(config: RetrainConfig, ending: Command) -> Path:
             return use_complete_run(context)
         config = context.config  # of a run that goes on, its own flags
 
-        # The architecture, the recipe of its training, and the data.
+        # The architecture; then the recipe of its training, the task, the data, and the network with what trains it.
         candidate = choose_candidate(context)
-        recipe = choose_recipe(config.recipe, vars(config))
-        task = TASKS[config.task].retrain(recipe.label_smoothing, config.aux_weight)
-        data = open_retraining(context, candidate, recipe, task)
-
-        # The network, and what trains it.
-        learner, best = build_network(context, candidate, recipe, data), Best()
+        recipe, task, data, learner = assemble(context, candidate)
+        best = Best()
 
         # Where the run stands: at the start, or where an earlier part of it stopped.
         extras = {"best": best} if learner.average is None else {"best": best, "average": learner.average}
@@ -74,18 +68,19 @@ def retrain(config: RetrainConfig, ending: Command) -> Path:
             run.log.line(f"best so far: {best.top1:.2f}{task.unit} in epoch {best.epoch}")
 
         with run.stoppable():
-            for epoch in run.epochs(config.epochs):
+            for epoch in run.epochs():
                 if run.enters("train"):  # every training image once
                     run.leaves(train_epoch(run, learner, data.train, task, recipe, highest_drop_path=data.drop_path))
                 if run.enters("valid"):  # every validation image once; with --holdout they are training images
-                    run.leaves(validate(run, learner, data.valid, task))
+                    run.leaves(validate(run, learner, data.valid, task, fold=not config.compile))
                 metrics = run.write_epoch("train", data.train.num_images)
                 run.notes["last_top1"] = metrics[f"valid/{task.measure}"]  # outlives the epoch: result.json states it
                 # First `best`, then the file, so that best.pt knows itself as the best.
                 if best.improve(metrics[f"valid/{task.measure}"], epoch):
                     run.save("best.pt")
                 run.end_epoch(metrics, task)
-                show_predictions(run, learner, data, task, epoch)
+                if epoch % config.report_freq == 0:
+                    show_predictions(run, learner, data, task, epoch)
 
             # The result: measures of the chosen network on all of val/, report and export.
             finish_retraining(run, learner, data, task, recipe, best)

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ending.started(run.log)  # from here on what goes wrong is a fault, no refusal
 
         with run.stoppable():
-            for epoch in run.epochs(config.epochs):
+            for epoch in run.epochs():
                 warming_up = epoch < config.warmup_epochs
                 if run.enters("weights"):  # train the shared weights, each batch along one path
                     scorer.cache.forget()  # scores with other weights
@@ -90,13 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if run.enters("report"):  # look at fresh genotypes on validation images; nothing is learned from it
                     run.leaves(report_samples(run, sampler, scorer, data.valid, steps=config.valid_steps))
                 metrics = run.write_epoch("weights", data.weights.num_images)
-                run.end_epoch(metrics, task, strategy_warnings(run, sampler, metrics, epoch))
-                show_strategy(run, sampler, epoch)
+                run.end_epoch(metrics, task, strategy_warnings(run, config, sampler, metrics, epoch))
+                show_strategy(run, config, sampler, epoch)
 
             # The result: candidates are ranked, the best are trained and ranked by that, and written for a retraining.
-            ranking = rank_candidates(run, sampler, scorer, rankers, data.rewards, samples=config.derive_samples)
-            ranking = train_finals(run, ranking, images=data.weights.num_images)
-            write_search(run, ranking, sampler, scorer, data)
+            ranking = rank_candidates(run, config, sampler, scorer, rankers, data.rewards)
+            ranking = train_finals(run, config, ranking, images=data.weights.num_images)
+            write_search(run, config, ranking, sampler, scorer, data)
     return 0
 
 

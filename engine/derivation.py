@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from controller.constraints import Constraints
 from controller.genotype_sampler import GenotypeSampler
-from controller.ranking import genotype_document, rank
+from controller.ranking import Ranked, genotype_document, rank
 from controller.statistics import spread
 from data.loaders import Loader
 from engine.finals import Finals
@@ -20,24 +22,32 @@ from engine.search_setup import SearchData
 from ops.genotype import Genotype
 from utils.config import SHARED, SearchConfig
 from utils.reports import plots, report
-from utils.reports.log import read_epochs, write_json
+from utils.reports.log import RunLog, read_epochs, write_json
 from utils.runs.handover import retrain_command
 from utils.runs.resume import flags_of
 
+GENOTYPES = "genotypes.json"
 
-def write_search(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scorer: Scorer, data: SearchData) -> None:
+
+def write_search(
+    run: RunState,
+    config: SearchConfig,
+    ranking: Ranking,
+    sampler: GenotypeSampler,
+    scorer: Scorer,
+    data: SearchData,
+) -> None:
     """Write what the search has found; the first process does it for all."""
     if run.world.is_main:
-        write_genotypes(run, ranking, sampler, scorer, data)
-        write_result(run, ranking, sampler, scorer, data.rewards)
+        write_genotypes(run.log.folder / GENOTYPES, config, ranking, sampler, scorer, data)
+        write_result(run.log, config, ranking, sampler, scorer, data.rewards)
 
 
 def write_genotypes(
-    run: RunState, ranking: Ranking, sampler: GenotypeSampler, scorer: Scorer, data: SearchData
+    path: Path, config: SearchConfig, ranking: Ranking, sampler: GenotypeSampler, scorer: Scorer, data: SearchData
 ) -> None:
     """genotypes.json: the best, and besides them the front of score against cost among all candidates."""
-    config, deployment = run.context.config, data.deployment
-    path, measure = run.log.folder / "genotypes.json", scorer.task.measure
+    deployment, measure = data.deployment, scorer.task.measure
 
     def costs(genotype: Genotype) -> dict[str, object]:
         names = ["parameters", "macs", *(["latency_ms"] if config.max_latency_ms else [])]
@@ -75,12 +85,13 @@ def write_genotypes(
     write_json(path, genotype_document(ranking.candidates[: config.top_k], describe, facts))
 
 
-def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scorer: Scorer, rewards: Loader) -> None:
+def write_result(
+    log: RunLog, config: SearchConfig, ranking: Ranking, sampler: GenotypeSampler, scorer: Scorer, rewards: Loader
+) -> None:
     """What the search has found for a person: pictures, report, result.json and the last lines on the console."""
-    config: SearchConfig = run.context.config
     finite = [candidate for candidate in ranking.candidates if math.isfinite(candidate.score)]
     # There is one: where no score is finite the ranking raised before.
-    best, cost, by_weights = finite[0], front_cost(config), [*ranking.columns] == [SHARED]
+    best, by_weights = finite[0], [*ranking.columns] == [SHARED]
     score = scorer.score.sentence.format(best.score) if by_weights else f"{config.rank_by} {best.score:.6g}"
     if best.genotype in ranking.finals:
         final = ranking.finals[best.genotype][-1]
@@ -92,13 +103,13 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
         "derive_s": ranking.seconds,
         "ranking_images": len(ranking.candidates) * images_of_ranking(config.rank_by, rewards),
     }
-    path, measure = run.log.folder / "genotypes.json", scorer.task.measure
+    path, measure = log.folder / GENOTYPES, scorer.task.measure
     lines = [
         f"best of {len(finite)}: {score}, {best.genotype}",
         f"retrain it with:  {retrain_command(flags_of(config), scorer.task.retrained_as, path, 0)}",
     ]
     if ranking.finals:
-        result["finals"], line = report_finals(run, ranking, rewards)
+        result["finals"], line = report_finals(log, config, ranking, rewards)
         lines.insert(1, line)
     measures = [metrics[measure] for metrics in ranking.metrics.values()]  # none where shared weights ranked nothing
     if by_weights and scorer.score.is_share:  # whose noise is known
@@ -113,13 +124,8 @@ def write_result(run: RunState, ranking: Ranking, sampler: GenotypeSampler, scor
         facts = result[config.searcher] = sampler.strategy.report([candidate.genotype for candidate in finite])
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in facts.items() if value is not None)
         lines.insert(0, f"{config.searcher}: {numbers}")
-    log, axis = run.log, scorer.score.axis if by_weights else config.rank_by
-    points, front = (
-        [(sampler.constraints.cost(cost, r.genotype), r.score) for r in part] for part in (finite, ranking.front)
-    )
-    panel = {cost: {"candidates": points, "Pareto front": front}}
-    log.picture("derived", "genotype/derived", lambda: _draw(best.genotype), config.epochs)  # one epoch behind the last
-    log.picture("pareto", "genotype/pareto", lambda: plots.panels(panel, axis), config.epochs)
+    axis = scorer.score.axis if by_weights else config.rank_by
+    draw_result(log, config, ranking, finite, sampler.constraints, axis)
     report.write(log, result)
     for line in lines:
         log.line(line)
@@ -134,9 +140,20 @@ def _draw(genotype: Genotype) -> Any:
     return draw(genotype)
 
 
-def report_finals(run: RunState, ranking: Ranking, rewards: Loader) -> tuple[dict[str, Any], str]:
+def draw_result(
+    log: RunLog, config: SearchConfig, ranking: Ranking, finite: Sequence[Ranked], limits: Constraints, axis: str
+) -> None:
+    """The best genotype, and score against cost of all with a ``finite`` score; ``axis``: what a score is."""
+    cost = front_cost(config)
+    points, front = ([(limits.cost(cost, r.genotype), r.score) for r in part] for part in (finite, ranking.front))
+    panel = {cost: {"candidates": points, "Pareto front": front}}
+    # One epoch behind the last.
+    log.picture("derived", "genotype/derived", lambda: _draw(finite[0].genotype), config.epochs)
+    log.picture("pareto", "genotype/pareto", lambda: plots.panels(panel, axis), config.epochs)
+
+
+def report_finals(log: RunLog, config: SearchConfig, ranking: Ranking, rewards: Loader) -> tuple[dict[str, Any], str]:
     """What finals cost and changed: facts for result.json, and one sentence; a picture goes to the log."""
-    config, log = run.context.config, run.log
     scores = dict(ranking.candidates)
     order = [genotype for genotype, _ in rank(scores, scores.__getitem__, len(scores))]  # as it was before the finals
     winner_before = order.index(ranking.candidates[0].genotype) + 1

@@ -156,7 +156,7 @@ def train_final(
         run.training.restore(state, kept, World())
         run.position = Position.of(state["position"])
     try:
-        _train(run, learner, s, epochs, kept, number)
+        _train(run, learner, s, kept, number)
         loss, measure = _measured(s, learner, network)
     except NotFiniteError:
         loss, measure = math.nan, math.nan
@@ -166,10 +166,10 @@ def train_final(
     return {"score": likelihood(loss) if math.isfinite(loss) else None, **facts}
 
 
-def _train(run: RunState, learner: Learner, s: OpenSearch, epochs: int, kept: Path, number: int) -> None:
+def _train(run: RunState, learner: Learner, s: OpenSearch, kept: Path, number: int) -> None:
     loader = s.data.weights
     with stop_requests(World()) as run.stop:
-        for _epoch in run.epochs(epochs):
+        for _epoch in run.epochs():
             run.position.begin("train")
             meter = s.task.meter(run.context.device, len(learner.model.aux_heads))
             arguments = [(0.0,)] * len(loader)  # no drop path

@@ -44,33 +44,32 @@ class Ranking:
 
 def rank_candidates(
     run: RunState,
+    config: SearchConfig,
     sampler: GenotypeSampler,
     scorer: Scorer,
     rankers: Mapping[str, Ranker],
     rewards: Loader,
-    *,
-    samples: int,
 ) -> Ranking:
-    """Rank ``samples`` genotypes of the strategy by all that --rank_by names; ``rankers``: those without training.
+    """Rank genotypes of the strategy by all that --rank_by names; ``rankers``: those without training.
 
     Raises UsageError where none meets the limits.
     """
-    began, limits, cost = time.perf_counter(), sampler.constraints, front_cost(run.context.config)
+    began, limits, cost = time.perf_counter(), sampler.constraints, front_cost(config)
     rewards.set_epoch(0)  # statistics are those of a batch, so which images share one has to be settled
-    drawn = sampler.finalists(samples, "derive")  # several may be the same
+    drawn = sampler.finalists(config.derive_samples, "derive")  # several may be the same
     # In an order that all processes share.
     candidates = sorted(genotype for genotype in set(drawn) if limits.meets(genotype))
     if not candidates:
         raise UsageError(limits.explained(NothingFitsError(f"none of {len(drawn)} genotypes meets the limits")))
     columns, metrics = {}, {}
-    for name in rankers_in(run.context.config.rank_by):
+    for name in rankers_in(config.rank_by):
         if name == SHARED:
             metrics = shared_weights_metrics(run, scorer, candidates, rewards)
             columns[name] = {genotype: metrics[genotype]["score"] for genotype in candidates}
         else:
             columns[name] = untrained_scores(run, name, rankers[name], candidates)
     if not any(math.isfinite(score) for column in columns.values() for score in column.values()):
-        raise ScoreError(f"any of {len(candidates)} genotypes by {run.context.config.rank_by}")
+        raise ScoreError(f"any of {len(candidates)} genotypes by {config.rank_by}")
     scores = mean_of_ranks([list(column.values()) for column in columns.values()])
     of_one = dict(zip(candidates, scores, strict=True)) if len(columns) > 1 else next(iter(columns.values()))
     # All of them: front and spread need more than the best.
@@ -118,12 +117,11 @@ def untrained_scores(run: RunState, name: str, ranker: Ranker, candidates: Seque
     return scores
 
 
-def train_finals(run: RunState, ranking: Ranking, *, images: int) -> Ranking:
+def train_finals(run: RunState, config: SearchConfig, ranking: Ranking, *, images: int) -> Ranking:
     """The ranking when its best candidates were trained as --finals says: they come first, by what they reached.
 
     ``images``: that they are trained on.
     """
-    config: SearchConfig = run.context.config
     began, order = time.perf_counter(), [candidate.genotype for candidate in ranking.candidates]
     n = min(config.finals, len(order))
     if n < config.finals:

@@ -56,7 +56,7 @@ def train_epoch(
     """Phase 1: every training image once. ``highest_drop_path``: the probability at the end of its ramp."""
     network, device, epoch, steps = learner.model, run.context.device, run.position.epoch, len(loader)
     meter = task.meter(device, len(network.aux_heads))
-    drop_paths = ramp(recipe, highest_drop_path, epoch, run.context.config.epochs, steps)  # of every step
+    drop_paths = ramp(recipe, highest_drop_path, epoch, learner.schedule.epochs, steps)  # of every step
     arguments = [(p,) for p in drop_paths]
     if recipe.drop_path_by_layer:  # cell i of n drops the share i / n of it
         cells = len(network.blocks)
@@ -75,15 +75,13 @@ def train_epoch(
     }
 
 
-def validate(run: RunState, learner: Learner, loader: Loader, task: Task) -> dict[str, float]:
-    """Phase 2: every validation image once."""
+def validate(run: RunState, learner: Learner, loader: Loader, task: Task, *, fold: bool = True) -> dict[str, float]:
+    """Phase 2: every validation image once. ``fold``: batch norms into the convolutions before them."""
     # The pass of every epoch is the same one, so that values of epochs compare.
     loader.set_epoch(0)
     network = learner.evaluated  # the average of weights where one is kept
-    # Batch norms fold into the convolutions before them; compiled blocks are one piece already.
-    network = network.eval() if run.context.config.compile else folded(network)
     metrics = evaluate(
-        network,
+        folded(network) if fold else network.eval(),
         loader,
         task,
         precision=learner.precision,
@@ -95,8 +93,8 @@ def validate(run: RunState, learner: Learner, loader: Loader, task: Task) -> dic
 
 
 def show_predictions(run: RunState, learner: Learner, data: RetrainData, task: Task, epoch: int) -> None:
-    """Now and then, what the network makes of a few validation images, always the same ones, beside the truth."""
-    if run.log.writer is None or not task.draws_predictions or epoch % run.context.config.report_freq:
+    """What the network makes of a few validation images, always the same ones, beside the truth, in TensorBoard."""
+    if run.log.writer is None or not task.draws_predictions:
         return
     with run.log.decoration("the picture of predictions"):
         network, preset = learner.evaluated, data.dataset.preset

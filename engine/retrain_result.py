@@ -23,7 +23,7 @@ from models.export import export_network
 from models.network import Network
 from models.stored import trained_network
 from utils.reports import report
-from utils.reports.log import write_json
+from utils.reports.log import RunLog, write_json
 from utils.system import checkpoint
 from utils.system.seeds import derived_seed
 
@@ -46,8 +46,12 @@ def finish_retraining(
     test = WatchedLoader(data.test, run.check_stop) if run.world.size == 1 else data.test
     measures = task.measures(chosen, test, names, generator)
     write_json(log.folder / "measures.json", measures)
-    result = retraining_facts(run, learner, data, task, measures, best) | {"recipe": asdict(recipe)}
-    draw_measures(run, chosen, data, task, measures, names)
+    result = {
+        f"last_{task.measure}": run.notes["last_top1"],
+        **retraining_facts(learner.model, data, task, measures, best, holdout=bool(config.holdout)),
+        "recipe": asdict(recipe),
+    }
+    draw_measures(log, chosen, data, task, measures, names, epochs=config.epochs)
     if config.export:
         facts, images = data.dataset.facts(), read_first_batch(data.test).images
         result["export"] = export_network(chosen, log.folder, config.export, facts=facts, classes=names, images=images)
@@ -57,13 +61,11 @@ def finish_retraining(
 
 
 def retraining_facts(
-    run: RunState, learner: Learner, data: RetrainData, task: Task, measures: Mapping[str, Any], best: Best
+    network: Network, data: RetrainData, task: Task, measures: Mapping[str, Any], best: Best, *, holdout: bool
 ) -> dict[str, Any]:
     """What result.json states of a retraining: its measures, where they were taken, the size of the network."""
-    network: Network = learner.model
-    holdout, aux = run.context.config.holdout, network.num_aux_parameters
+    aux = network.num_aux_parameters
     return {
-        f"last_{task.measure}": run.notes["last_top1"],
         f"best_{task.measure}": best.top1,
         "best_epoch": best.epoch,
         "chosen_on": "holdout" if holdout else "val",  # the best of val on val is too good, since it was chosen there
@@ -79,15 +81,16 @@ def retraining_facts(
 
 
 def draw_measures(
-    run: RunState,
+    log: RunLog,
     network: Network,
     data: RetrainData,
     task: Task,
     measures: Mapping[str, Any],
     names: Sequence[str],
+    *,
+    epochs: int,
 ) -> None:
     """Pictures of predictions beside the truth and of the measures, where the task has them; each may fail alone."""
-    log, epochs = run.log, run.context.config.epochs
     if task.draws_predictions:
         draw = partial(task.picture, network, read_first_batch(data.test), data.dataset.preset, names)
         log.picture("predictions", "predictions", draw, epochs, dpi=100)

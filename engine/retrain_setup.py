@@ -13,9 +13,9 @@ from data.mixing import MixedLoader
 from data.splits import split_indices
 from engine.configuration import check_retrain, giving_way
 from engine.passes import Learner
-from engine.recipes import Recipe
+from engine.recipes import Recipe, choose_recipe
 from engine.setup import make_learner, open_data, open_loader, set_dropout
-from engine.tasks import Task
+from engine.tasks import TASKS, Task
 from models.network import Network
 from models.spec import NetworkSpec
 from models.stored import chosen_candidate, inherit_weights, kept_candidate
@@ -48,6 +48,16 @@ def choose_candidate(context: RunContext) -> Candidate:
     if earlier is None:
         return chosen_candidate(config.arch, config.sharing, config.blocks, layers=config.layers, space=config.space)
     return kept_candidate(config.arch, config.sharing, earlier.state, earlier.path, config.space)
+
+
+def assemble(context: RunContext, candidate: Candidate) -> tuple[Recipe, Task, RetrainData, Learner]:
+    """The recipe, the task, the data, the network of a candidate and what trains it."""
+    config: RetrainConfig = context.config
+    recipe = choose_recipe(config.recipe, vars(config))
+    task = TASKS[config.task].retrain(recipe.label_smoothing, config.aux_weight)
+    task.require_packages()
+    data = open_retraining(context, candidate, recipe, task)
+    return recipe, task, data, build_network(context, candidate, recipe, data)
 
 
 def open_retraining(context: RunContext, candidate: Candidate, recipe: Recipe, task: Task) -> RetrainData:

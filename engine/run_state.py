@@ -65,9 +65,9 @@ class RunState:
 
     # An epoch. The script says which phases there are; the run knows which of them are done.
 
-    def epochs(self, epochs: int) -> Iterator[int]:
-        """The epochs that are left, each from where the run stands in it."""
-        while self.position.epoch < epochs:
+    def epochs(self) -> Iterator[int]:
+        """The epochs that are left of --epochs, each from where the run stands in it."""
+        while self.position.epoch < self.context.config.epochs:
             yield self.position.epoch
 
     def enters(self, phase: str) -> bool:

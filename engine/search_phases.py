@@ -22,6 +22,7 @@ from engine.scoring import Scorer, evaluating
 from engine.search_setup import SearchData
 from engine.tasks import Task
 from ops.genotype import Genotype
+from utils.config import SearchConfig
 from utils.reports import plots
 
 
@@ -161,9 +162,10 @@ def report_samples(
     return {f"valid/{name}": mean for name, mean in zip(names, means, strict=True)}
 
 
-def strategy_warnings(run: RunState, sampler: GenotypeSampler, metrics: Mapping[str, float], epoch: int) -> list[str]:
+def strategy_warnings(
+    run: RunState, config: SearchConfig, sampler: GenotypeSampler, metrics: Mapping[str, float], epoch: int
+) -> list[str]:
     """What looks wrong with a strategy after an epoch, by what it draws; mostly nothing. ``metrics``: of the epoch."""
-    config = run.context.config
     if isinstance(sampler.strategy, Relaxation):
         texts = skip_collapse(sampler.sample(1, "derived", epoch)[0])
         distance = sampler.strategy.kl_from_uniform()
@@ -190,9 +192,8 @@ def strategy_warnings(run: RunState, sampler: GenotypeSampler, metrics: Mapping[
     )
 
 
-def show_strategy(run: RunState, sampler: GenotypeSampler, epoch: int) -> None:
+def show_strategy(run: RunState, config: SearchConfig, sampler: GenotypeSampler, epoch: int) -> None:
     """Now and then, and at the end, pictures of what the strategy favours, in TensorBoard."""
-    config = run.context.config
     if run.log.writer is None or (epoch % config.report_freq and epoch != config.epochs - 1):
         return
     with run.log.decoration("pictures of the controller"):

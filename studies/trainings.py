@@ -15,13 +15,11 @@ import torch
 from controller.sampling import POPULATIONS
 from data.datasets import output_names
 from engine.configuration import parse_retrain
-from engine.passes import Learner
 from engine.pieces import Maker, Name, Piece, key_of, make_rows
-from engine.recipes import Recipe, choose_recipe
 from engine.retrain_phases import train_epoch, validate
-from engine.retrain_setup import RetrainData, build_network, open_retraining
+from engine.retrain_setup import assemble
 from engine.setup import make_run
-from engine.tasks import TASKS, Task
+from engine.tasks import TASKS
 from models.cost import network_cost
 from models.deployment import Deployment
 from models.parts import Cost
@@ -29,7 +27,7 @@ from models.spec import NetworkSpec
 from ops.genotype import Candidate, Genotype, num_cells
 from studies.study import require_free, stated
 from utils.config import RetrainConfig
-from utils.runs.context import RunContext, run_context
+from utils.runs.context import run_context
 from utils.runs.handover import carried_flags
 from utils.system.errors import WorkError
 from utils.system.seeds import derived_seed
@@ -76,16 +74,6 @@ def retrain_flags(
         words += [] if value is None else [f"--{name}", str(value)]  # of None the retrainer's default stands
     require_free(parse_retrain(rest).given, RESERVED)
     return (*words, *rest)  # behind the others, so that it wins
-
-
-def assemble(context: RunContext, candidate: Candidate) -> tuple[Recipe, Task, RetrainData, Learner]:
-    """Read the data and build what trains a candidate on them. Refuses what does not fit together."""
-    config: RetrainConfig = context.config
-    recipe = choose_recipe(config.recipe, vars(config))
-    task = TASKS[config.task].retrain(recipe.label_smoothing, config.aux_weight)
-    task.require_packages()
-    data = open_retraining(context, candidate, recipe, task)
-    return recipe, task, data, build_network(context, candidate, recipe, data)
 
 
 def settings_of(flags: Sequence[str], genotype: Genotype, blocks: Sequence[int]) -> tuple[dict[str, Any], Deployment]:
@@ -149,7 +137,7 @@ def train_alone(
         run = make_run(context, learner, data.dataset, {})
         with stop_requests(context.world) as run.stop:
             # The retrainer's loop without its validation, log and checkpoints: only the last weights count.
-            for _ in run.epochs(config.epochs):
+            for _ in run.epochs():
                 # The position alone: neither the times of phases nor metrics of epochs are kept here.
                 run.position.begin("train")
                 metrics = train_epoch(run, learner, data.train, task, recipe, highest_drop_path=data.drop_path)
