@@ -8,36 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils.config import RetrainConfig
+
 SCRIPT = Path(__file__).resolve().parents[2] / "retrainer_cifar.py"
-CARRIED = {  # unless it has this value
-    "dataset": "auto",
-    "train_images": None,
-    "num_class": None,
-    "cutout": None,
-    "bad_images": "stop",
-    "task": "classify",
-}
+CARRIED = ("dataset", "train_images", "num_class", "cutout", "bad_images", "task", "flip", "image_size", "antialias")
+CARRIED += ("child_use_aux_heads", "stem")  # flags, unless they have the default of a retraining
 
 
 def carried_flags(flags: Mapping[str, Any], task: str) -> list[str]:
     """What a retraining for a task must be told to get the data and the networks of a search, by its ``flags``."""
-    flags = {**flags, "task": task}
+    # What is to be retrained, which limits were counted for, goes before the search; older checkpoints have no stem.
+    size, stem = flags["deploy_image_size"] or flags["image_size"], flags.get("deploy_stem")
+    flags, defaults = {**flags, "task": task, "image_size": size, "stem": stem}, RetrainConfig().defaults()
     words = ["--data", flags["data"]]
-    for name, default in CARRIED.items():
-        if flags.get(name, default) != default:  # a checkpoint from before a flag has none
-            words += [f"--{name}", str(flags[name])]
-    if flags["flip"] is not None:
-        words.append("--flip" if flags["flip"] else "--no-flip")
-    # The size of what is to be retrained, which limits were counted for, before that of the search.
-    image_size = flags["deploy_image_size"] or flags["image_size"]
-    if image_size is not None:
-        words += ["--image_size", str(image_size)]
-    if flags["antialias"] != "conv":
-        words += ["--antialias", flags["antialias"]]
-    if not flags["child_use_aux_heads"]:
-        words.append("--no-child_use_aux_heads")
-    if flags.get("deploy_stem"):  # a checkpoint from before it has none
-        words += ["--stem", flags["deploy_stem"]]
+    for name in CARRIED:
+        value = flags.get(name, defaults[name])  # a checkpoint from before a flag has none
+        if isinstance(value, bool) and value != defaults[name]:
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif value != defaults[name]:
+            words += [f"--{name}", str(value)]
     return [*words, "--child_out_filters", str(flags["deploy_filters"] or flags["child_out_filters"])]
 
 
