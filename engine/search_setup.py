@@ -123,7 +123,7 @@ def build_sampler(context: RunContext, deployment: Deployment) -> GenotypeSample
     config: SearchConfig = context.config
     maxima = {"parameters": config.max_params, "macs": config.max_macs, "latency_ms": config.max_latency_ms}
     limits = Constraints(
-        cost_functions(deployment, context.world, context.device, config.latency_batch),
+        cost_functions(deployment, context.world, context.device),
         {name: most for name, most in maxima.items() if most is not None},
     )
     without = f"--warmup_epochs {config.warmup_epochs}" if config.warmup_epochs >= config.epochs else None

@@ -50,7 +50,7 @@ class Deployment:
 
 
 def cost_functions(
-    deployment: Deployment, world: World, device: torch.device, latency_batch: int
+    deployment: Deployment, world: World, device: torch.device
 ) -> dict[str, Callable[[Genotype], float]]:
     """How each cost of a deployed network is found, cheap ones first. All processes go by the clock of the first."""
 
@@ -59,7 +59,7 @@ def cost_functions(
         if not world.is_main:
             return world.broadcast(None)
         size = deployment.image_size
-        images = torch.zeros(latency_batch, 3, size, size, device=device)
+        images = torch.zeros(1, 3, size, size, device=device)
         return world.broadcast(measure_latency(deployment.network(genotype).to(device).eval(), images))
 
     # Cheap ones first: a genotype that has too many parameters is never timed.

@@ -60,8 +60,7 @@ class SearchConfig(FinalsConfig, JobsConfig, CommonConfig):
     # Floats, so that 1.5e6 can be typed.
     max_params: float | None = LIMITS(None, "parameters, without auxiliary heads", numbers.positive)
     max_macs: float | None = LIMITS(None, "multiply-accumulates of one image", numbers.positive)
-    max_latency_ms: float | None = LIMITS(None, "milliseconds of a batch on --device", numbers.positive)
-    latency_batch: int = LIMITS(1, "images in that batch", numbers.positive_int)
+    max_latency_ms: float | None = LIMITS(None, "milliseconds of one image on --device", numbers.positive)
     deploy_filters: int | None = LIMITS(None, "its filters", numbers.filters, default_text="the search's")
     deploy_blocks: tuple[int, ...] | None = LIMITS(None, "its blocks", BLOCKS, default_text="the search's")
     deploy_layers: int | None = LIMITS(None, "its layers", LAYERS, default_text="the space's own")
