@@ -21,7 +21,6 @@ from engine.scoring import Scorer
 from models.proxies import READ_IMAGES, ProxyError
 from ops.genotype import Genotype
 from utils.config import SHARED, SearchConfig
-from utils.system.device import keep_freed_memory
 from utils.system.errors import UsageError
 
 
@@ -92,7 +91,6 @@ def shared_weights_metrics(
     run: RunState, scorer: Scorer, candidates: Sequence[Genotype], rewards: Loader
 ) -> dict[Genotype, dict[str, float]]:
     """The metrics of the candidates with the shared weights, on all reward images."""
-    keep_freed_memory(run.context.device)  # nothing is drawn any more, which would get slower by it
     with run.progress("derive", len(candidates) * len(rewards)) as progress:
 
         def batch_done() -> None:

@@ -34,6 +34,7 @@ from models.supernet import BN_STATS, SuperNet
 from ops.genotype import num_cells
 from utils.config import SHARED, SearchConfig
 from utils.runs.context import RunContext
+from utils.system.device import keep_freed_memory
 from utils.system.seeds import derived_seed
 
 
@@ -87,6 +88,7 @@ def open_search(context: RunContext, task: Task) -> SearchData:
 def build_supernet(context: RunContext, spec: NetworkSpec) -> Learner:
     """The supernet with fresh weights, and what trains them."""
     config: SearchConfig = context.config
+    keep_freed_memory(context.device)
     torch.manual_seed(derived_seed(config.seed, "supernet"))  # weights do not depend on what was drawn before
     supernet = SuperNet.of(spec, config.sharing, config.bn_stats, config.bn_affine).to(context.device)
     set_dropout(supernet, config.dropout, named="dropout" in config.given)

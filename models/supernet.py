@@ -192,9 +192,15 @@ def _norms(module: nn.Module) -> Iterator[_BatchNorm]:
 
 
 def _batch_by_batch(norm: nn.BatchNorm2d, sizes: Sequence[int], x: Tensor) -> Tensor:
-    """What a norm makes of the batches of these sizes that lie side by side in x (N, C, H, W)."""
-    forward = nn.BatchNorm2d.forward
-    return torch.cat([forward(norm, batch) for batch in x.split(list(sizes))])
+    """What a norm makes of the batches of these sizes that lie side by side in x (N, C, H, W), without a gradient."""
+    out, like = torch.empty_like(x), x if norm.weight is None else norm.weight
+    statistics = like.new_empty(2, x.shape[1])  # of one batch, which nothing reads
+    for batch, place in zip(x.split(sizes), out.split(sizes), strict=True):
+        # Each goes to its place at once: to join them would be another pass over all of them.
+        torch.native_batch_norm(
+            batch, norm.weight, norm.bias, None, None, True, 0.0, norm.eps, out=(place, *statistics)
+        )
+    return out
 
 
 def _forget_statistics(norm: nn.BatchNorm2d) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ops.cpu_kernels import use_cpu_kernel
+from ops.cpu_kernels import pooling, use_cpu_kernel
 from ops.cpu_kernels.depthwise import depthwise_5x5, is_faster
 from ops.cpu_kernels.mish import mish
 from ops.cpu_kernels.squeeze_excite import squeeze_excite
@@ -16,6 +16,20 @@ REDUCTION = 16  # of the channels inside a squeeze-and-excitation
 def pointwise(width: int, out_width: int) -> nn.Conv2d:
     """A 1x1 convolution without bias: (N, width, H, W) -> (N, out_width, H, W)."""
     return nn.Conv2d(width, out_width, 1, bias=False)
+
+
+def average_pool(x: Tensor, stride: int) -> Tensor:
+    """Average 3x3 pixels, zeros around the map counted: (N, C, H, W) -> (N, C, ceil(H/stride), ceil(W/stride))."""
+    if use_cpu_kernel(x) and x.numel() >= pooling.ENOUGH:
+        return pooling.average_pool(x, stride)
+    return F.avg_pool2d(x, 3, stride, 1)
+
+
+def max_pool(x: Tensor, stride: int) -> Tensor:
+    """The largest of 3x3 pixels: (N, C, H, W) -> (N, C, ceil(H/stride), ceil(W/stride))."""
+    if stride == 1 and not torch.is_grad_enabled() and use_cpu_kernel(x) and x.numel() >= pooling.ENOUGH:
+        return pooling.max_pool(x)
+    return F.max_pool2d(x, 3, stride, 1)
 
 
 class Mish(nn.Module):

@@ -6,9 +6,8 @@ registered in the order in which they run. No convolution has a bias.
 """
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ops.layers import BlurPool, DepthwiseConv2d, Mish, pointwise
+from ops.layers import BlurPool, DepthwiseConv2d, Mish, average_pool, max_pool, pointwise
 from ops.layout import interleave
 
 # By name, which operations blur before they subsample.
@@ -98,8 +97,8 @@ class PooledConv(nn.Module):
         return self.bn(x)
 
     def _pool(self, x: Tensor) -> Tensor:
-        pool = F.avg_pool2d if self.averages else F.max_pool2d
-        x = pool(x, 3, self.stride, 1)
+        pool = average_pool if self.averages else max_pool
+        x = pool(x, self.stride)
         return x if self.blur is None else self.blur(x)
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ops.cpu_kernels import depthwise, mish, squeeze_excite
-from ops.layers import DepthwiseConv2d, Mish, SqueezeExcite
+from ops.cpu_kernels import depthwise, mish, pooling, squeeze_excite
+from ops.layers import DepthwiseConv2d, Mish, SqueezeExcite, average_pool, max_pool
 from ops.layout import format_of
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -84,6 +84,21 @@ def test_depthwise_leaves_other_convolutions_to_torch(monkeypatch):
         conv(images(2, 4, 6, 6, dtype=torch.float32)).sum().backward()
     with torch.no_grad():
         DepthwiseConv2d(4, 5)(images(2, 4, 6, 6, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 1, 1, 1), (2, 4, 1, 3), (3, 2, 8, 8)])
+def test_pools_are_those_of_torch(shape, stride, memory_format, monkeypatch):
+    monkeypatch.setattr(pooling, "ENOUGH", 0)
+    x = images(*shape, memory_format=memory_format)
+    plain = F.avg_pool2d(x, 3, stride, 1)
+    same(gradients(average_pool(x, stride), [x]), gradients(plain, [x]))
+    same(gradients(max_pool(x, stride), [x]), gradients(F.max_pool2d(x, 3, stride, 1), [x]))
+    with torch.no_grad():
+        assert torch.equal(max_pool(x, stride), F.max_pool2d(x, 3, stride, 1))
+        unknown = x.masked_fill(x == x.max(), float("nan"))
+        assert torch.equal(max_pool(unknown, stride).isnan(), F.max_pool2d(unknown, 3, stride, 1).isnan())
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)

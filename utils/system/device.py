@@ -76,8 +76,7 @@ def keep_freed_memory(device: torch.device) -> None:
     """Let memory that tensors gave back stay with the process for the next ones; on CPUs with glibc.
 
     By default large tensors come from the system and return to it again and again, and it clears every page anew: up to
-    half of an evaluation (benchmarks/README.md). For networks with maps of megabytes: small tensors get slower by it.
-    What a process holds does not exceed its own peak.
+    half of an evaluation (benchmarks/README.md). What a process holds does not exceed its own peak.
     """
     if device.type != "cpu":
         return
