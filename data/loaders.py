@@ -179,8 +179,6 @@ class LargeImageLoader(Loader):
     def __post_init__(self) -> None:
         super().__post_init__()
         is_dense = self.images.targets != LABELS
-        if is_dense and (self.resolution_jitter or self.policy != "none" or self.erasing):  # would move images alone
-            raise DataError("--augment, --random_erasing and --resolution_jitter are for images without masks or boxes")
         if not self.augment:
             transform = transforms.evaluation_transform(self.preset, is_dense=is_dense)
         elif is_dense:
