@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import Any
 
+from controller.strategies import Strategy
 from ops.space import SPACES, EdgeSpace
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-    from controller.strategies import Strategy
-
-HeatMap = Callable[[Mapping[str, Sequence[float]], Sequence[str], str], "Figure"]
-
-
-def likely_pictures(strategy: Strategy, heat_map: HeatMap) -> Iterator[tuple[str, Figure]]:
+def likely_pictures(strategy: Strategy, heat_map: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """(tag, picture): the genotype that is favoured, and the controller's probabilities on the way to it.
 
-    Nothing for a strategy that favours none. ``heat_map(rows, columns, title)`` draws a table of probabilities.
+    Nothing for a strategy that favours none. ``heat_map(rows, columns, title)`` draws a table of shares.
     """
     genotype = strategy.argmax()
     if genotype is None:

@@ -34,6 +34,7 @@ from ops.space import SPACES
 from studies.compare_report import DRAWN, judge, write_comparison
 from studies.methods import METHODS, Plan, make_plan, restart_flags
 from studies.searches import as_plain, search_method
+from studies.statistics import median
 from studies.study import STUDY, TRAININGS, TrainingStudyConfig, names_in, run_study, words_in
 from studies.trainings import Training, agrees, fitting_filters, retrain_flags, settings_of, train_all
 from utils.config import BLOCKS
@@ -195,7 +196,9 @@ def work(c: Comparison, log: RunLog, make_pieces: Maker) -> None:
     measure = TASKS[TASKS[c.plans[0].searched.task].retrained_as].final_measure
     for space in c.drawn:
         numbered = [results.pop(f"{DRAWN}{space} {k}") for k in range(c.config.random_genotypes)]
-        results[DRAWN + space] = medians(numbered, measure)
+        # The median one of every seed.
+        by_seed = zip(*numbered, strict=True)
+        results[DRAWN + space] = [median(row, lambda one: one[f"valid/{measure}"]) for row in by_seed]
     write_comparison(log, judge(c.settings, seeds, measure, searches, results))
 
 
@@ -222,12 +225,6 @@ def train(
 
     rows = train_all({name: list(map(training, row, c.config.seeds)) for name, row in picks.items()}, make_pieces)
     return {name: list(map(sized, picks[name], row)) for name, row in rows.items()}
-
-
-def medians(results: Sequence[Sequence[Mapping[str, Any]]], measure: str) -> list[Mapping[str, Any]]:
-    """Of trainings of several genotypes, each once a seed, the median one of every seed; of two, the worse."""
-    by_seed = zip(*results, strict=True)
-    return [sorted(row, key=lambda one: one[f"valid/{measure}"])[(len(row) - 1) // 2] for row in by_seed]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

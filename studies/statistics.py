@@ -7,14 +7,16 @@ scratch, and what a ranker gave; all of them finite.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy import stats
 
 RESAMPLES = 2000
 LEVEL = 95  # percent that an interval covers
+
+Item = TypeVar("Item")
 
 
 class Correlation(NamedTuple):
@@ -92,3 +94,9 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
         t_p = float(stats.ttest_1samp(differences, 0).pvalue)
     wilcoxon_p = float(stats.wilcoxon(differences).pvalue)
     return Paired(len(differences), float(differences.mean()), float(differences.std(ddof=1)), t_p, wilcoxon_p)
+
+
+def median(items: Iterable[Item], key: Callable[[Item], float]) -> Item:
+    """The item in the middle; of an even number the worse of the two in the middle."""
+    ordered = sorted(items, key=key)
+    return ordered[(len(ordered) - 1) // 2]

@@ -83,15 +83,12 @@ def parse_study(
     return replace(config(**values), rest=tuple(rest))
 
 
-def names_in(flag: str, text: str, known: Iterable[str], also: Sequence[str] = ()) -> tuple[str, ...]:
-    """The names in the text of a flag, each once. Raises UsageError for one that is not known.
-
-    ``also``: words that the flag takes in place of names.
-    """
+def names_in(flag: str, text: str, known: Iterable[str]) -> tuple[str, ...]:
+    """The names in the text of a flag, each once. Raises UsageError for one that is not known."""
     names = tuple(dict.fromkeys(text.split(",")))
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"--{flag}: {show(unknown[0])} is none of {', '.join((*also, *known))}")
+        raise UsageError(f"--{flag}: {show(unknown[0])} is none of {', '.join(known)}")
     return names
 
 

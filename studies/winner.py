@@ -18,6 +18,7 @@ from engine.open_search import open_search
 from engine.pieces import Maker
 from engine.tasks import TASKS
 from ops.genotype import Candidate, read_candidate
+from studies.statistics import median
 from studies.study import STUDY, TRAININGS, TrainingStudyConfig, run_study
 from studies.tables import over_seeds, table, write_study
 from studies.trainings import Training, draw_genotypes, retrain_flags, settings_of, train_all
@@ -107,12 +108,10 @@ def work(study: Study, log: RunLog, make_pieces: Maker) -> None:
 def sentence(values: Sequence[Sequence[float]], measure: str) -> str:
     """What the winner is worth. ``values``: of it and of each random genotype, by seed."""
     winner, *others = values
-    # Of an even number the worse of the two in the middle, as in a comparison of methods.
-    median = sorted(others, key=statistics.fmean)[(len(others) - 1) // 2]
     better = sum(statistics.fmean(winner) > statistics.fmean(other) for other in others)
     return (
         f"{measure} over {len(winner)} seeds: winner {over_seeds(winner)}, median of {len(others)} random genotypes "
-        f"{over_seeds(median)}; the winner is better than {better} of them"
+        f"{over_seeds(median(others, statistics.fmean))}; the winner is better than {better} of them"
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from studies.statistics import kendall_tau, paired, true_ranks
+from studies.statistics import kendall_tau, median, paired, true_ranks
 
 NUMBERS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=30).filter(
     lambda pairs: all(len(set(side)) > 1 for side in zip(*pairs, strict=True))
@@ -80,3 +80,9 @@ def test_five_wins_of_five_are_not_enough_for_wilcoxon():
 def test_equal_numbers_have_no_correlation():
     assert kendall_tau([1, 1, 1], [1, 2, 3], seed=0) is None
     assert kendall_tau([1, 2, 3], [2, 2, 2], seed=0) is None
+
+
+def test_the_median_is_in_the_middle_and_of_two_the_worse():
+    assert median([3, 1, 2], float) == 2
+    assert median([4, 2], float) == 2
+    assert median([1, 2, 3, 4], lambda value: -value) == 3
