@@ -80,7 +80,7 @@ def read_table(path: Path) -> Table:
 
 def _parse(lines: Iterable[Sequence[str]], name: str) -> Table:
     # The name of the first column is free; those of the others are what --signal and --judged_by take.
-    [_, *measures], *lines = [*lines] or [[""]]  # an empty file has no line at all
+    [_, *measures], *lines = [line or [""] for line in lines] or [[""]]  # an empty file or line has no word at all
     if not lines or not measures or len(set(measures)) < len(measures) or "" in measures:
         raise UsageError(
             f"--table {name}: the first line names a column of genotypes and one measure or more, each once; "
@@ -88,9 +88,9 @@ def _parse(lines: Iterable[Sequence[str]], name: str) -> Table:
         )
     rows: dict[Encoding, int] = {}
     columns: dict[str, list[float]] = {measure: [] for measure in measures}
-    positions = len(lines[0][0]) if lines[0] else 0
+    positions = len(lines[0][0])
     for number, line in enumerate(lines, 2):  # the first line has the names
-        word, *texts = line or [""]
+        word, *texts = line
         values = [_number(text) for text in texts]
         is_genotype = len(word) == positions > 0 and not word.strip(DIGITS)  # str.isdigit knows digits of other scripts
         encoding = tuple(map(int, word)) if is_genotype else ()

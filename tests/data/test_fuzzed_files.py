@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -78,6 +78,7 @@ def test_folders_of_classes(tmp_path_factory, edits, end, suffix, name):
 
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(st.binary(max_size=40), st.text("012,.\n-enai\"' \0٣", max_size=40)), st.booleans())
+@example(content=b"\n", packed=False)
 def test_tables(tmp_path_factory, content, packed):
     data = content if isinstance(content, bytes) else b"cell,a\n" + content.encode()
     path = tmp_path_factory.mktemp("table") / ("t.csv.gz" if packed else "t.csv")
