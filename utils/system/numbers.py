@@ -113,11 +113,11 @@ def save_name(text: str) -> str:
     text = unicodedata.normalize("NFC", text)  # one spelling of letters with marks, as typed or composed
     # No dots at the ends: a folder would be hidden, or lose them on Windows.
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in text).strip(".")
-    if len(name.encode()) > LONGEST_NAME:  # cut to leave room for the mark
-        # 7: a dash and six digits; a letter cut in half goes.
-        name = name.encode()[: LONGEST_NAME - 7].decode(errors="ignore")
     if name.split(".")[0].upper() in RESERVED:  # names of devices on Windows, whatever follows the dot
         name = f"_{name}"
+    if name != text or len(name.encode()) > LONGEST_NAME:  # cut to leave room for the mark
+        # 7: a dash and six digits; a letter cut in half goes.
+        name = name.encode()[: LONGEST_NAME - 7].decode(errors="ignore")
     if not name.strip("_"):
         raise argparse.ArgumentTypeError(f"{text!r} has no character that a folder name can keep")
     return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
