@@ -6,13 +6,12 @@ docs/method.md, section 4.2; docs/strategies.md, section 9.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from pytorch_optimizer import Ranger
 from torch import Tensor
 
 from controller.policy import Judged, Policy
@@ -33,9 +32,16 @@ class _EnasAdam(torch.optim.Adam):
         return super().step(closure)
 
 
+def _ranger(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
+    """RAdam + Lookahead; with the last two switches it is the published Ranger to the last bit."""
+    from pytorch_optimizer import Ranger  # which takes half a second to import
+
+    options = {"k": 6, "alpha": 0.5, "use_gc": False, "degenerated_to_sgd": True}
+    return Ranger(parameters, lr, betas=(0.95, 0.999), eps=1e-5, **options)
+
+
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    # RAdam + Lookahead; with the last two switches it is the published Ranger to the last bit.
-    "ranger": partial(Ranger, betas=(0.95, 0.999), eps=1e-5, k=6, alpha=0.5, use_gc=False, degenerated_to_sgd=True),
+    "ranger": _ranger,
     # No momentum, as in ENAS: each gradient is of other genotypes. Fused: a third of the time.
     "adam": partial(torch.optim.Adam, betas=(0.0, 0.999), fused=True),
     "enas_adam": partial(_EnasAdam, betas=(0.0, 0.999), fused=True),

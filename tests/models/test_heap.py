@@ -1,9 +1,8 @@
 """Nothing writes outside of its memory, above all in networks of few channels."""
 
+import json
 import subprocess
 import sys
-
-import pytest
 
 from tests.cutouts import scenes
 from tests.harness import ROOT, image_folder
@@ -26,13 +25,17 @@ def test_operations_and_supernets_of_few_channels_damage_nothing():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("script", "flags"), [("train_search_cifar.py", SEARCH), ("retrainer_cifar.py", RETRAIN)])
-def test_small_trials_run_to_their_end(script, flags, tmp_path):
-    if "segment" in flags:
-        data = scenes(tmp_path / "data", size=64)
-    else:
-        data = tmp_path / "data"
-        image_folder(data, swapped=False)
-    words = [*flags.split(), "--data", str(data), "--result", str(tmp_path / "result"), "--device", "cpu"]
-    done = checked(script, *words, "--epochs", "1", "--workers", "0", "--no-tensorboard")
+# Both scripts in one process: importing what they need takes longer than they do
+TRIALS = """
+import json, sys, retrainer_cifar, train_search_cifar
+search, retrain = map(json.loads, sys.argv[1:])
+sys.exit(train_search_cifar.main(search) or retrainer_cifar.main(retrain))
+"""
+
+
+def test_small_trials_run_to_their_end(tmp_path):
+    image_folder(tmp_path / "classes", swapped=False)
+    data = {SEARCH: scenes(tmp_path / "scenes", size=64), RETRAIN: tmp_path / "classes"}
+    more = ["--result", str(tmp_path / "result"), *"--device cpu --epochs 1 --workers 0 --no-tensorboard".split()]
+    done = checked("-c", TRIALS, *(json.dumps([*f.split(), "--data", str(d), *more]) for f, d in data.items()))
     assert done.returncode == 0, (done.returncode, done.stderr)

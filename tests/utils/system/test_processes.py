@@ -74,7 +74,8 @@ def few(tmp_path_factory):
 def test_images_count_and_not_processes_where_some_have_none(few, tmp_path):
     """Two validation images on three processes, and a last batch that would be one of a single training image."""
     flags = ["--data", str(few), "--epochs", "1", "--batch_size", "1", "--no-tensorboard"]
-    done = together(*(job(tmp_path, kind, *flags) for kind in KINDS), processes=3)
+    once = ["--controller_steps", "1", "--valid_steps", "1", "--derive_samples", "2"]
+    done = together(job(tmp_path, "search", *flags, *once), job(tmp_path, "retrain", *flags), processes=3)
     assert done.returncode == 0, done.stderr
     for kind in KINDS:
         [record] = metrics(only_run(tmp_path, kind))
@@ -130,7 +131,7 @@ def test_a_genotype_without_a_score_in_the_first_process_is_the_last_in_all(tmp_
     assert [score is None for score in scores] == [False, False, True]
 
 
-SHORT = ["--epochs", "1", "--image_size", "16", "--no-tensorboard"]
+SHORT = [*SMALL, "--batch_size", "60", "--no-tensorboard"]
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_two_processes_stop_together_and_go_on_bit_for_bit(straight, tmp_path):
         assert stopped.stderr.count(f"{script}: stopped by SIGTERM") == 1
     for kind in KINDS:
         assert not (only_run(tmp_path, kind) / "result.json").exists()
-    again = together(*(job(tmp_path, kind, "--resume", "auto") for kind in KINDS))
+    again = together(*(job(tmp_path, kind, *SHORT, "--resume", "auto") for kind in KINDS))
     assert again.returncode == 0, again.stderr
     for kind, folder in straight.items():
         same_run(only_run(tmp_path, kind), only_run(folder, kind), kind)
@@ -167,9 +168,9 @@ def test_an_error_in_one_process_ends_all(halves):
 def test_all_processes_end_when_the_first_may_not_write(straight, tmp_path):
     shutil.copytree(straight["retrain"], tmp_path, dirs_exist_ok=True)
     with FolderLock(only_run(tmp_path, "retrain")):
-        done = together(job(tmp_path, "retrain", "--epochs", "2", "--resume", "auto"))
+        done = together(job(tmp_path, "retrain", *SHORT, "--epochs", "2", "--resume", "auto"))
     assert done.returncode != 0
     assert done.stderr.count("another process is writing") == 1
     assert [row["epoch"] for row in metrics(only_run(tmp_path, "retrain"))] == [0]
-    alone = start("retrain", tmp_path, "--epochs", "2", "--resume", "auto")
+    alone = start("retrain", tmp_path, *SHORT, "--epochs", "2", "--resume", "auto")
     assert alone == 2, "another number of processes"
