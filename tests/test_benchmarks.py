@@ -2,11 +2,12 @@
 
 import json
 import math
+from multiprocessing import get_context
 
 import pytest
 import torch
 
-from benchmarks import common, steps
+from benchmarks import common, growth, steps
 from benchmarks.common import Settings
 from benchmarks.workloads import genotypes
 from engine.precision import Precision
@@ -39,6 +40,19 @@ def test_every_number_is_finite_and_positive(flags, tmp_path, capsys):
         assert summary["min_s"] <= summary["median_s"] <= summary["max_s"]
     shown = capsys.readouterr().out
     assert all(name in shown for name in found["work"])
+
+
+def test_growth_is_measured_and_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(growth, "CURVES", {"filters": (4, 8), "blocks": (1,), "batch": (16,), "candidates": (2,)})
+    monkeypatch.setattr(growth, "START", {"filters": 4, "blocks": 1, "batch": 16})
+    monkeypatch.setattr(growth, "get_context", lambda _method: get_context("fork"))  # with the sizes above
+    monkeypatch.setattr(growth, "SCRIPTS", {})  # which take a minute
+    out, path = tmp_path / "growth.png", tmp_path / "growth.json"
+    assert growth.main(["--tiny", "--out", str(out), "--json", str(path)]) == 0
+    found = json.loads(path.read_text())["curves"]
+    assert [p["value"] for p in found["filters"]] == [4, 8]
+    assert all(p["seconds"] > 0 and p["macs"] > 0 for points in found.values() for p in points)
+    assert out.exists()
 
 
 def test_the_shares_of_a_search_epoch_are_its_whole_time(tmp_path, capsys):
