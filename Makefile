@@ -21,7 +21,7 @@ demo: .venv/installed
 	  --batch_size 64 --cutout 0 --epochs 20 --controller_steps 4 --valid_steps 5 --derive_samples 30 \
 	  --deploy_stem quarter --finals 4 --final_epochs 6 --final_rounds 1
 	$(BIN)/python retrainer_cifar.py --save demo --data digits --stem quarter --child_out_filters 16 \
-	  --cutout 0 --epochs 8 --drop_prob 0.1 --arch "$$(ls -t result/search/demo-*/genotypes.json | head -n 1)#0"
+	  --cutout 0 --epochs 6 --drop_prob 0.1 --arch "$$(ls -t result/search/demo-*/genotypes.json | head -n 1)#0"
 	$(BIN)/python -m studies.winner "$$(ls -td result/search/demo-* | head -n 1)" --save winner --epochs 6 --jobs 2 -- \
 	  --batch_size 64 --drop_prob 0
 	@echo "TensorBoard for both:  $(BIN)/tensorboard --logdir result"
