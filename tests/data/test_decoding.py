@@ -20,7 +20,11 @@ SIDE = 6
 
 def grey(path: Path, values, kind) -> Path:
     """A picture of equal rows with these values from left to right."""
-    Image.fromarray(np.array([values] * len(values)).astype(kind)).save(path)
+    pixels = np.array([values] * len(values)).astype(kind)
+    if path.suffix == ".pgm":  # of 16 bits: older versions of Pillow read such files, and write none
+        path.write_bytes(f"P5 {len(values)} {len(values)} 65535 ".encode() + pixels.astype(">u2").tobytes())
+    else:
+        Image.fromarray(pixels).save(path)
     return path
 
 
