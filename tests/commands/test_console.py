@@ -41,13 +41,25 @@ def folders(root: bytes, names: list[bytes], count: int = 4) -> str:
     return os.fsdecode(root)
 
 
+def fork(work: Callable[[], int]) -> int:
+    """Do some work in a process of its own, which ends with its status whatever happens; its number."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        status = work()
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
 def forked(prepare: Callable[[], object], kind: str, *words: str) -> int:
     """Run a script in a process of its own, whose streams ``prepare`` arranges; its number."""
-    child = os.fork()
-    if child == 0:
-        prepare()
-        os._exit(start(kind, *words))
-    return child
+    return fork(lambda: prepare() or start(kind, *words))
 
 
 def status_of(child: int) -> int:

@@ -3,14 +3,13 @@
 import os
 import signal
 import sys
-import threading
 import time
 
 import pytest
 import torch
 
 from engine.run_state import RunState
-from tests.commands.test_console import PHOTOS, folders, forked, status_of
+from tests.commands.test_console import PHOTOS, folders, fork, forked, status_of
 from tests.harness import SCRIPTS, finished, only_run, same_run, start
 
 
@@ -77,25 +76,24 @@ def test_a_signal_to_the_whole_group_ends_an_evaluation_without_leftovers(use, n
     work.mkdir()
     monkeypatch.chdir(work)
     before = {path: path.stat().st_mtime_ns for path in run.iterdir()}
-    read, written = os.pipe()
-    child = os.fork()
-    if child == 0:
+    (out, written), (errors, complained) = os.pipe(), os.pipe()
+
+    def evaluate() -> int:
         os.setsid()
-        sys.stdout, sys.stderr = open(os.devnull, "w"), os.fdopen(written, "w")  # noqa: SIM115 - the process ends
-        threading.Thread(target=lambda: (time.sleep(0.5), print("begun", file=sys.stderr, flush=True))).start()
+        sys.stdout, sys.stderr = os.fdopen(written, "w"), os.fdopen(complained, "w")
         flags = ["--batch_size", "4", "--workers", "1", "--cache", "none", use, data]
-        try:
-            SCRIPTS["retrain"].main(["--evaluate", str(run), *flags])
-        except SystemExit as end:
-            sys.stderr.flush()
-            os._exit(end.code)
-        os._exit(0)
+        return SCRIPTS["retrain"].main(["--evaluate", str(run), *flags])
+
+    child = fork(evaluate)
     os.close(written)
-    with os.fdopen(read) as errors:
-        begun = "no image was checked" if use == "--data" else "begun"  # the last line before pictures are read
-        assert any(line.startswith(begun) for line in errors)
+    os.close(complained)
+    with os.fdopen(out) as lines, os.fdopen(errors) as complaints:
+        if use == "--data":  # the last line before pictures are read
+            assert any(line.startswith("no image was checked") for line in complaints)
+        else:
+            assert "0.png: " in lines.readline()
         os.killpg(child, number)
-        assert errors.read() == f"retrainer_cifar.py: stopped by {number.name}\n"
+        assert complaints.read() == f"retrainer_cifar.py: stopped by {number.name}\n"
     assert status_of(child) == 128 + number
     assert any(is_empty(child) for _ in range(600)), "workers end once they have seen that they are alone"
     assert not list(work.iterdir())
