@@ -79,13 +79,15 @@ def make(pieces: Sequence[Piece], place: Workplace) -> list[dict[str, Any]]:
     try:
         if not here and place.world.is_main:
             _make_by_jobs(pieces, place)
-        while missing := _missing(pieces):
+        missing = _missing(pieces)
+        while missing:
             for piece in missing if here else ():
                 _check(place.stop)
                 _make(piece, wait=False)
                 place.say(f"{len(pieces) - len(_missing(pieces))} of {len(pieces)}: {piece.path.name}")
             _check(place.stop)
-            time.sleep(LOOK_S)  # another process may be at one
+            if missing := _missing(pieces):  # another process is at them
+                time.sleep(LOOK_S)
     except Stopped as request:
         stopped = request.number
     stopped = place.world.all_reduce_max(stopped)  # all stop together, or the others would wait for this one

@@ -34,7 +34,7 @@ def pictures(request):
 
     What they show in TensorBoard is an empty page of the right size.
 
-    Modules with ``pytestmark = pytest.mark.pictures`` look at them; so do all that start a process.
+    Modules with ``pytestmark = pytest.mark.pictures`` look at them; so do all that start a process which is no job.
     """
     with pytest.MonkeyPatch.context() as patch:
         if not request.node.get_closest_marker("pictures"):
@@ -46,6 +46,7 @@ def pictures(request):
 @pytest.fixture(scope="session")
 def server_of_jobs():
     """Start the process that jobs are forked from with all that any of them imports, not with what the first needs."""
-    preload = ["studies.compare", "studies.table", "sklearn.datasets", "tests.engine.test_pieces"]
+    preload = ["studies.compare", "studies.table", "sklearn.datasets", "torch._dynamo", "tests.engine.test_pieces"]
+    preload.append("tests.unpainted")
     multiprocessing.set_forkserver_preload(preload)
     forkserver.ensure_running()

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from models.stored import trained_network
+from tests.conftest import paint
 from tests.cutouts import scenes
 from tests.harness import FLAGS as SIZED
 from tests.harness import (
@@ -28,8 +29,6 @@ from tests.harness import (
     start,
     together,
 )
-
-pytestmark = pytest.mark.pictures
 
 SIDES = {"segment": 16, "detect": 32}
 SCENES = {"segment": 30, "detect": 20}  # of which one in five is for validation
@@ -67,7 +66,9 @@ def retrained(task, flags, arch, tmp_path_factory):
     if task == "detect" and find_spec("pycocotools") is None:
         pytest.skip("average precision needs pycocotools")
     export = ["--export", "pt2"] if task == "segment" else []
-    return finished("retrain", tmp_path_factory.mktemp("retrain"), *flags, *arch, *export)
+    with pytest.MonkeyPatch.context() as patch:
+        paint(patch)  # the predictions
+        return finished("retrain", tmp_path_factory.mktemp("retrain"), *flags, *arch, *export)
 
 
 def test_a_search_is_scored_by_what_its_task_measures_and_tells_how_to_retrain(task, search):

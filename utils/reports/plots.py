@@ -38,7 +38,7 @@ def heat_map(rows: Mapping[str, Sequence[float]], columns: Sequence[str], title:
         for x, value in enumerate(values):
             if value == value:  # not nan
                 colour = "white" if value > 0.5 else "black"  # on a dark cell
-                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=size, color=colour)
+                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=size, color=colour, in_layout=False)
     style = {"fontsize": size, "parse_math": False}  # a name with two dollars: no formula
     axes.set_xticks(range(len(columns)), map(_short, columns), rotation=90, **style)
     axes.set_yticks(range(len(rows)), map(_short, rows), **style)
