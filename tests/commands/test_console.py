@@ -37,7 +37,7 @@ def folders(root: bytes, names: list[bytes], count: int = 4) -> str:
             os.makedirs(os.path.join(root, side, name))
             for i in range(count):
                 pixels = rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(os.path.join(root, side, name, f"{i}.png".encode()))
+                Image.fromarray(pixels).save(os.path.join(root, side, name, f"{i}.png".encode()), "PNG")
     return os.fsdecode(root)
 
 
