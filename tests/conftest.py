@@ -34,7 +34,7 @@ def pictures(request):
 
     What they show in TensorBoard is an empty page of the right size.
 
-    Modules with ``pytestmark = pytest.mark.pictures`` look at them; so do all that start a process which is no job.
+    Modules with ``pytestmark = pytest.mark.pictures`` look at them; so do all that start an interpreter.
     """
     with pytest.MonkeyPatch.context() as patch:
         if not request.node.get_closest_marker("pictures"):

@@ -1,4 +1,4 @@
-"""Who imports this makes figures but paints none, as conftest.py says: the process that jobs are forked from."""
+"""Who imports this makes figures but paints none, as conftest.py says: the processes that others are forked from."""
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
