@@ -1,1 +1,1 @@
-"""Everything a run needs around the method: flags, training, runs, reports, and the system below them."""
+"""Everything a run needs around the method: flags, runs, reports, and the system below them."""
