@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -69,8 +70,19 @@ def stopped_at_once() -> Iterator[None]:
     def stop(number: int, _frame: object) -> None:
         raise Stopped(number, resumable=False)
 
-    with handled_by(stop, *_stopping()):
-        yield
+    def once_more(lost: Any) -> None:
+        if isinstance(lost.exc_value, Stopped):
+            threading.Timer(0.1, os.kill, (os.getpid(), lost.exc_value.number)).start()
+        else:
+            hook(lost)
+
+    # What is raised within a destructor, Python drops: then the signal is sent again, a moment later.
+    hook, sys.unraisablehook = sys.unraisablehook, once_more
+    try:
+        with handled_by(stop, *_stopping()):
+            yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def _stopping() -> list[str]:

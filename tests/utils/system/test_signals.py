@@ -2,12 +2,14 @@
 
 import os
 import signal
+import sys
+import time
 
 import pytest
 
 from utils.system import signals
 from utils.system.processes import World
-from utils.system.signals import Stopped, stop_requests
+from utils.system.signals import Stopped, stop_requests, stopped_at_once
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -43,3 +45,30 @@ def test_a_run_under_nohup_outlives_its_terminal():
             stop.check()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_within_a_destructor_stops_a_short_command_too(number):
+    class Late:
+        def __del__(self):
+            signal.raise_signal(number)  # Python drops what is raised here
+
+    def work():
+        Late()
+        time.sleep(10)
+
+    with pytest.raises(Stopped) as stop, stopped_at_once():
+        work()
+    assert stop.value.number == number
+
+
+def test_what_else_a_destructor_raises_is_told_as_ever(monkeypatch):
+    class Broken:
+        def __del__(self):
+            raise ValueError("mine")
+
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: seen.append(str(lost.exc_value)))
+    with stopped_at_once():
+        Broken()
+    assert seen == ["mine"]
