@@ -37,6 +37,9 @@ FREE = {
 }
 # Where content comes from: the content is compared in their place (require_same_data), or read no more.
 PLACES = {"data", "dataset", "arch", "inherit"}
+# Flags that are gone, each with the value at which a run computes as it does now; and values that are gone.
+GONE = {"cost_weight": 0.0, "latency_batch": 1, "finals_by": "ranking"}
+GONE_VALUES = {"path_sampling": "varied", "task": "jigsaw", "finals_start": "mixed"}
 STATE = {  # of a checkpoint that a run can go on from
     "flags": dict,
     "position": dict,
@@ -133,6 +136,9 @@ def continued(config: Config, state: Mapping[str, Any]) -> Config:
     Raises UsageError, with both values, for a given flag that would change what the run computes.
     """
     stored, changes, flags = state["flags"], {}, flags_in(type(config))
+    for name, value in stored.items():
+        if (name in GONE and value != GONE[name]) or (name in GONE_VALUES and value == GONE_VALUES[name]):
+            raise UsageError(f"the run has --{name} {show(value)}, which is gone: revision e5a4957 can go on with it")
     for name in (f.name for f in fields(config)):  # a flag of which an older run knows nothing keeps its value of now
         now, before = getattr(config, name), stored.get(name)
         if name not in stored or name == "given":

@@ -100,6 +100,22 @@ def test_a_flag_that_would_change_the_run_is_refused(flag, value, was, straight,
     assert was in error[0]
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "still"),
+    [("cost_weight", 0.07, 0.0), ("finals_by", "random", "ranking"), ("path_sampling", "varied", "uniform")],
+)
+def test_a_run_with_a_flag_that_is_gone_does_not_go_on_without_it(flag, value, still, copied, tmp_path, capsys):
+    folder = copied("search")
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    config = json.loads((folder / "config.json").read_text())
+    for stored, status in ((value, 2), (still, 0)):
+        torch.save({**state, "flags": {**state["flags"], flag: stored}}, folder / "checkpoint.pt")
+        (folder / "config.json").write_text(json.dumps({**config, "flags": {**config["flags"], flag: stored}}))
+        assert start("search", tmp_path, "--resume", str(folder)) == status
+        error = capsys.readouterr().err
+        assert (f"--{flag} {value}, which is gone" in error) == (status == 2)
+
+
 def test_curves_do_not_double_back(tmp_path, monkeypatch):
     """An epoch that was logged but not saved is written again: one value a step is left."""
     with monkeypatch.context() as patch:
