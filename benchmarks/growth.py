@@ -37,12 +37,17 @@ from utils.system.device import describe_machine, keep_freed_memory, peak_memory
 CPU = torch.device("cpu")
 START = {"filters": 16, "blocks": 2, "batch": 64}
 CURVES = {"filters": (8, 16, 32, 64), "blocks": (1, 2, 4, 8), "batch": (16, 64, 256, 1024), "candidates": (5, 20, 80)}
-SCRIPTS = {"search": "train_search_cifar.py", "retraining": "retrainer_cifar.py"}
+NETWORK = "--data digits --blocks [2,2] --child_out_filters 16 --stem quarter --device cpu"
+SCRIPTS = {  # with its flags
+    "search": f"train_search_cifar.py {NETWORK} --controller_steps 0 --valid_steps 1 --derive_samples 1",
+    "retraining": f"retrainer_cifar.py {NETWORK}",
+}
 
 
 def point(name: str, value: int, repeats: int) -> dict[str, float]:
     """Seconds, multiply-accumulates and bytes of a step of the shared weights, or of scoring so many candidates."""
     keep_freed_memory(CPU)
+    torch.manual_seed(0)
     settings, shape = Settings(CPU, Precision), START | {name: value}
     net = SuperNet(blocks=(shape["blocks"],) * 2, filters=shape["filters"], num_classes=10, stem="quarter")
     net, batch = settings.place(net), random_batch(settings, shape["batch"], 32)
@@ -60,29 +65,13 @@ def point(name: str, value: int, repeats: int) -> dict[str, float]:
     return {"value": value, "seconds": statistics.median(times), "macs": work, "bytes": peak_memory(CPU) - before}
 
 
-def images_per_second(script: str, processes: int, epochs: int) -> float:
+def images_per_second(command: str, processes: int, epochs: int) -> float:
     """Of the epochs but the first of a script on the digits, with two threads in all."""
-    start = [
-        sys.executable,
-        *(("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2") * (processes > 1)),
-    ]
+    launcher = "-m torch.distributed.run --standalone --nproc_per_node 2".split() if processes > 1 else []
     with tempfile.TemporaryDirectory() as folder:
-        flags = [
-            "--data",
-            "digits",
-            "--blocks",
-            "[2,2]",
-            "--child_out_filters",
-            "16",
-            "--batch_size",
-            str(128 // processes),
-        ]
-        flags += ["--epochs", str(epochs), "--stem", "quarter", "--result", folder, "--device", "cpu"]
-        flags += ["--controller_steps", "0", "--valid_steps", "1", "--derive_samples", "1"] * (
-            script == SCRIPTS["search"]
-        )
+        words = f"{command} --batch_size {128 // processes} --epochs {epochs} --result".split()
         threads = {**os.environ, "OMP_NUM_THREADS": str(2 // processes)}
-        subprocess.run([*start, script, *flags], check=True, capture_output=True, env=threads)
+        subprocess.run([sys.executable, *launcher, *words, folder], check=True, capture_output=True, env=threads)
         [metrics] = Path(folder).glob("*/*/metrics.jsonl")
         rates = [json.loads(line)["time/images_per_s"] for line in metrics.read_text().splitlines()]
     return statistics.median(rates[1:] or rates)

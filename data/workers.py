@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from data.decoding import DataError
 from utils.system.errors import ReadingError
-from utils.system.signals import handled_by
+from utils.system.signals import STOPPING, handled_by
 from utils.system.terminal import reason
 
-POLITE = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+POLITE = [getattr(signal, name) for name in STOPPING if hasattr(signal, name)]
 REMEDY = "fewer --workers need less memory; in Docker, --shm-size gives workers more of it to share"
 
 Key = Sequence[Any]  # what one batch is made of

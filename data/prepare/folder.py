@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.system.errors import UsageError
-from utils.system.signals import handled_by
+from utils.system.signals import STOPPING, handled_by
 from utils.system.terminal import reason, show
 
 
@@ -54,7 +54,7 @@ def fresh_folder(out: Path, classes: list[str], record: Mapping[str, Any]) -> It
         (work / "split.json").write_text(json.dumps({"tool": "data.prepare", **record}, indent=1) + "\n")
         os.rename(work, out)  # onto nothing or an empty folder
     except BaseException:
-        with handled_by(signal.SIG_IGN, "SIGINT", "SIGTERM", "SIGHUP"):  # for the moment that this takes
+        with handled_by(signal.SIG_IGN, *STOPPING):  # for the moment that this takes
             shutil.rmtree(work, ignore_errors=True)
             for folder in parents:
                 if folder.is_dir() and not os.listdir(folder):

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data.dense.masks import IGNORED  # pixels of no class, which count for nothing
 from engine.tasks.base import Loss, Meter, device_of
 from engine.tasks.dense import DenseTask
 from engine.tasks.pictures import (
@@ -25,7 +26,6 @@ from engine.tasks.pictures import (
 )
 from utils.system.terminal import show, tell
 
-IGNORED = 255  # in a mask: pixels of no class, which count for nothing
 IDS = 255  # classes that a mask has room for
 
 

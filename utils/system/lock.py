@@ -17,15 +17,17 @@ except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
 NAME = "run.lock"
+WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # some network file systems
 
 
 def _is_locked(file: IO[bytes], *, wait: bool) -> bool:
-    """Lock a file for this process; False where another one has it."""
+    """Lock a file for this process; False where another one has it. Raises UsageError."""
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
-        # Better unlocked than not at all, where a disk cannot lock, as of some networks.
-        return error.errno not in (errno.EAGAIN, errno.EACCES)
+        if error.errno not in (errno.EAGAIN, errno.EACCES, *WITHOUT_LOCKS):
+            raise UsageError(f"{show(file.name)} cannot be locked: {reason(error)}") from None
+        return error.errno in WITHOUT_LOCKS  # better unlocked than not at all
     return True
 
 

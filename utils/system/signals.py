@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # GNU timeout, Slurm and torchrun each send a signal to a process and to its whole group: what comes twice within
 # this many seconds was sent once.
 ONCE = 1.0
+STOPPING = ("SIGTERM", "SIGINT", "SIGHUP")  # of schedulers, of Ctrl-C, and of a terminal that closes
 
 
 class Stopped(KeyboardInterrupt):
@@ -86,9 +87,9 @@ def stopped_at_once() -> Iterator[None]:
 
 
 def _stopping() -> list[str]:
-    """The signals that stop a command: of schedulers, of Ctrl-C, and of a terminal that closes."""
+    """The signals that stop a command here."""
     hangs_up = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    return ["SIGTERM", "SIGINT", *(["SIGHUP"] if hangs_up else [])]
+    return [name for name in STOPPING if name != "SIGHUP" or hangs_up]
 
 
 @contextmanager
